@@ -1,0 +1,255 @@
+"""The table of findings: what each code means, how bad it is in which source, and what a person does about it.
+
+Everything that mentions a code derives from here: the suites' `meta.code`, the report, `docs/findings.md`.
+No logic that looks at rows belongs here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How bad a finding is: critical does not load, warning loads, info is advice."""
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+class Scope(StrEnum):
+    """What a critical finding keeps from loading, or a warning takes away."""
+
+    BATCH = "batch"
+    """Nothing of the delivery loads."""
+    LINE = "line"
+    """The line as a whole does not load."""
+    RECORD = "record"
+    """Only the record of the finding's entity does not load; the rest of its line does."""
+    VALUE = "value"
+    """The record loads without the offending value; the database keeps the one it has."""
+    CLEARED = "cleared"
+    """The record loads and the value is stored empty."""
+    NONE = "none"
+    """Everything loads as given."""
+    PLAN = "plan"
+    """The whole plan waits for a person."""
+
+
+CRITICAL, WARNING, INFO = Severity.CRITICAL, Severity.WARNING, Severity.INFO
+
+
+@dataclass(frozen=True)
+class Code:
+    """One kind of finding."""
+
+    code: str
+    title: str
+    """What it says, in a few words, for a heading."""
+    why: str
+    """Why it matters to a district."""
+    remedy: str
+    """What to do about it."""
+    rule: str
+    """The rule of the design's section 5 or 6 that it enforces."""
+    severity: Severity
+    scope: Scope
+    per_source: dict[str, Severity] = field(default_factory=dict)
+    """Source -> severity where it differs from `severity`."""
+
+    def severity_in(self, source: str) -> Severity:
+        """The severity when rows come from `source` (`batch_upload`, `clever`, ...)."""
+        return self.per_source.get(source, self.severity)
+
+
+_TABLE = (
+    Code(
+        "FILE-MISSING", "A required file is missing",
+        "Loading a part of a delivery would look as if the rest had been removed.",
+        "Deliver the whole set again, the named file included.",
+        "section 6, file level", CRITICAL, Scope.BATCH,
+    ),
+    Code(
+        "FILE-HEADER", "A header cannot be used",
+        "A column that is missing, misspelt, doubled or unknown would be read as absent or as something else.",
+        "Correct the header line as named, or add the district's own spelling to `source.columns`.",
+        "section 6, file level", CRITICAL, Scope.BATCH,
+    ),
+    Code(
+        "FILE-ENCODING", "The file is not readable text",
+        "Bytes that are no text in the expected encoding would turn names into other names.",
+        "Save the file as CSV in UTF-8, or name its encoding in `source.encoding`.",
+        "section 6, file level", CRITICAL, Scope.BATCH,
+    ),
+    Code(
+        "FILE-EMPTY", "A required file has no rows",
+        "A first load without rows of a kind is an export that failed.",
+        "Export again and look at the file before delivering it.",
+        "section 6, header-only files", CRITICAL, Scope.BATCH,
+    ),
+    Code(
+        "FILE-UNSAFE", "The archive is unsafe",
+        "Its entries point outside of the archive, are links, or unpack to far more than a roster.",
+        "Make a plain zip of the CSV files.",
+        "section 6, file level", CRITICAL, Scope.BATCH,
+    ),
+    Code(
+        "FILE-INCOMPLETE", "The delivery is not complete",
+        "A file that is cut or still being written lacks records that the district still has.",
+        "Wait for the upload to end, or deliver the file again.",
+        "section 6, file level", CRITICAL, Scope.BATCH,
+    ),
+    Code(
+        "FILE-IGNORED", "A file is accepted but not read",
+        "Its columns are not public; nothing in it reaches the roster.",
+        "Nothing to do.",
+        "formats, Batch Upload", INFO, Scope.NONE,
+    ),
+    Code(
+        "ROW-MALFORMED", "The line is not a CSV record",
+        "With too many or too few fields, or with control characters, nobody can tell which value belongs where.",
+        "Correct the line: count its commas, look for a stray quotation mark, remove control characters.",
+        "section 6, row level", CRITICAL, Scope.LINE,
+    ),
+    Code(
+        "ROW-STAFF-ONLY", "Batch Upload may bring staff only here",
+        "With another primary source, students by file would contradict what that source says.",
+        "Remove the row, or correct the student in the primary source.",
+        "section 6, third-party primary source", CRITICAL, Scope.LINE,
+    ),
+    Code(
+        "ID-MISSING", "The identifier is missing",
+        "Without an identifier nobody can say whose record this is.",
+        "Fill in the identifier.",
+        "rules 3 and 4", CRITICAL, Scope.LINE,
+    ),
+    Code(
+        "ID-CHARSET", "The identifier has characters that are not allowed",
+        "Programs that exchange rosters reject or change such identifiers.",
+        "Use letters and digits only, or set `identifiers.charset: extended` for this district.",
+        "rule 2", CRITICAL, Scope.LINE,
+    ),
+    Code(
+        "ID-DUPLICATE", "One identifier stands for different people",
+        "Choosing one of them would give a child somebody else's record.",
+        "Give each person an identifier of their own.",
+        "rule 6", CRITICAL, Scope.LINE,
+    ),
+    Code(
+        "ID-CASE", "Identifiers differ in upper and lower case only",
+        "They are two identifiers to every program, but people confuse them.",
+        "Consider giving one of them another identifier.",
+        "rule 1", INFO, Scope.NONE,
+    ),
+    Code(
+        "ID-SSN", "The identifier looks like a social security number",
+        "A social security number must not travel as an identifier.",
+        "Use a number of the district's own; if it is one, set `identifiers.ssn: off`.",
+        "rule 5", WARNING, Scope.LINE,
+    ),
+    Code(
+        "ID-WITHHELD", "An identifier that two people share is withheld from both",
+        "The people load under the source's own keys, but cannot be found by this identifier.",
+        "Give each person an identifier of their own in the source.",
+        "rule 4", WARNING, Scope.CLEARED,
+    ),
+    Code(
+        "SEC-DUPLICATE", "A secondary ID stands for different people",
+        "It is stored for none of them, because nobody can say whose it is.",
+        "Correct the secondary ID.",
+        "rule 7", WARNING, Scope.CLEARED,
+    ),
+    Code(
+        "REF-UNKNOWN", "The row refers to something that is not there",
+        "The other record is neither in the delivery nor in the roster.",
+        "Add the missing record, or correct the reference.",
+        "section 6, references", CRITICAL, Scope.RECORD,
+    ),
+    Code(
+        "VAL-MISSING", "A required value is missing",
+        "A person without a name, or without a role, cannot be shown to a teacher.",
+        "Fill in the value.",
+        "formats, required columns", CRITICAL, Scope.LINE,
+    ),
+    Code(
+        "VAL-ACTION", "The action or role is not known",
+        "Guessing what a row asks for could remove or misplace a record.",
+        "Use one of the values that the format knows.",
+        "formats, required columns", CRITICAL, Scope.LINE,
+    ),
+    Code(
+        "VAL-INVALID", "A value cannot be understood",
+        "The record loads without it; what the roster has stays.",
+        "Correct the value.",
+        "rule 7, section 6", WARNING, Scope.VALUE,
+    ),
+    Code(
+        "VAL-EMAIL", "The email address has an odd shape",
+        "It is stored as given, but may not work for signing in.",
+        "Correct the address.",
+        "section 6, email", WARNING, Scope.NONE,
+    ),
+    Code(
+        "VAL-EMAIL-DUPLICATE", "People share an email address",
+        "It is stored as given, but cannot tell these people apart.",
+        "Give each person an address of their own.",
+        "section 6, email", WARNING, Scope.NONE,
+    ),
+    Code(
+        "VAL-CONFLICT", "Rows of one record disagree",
+        "The value that most rows give is taken.",
+        "Make the rows agree.",
+        "rule 6", WARNING, Scope.NONE,
+    ),
+    Code(
+        "VAL-TRIMMED", "Blanks around a value were removed",
+        "Blanks make equal identifiers look different.",
+        "Remove the blanks in the source.",
+        "rule 2", INFO, Scope.NONE,
+    ),
+    Code(
+        "PLAN-AMBIGUOUS", "It might be a changed identifier",
+        "The row resembles a record that has another identifier; guessing could split or merge people.",
+        "Decide whether it is the same record, and make identifier the only value that changes, or send both rows.",
+        "rule 9", WARNING, Scope.RECORD,
+    ),
+    Code(
+        "PLAN-RECYCLED", "The identifier now stands for somebody else",
+        "Loading the row would give one person's history to another.",
+        "Give the new person an identifier of their own.",
+        "rule 10", WARNING, Scope.RECORD,
+    ),
+    Code(
+        "PLAN-REIDENTIFY-TAKEN", "The new identifier is kept by somebody else",
+        "Two people cannot have one identifier; nobody changes.",
+        "Choose a free identifier.",
+        "rule 9", WARNING, Scope.RECORD,
+    ),
+    Code(
+        "GUARD-DEACTIVATE", "Unusually many records would be deactivated",
+        "A truncated export looks exactly like this.",
+        "Look at the report; approve if the removals are real.",
+        "section 6, guard", WARNING, Scope.PLAN,
+    ),
+    Code(
+        "GUARD-UPDATE", "Unusually many records would be changed",
+        "Shifted columns or changed settings in the source look like this.",
+        "Look at the report; approve if the changes are real.",
+        "section 6, guard", WARNING, Scope.PLAN,
+    ),
+    Code(
+        "GUARD-EMPTY", "Everything of a kind has vanished",
+        "An export that failed looks like this.",
+        "Look at the delivery; approve only if all of it was meant to go.",
+        "section 6, guard", WARNING, Scope.PLAN,
+    ),
+    Code(
+        "GUARD-STALE", "The delivery is older than the one applied last",
+        "Applying it would take the roster back in time.",
+        "Wait for the next delivery, or approve if the older one is right.",
+        "section 6, stale deliveries", WARNING, Scope.PLAN,
+    ),
+)  # fmt: skip
+
+CODES: dict[str, Code] = {code.code: code for code in _TABLE}

@@ -1,0 +1,49 @@
+"""The errors that end a run, each with the exit status of section 4.1 and one line that says what, where and what to do.
+
+What is wrong with single rows is not an error but a finding (`codes.py`).
+"""
+
+from __future__ import annotations
+
+
+class EnrollSyncError(Exception):
+    """Ends a run; `str()` is one line for a person, `exit_status` is for programs."""
+
+    exit_status = 1
+    outcome = "failed"
+
+
+class ConfigurationError(EnrollSyncError):
+    """The command or the district file is wrong."""
+
+    exit_status = 2
+
+
+class Refused(EnrollSyncError):
+    """The delivery as a whole cannot be used; nothing loads.
+
+    `code` is a FILE-* code, `file` the file's name within the batch, `line` the line an editor shows.
+    """
+
+    exit_status = 4
+    outcome = "refused"
+
+    def __init__(self, code: str, message: str, *, file: str | None = None, line: int | None = None) -> None:
+        self.code = code
+        self.file = file
+        self.line = line
+        self.message = message
+        where = "" if file is None else f" {file}" if line is None else f" {file}, line {line}"
+        super().__init__(f"{code}{where}: {message}")
+
+
+class DatabaseError(EnrollSyncError):
+    """The roster database cannot be reached, read or written."""
+
+    exit_status = 5
+
+
+class StalePlan(EnrollSyncError):
+    """The database moved since the plan was made; nothing was written."""
+
+    exit_status = 5

@@ -1,0 +1,140 @@
+"""Where a run keeps its files, and what it knows of itself between two steps.
+
+A workspace may be deleted at any time after its run; whatever must be remembered stands in the database.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+from enrollsync.codes import Severity
+
+Mode = Literal["snapshot", "delta"]
+
+
+class Notice(BaseModel):
+    """A finding about a file or about the plan as a whole: it stands on no row."""
+
+    code: str
+    severity: Severity
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+
+class SourceFile(BaseModel):
+    """One file of the batch as it was read."""
+
+    name: str
+    """Its name within the batch: `users.csv`."""
+    entity: str
+    """The principal entity, under which its malformed lines count."""
+    header: list[str]
+    rows: int
+    """Records that could be read; malformed lines not included."""
+    malformed: int
+    secret_columns: list[str] = Field(default_factory=list)
+    """Columns (as the file spells them) that must never be copied anywhere."""
+
+
+class RunManifest(BaseModel):
+    """What the steps of one run tell each other: `run.json` in the workspace."""
+
+    run_id: str
+    district: str
+    """Name or path of the district file, as given."""
+    as_of: datetime
+    """The run's idea of now, with a time zone."""
+    source: str | None = None
+    """The folder or zip as given by hand; None: the district's own."""
+    dry_run: bool = False
+    database_url: str = ""
+    format: str | None = None
+    """The recognised format: `batch_upload`, `clever`."""
+    mode: Mode = "delta"
+    batch_path: str | None = None
+    batch_hash: str | None = None
+    delivered_at: datetime | None = None
+    files: list[SourceFile] = Field(default_factory=list)
+    supplied: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
+    """Entity -> canonical column -> files that have it; a column that no file has keeps what the database has."""
+    notices: list[Notice] = Field(default_factory=list)
+    outcome: str | None = None
+    plan_id: str | None = None
+    holds: list[Notice] = Field(default_factory=list)
+    counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    findings: dict[str, int] = Field(default_factory=dict)
+    approved_by: str | None = None
+    error: str | None = None
+    """One line for a person, when the run was refused or failed."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Step -> wall time."""
+
+
+class Workspace:
+    """The folder of one run; every path within it has a name here."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self) -> Workspace:
+        """Make the folder, readable by its owner alone: it holds children's records."""
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for part in (self.source, self.canonical, self.accepted, self.plan, self.quarantine):
+            part.mkdir(parents=True, exist_ok=True)
+        return self
+
+    @property
+    def source(self) -> Path:
+        """`<file>.parquet` for each source file: `line` BIGINT and the kept columns as text."""
+        return self.root / "source"
+
+    @property
+    def canonical(self) -> Path:
+        """`<entity>.parquet`: every distinct row as it was delivered."""
+        return self.root / "canonical"
+
+    @property
+    def accepted(self) -> Path:
+        """`<entity>.parquet`: one row a record, what may be loaded."""
+        return self.root / "accepted"
+
+    @property
+    def plan(self) -> Path:
+        """`plan.json`, `operations.parquet` and `<entity>.parquet`, the rows to write."""
+        return self.root / "plan"
+
+    @property
+    def quarantine(self) -> Path:
+        """`users-errors.csv` and the like: rejected lines, whole."""
+        return self.root / "quarantine"
+
+    @property
+    def findings(self) -> Path:
+        """All findings on rows (columns: see `findings.py`)."""
+        return self.root / "findings.parquet"
+
+    @property
+    def data_docs(self) -> Path:
+        """Great Expectations' static site, without values."""
+        return self.root / "data_docs"
+
+    def read(self) -> RunManifest:
+        """The manifest as the last step left it."""
+        return RunManifest.model_validate_json((self.root / "run.json").read_text())
+
+    def write(self, manifest: RunManifest) -> None:
+        """Replace the manifest in one step, so that a killed process leaves the old or the new one."""
+        half = self.root / "run.json.part"
+        half.write_text(manifest.model_dump_json(indent=1))
+        half.replace(self.root / "run.json")
+
+    def update(self, **changes: Any) -> RunManifest:
+        """Read, change, write."""
+        manifest = self.read().model_copy(update=changes)
+        self.write(manifest)
+        return manifest
