@@ -30,7 +30,9 @@ class SourceFile(BaseModel):
     """One file of the batch as it was read."""
 
     name: str
-    """Its name within the batch: `users.csv`."""
+    """The format's name for it: `users.csv`."""
+    path: str
+    """Its name in the delivery's folder, where upper and lower case may differ."""
     entity: str
     """The principal entity, under which its malformed lines count."""
     header: list[str]
@@ -94,9 +96,27 @@ class Workspace:
         return self.root / "source"
 
     @property
+    def malformed(self) -> Path:
+        """Lines that are no CSV records: `file, line, last_line, reason, raw`."""
+        return self.source / "malformed.parquet"
+
+    @property
+    def batch(self) -> Path:
+        """An archive's files, for as long as the run needs them."""
+        return self.root / "batch"
+
+    @property
     def canonical(self) -> Path:
         """`<entity>.parquet`: every distinct row as it was delivered."""
         return self.root / "canonical"
+
+    def canonical_table(self, entity: str) -> Path:
+        """The canonical table of one entity."""
+        return self.canonical / f"{entity}.parquet"
+
+    def accepted_table(self, entity: str) -> Path:
+        """The accepted table of one entity."""
+        return self.accepted / f"{entity}.parquet"
 
     @property
     def accepted(self) -> Path:

@@ -1,0 +1,126 @@
+"""A delivery into the workspace: every file of its format as Parquet, malformed lines beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from enrollsync.codes import CODES, Severity
+from enrollsync.errors import Refused
+from enrollsync.formats import FileSpec, Format
+from enrollsync.ingest.landing import Delivery, find_delivery, recognise
+from enrollsync.ingest.read import FileRead, read_file
+from enrollsync.settings import District, project_root
+from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
+
+_MALFORMED = pa.schema([
+    ("file", pa.string()), ("line", pa.int64()), ("last_line", pa.int64()), ("reason", pa.string()),
+    ("raw", pa.string()),
+])  # fmt: skip
+
+
+def read_batch(workspace: Workspace, manifest: RunManifest, district: District) -> RunManifest:
+    """Find, recognise and read the batch; returns the manifest with what was found.
+
+    Raises Refused when nothing of it can be used.
+    """
+    source = project_root() / (manifest.source or district.source.path)
+    delivery = find_delivery(source, workspace.batch)
+    declared = recognise(delivery, district)
+    before = _fingerprint(delivery)
+    present = [spec for spec in declared.files if spec.name in delivery.files]
+    read = {spec: _read(workspace, delivery, declared, spec, district) for spec in present if spec.read}
+    digest = delivery.digest([spec.name for spec in present])
+    if _fingerprint(delivery) != before:
+        raise Refused("FILE-INCOMPLETE", "a file changed while it was read; wait for the upload to end")
+    _write_malformed(workspace, read)
+    return manifest.model_copy(
+        update={
+            "format": declared.name,
+            "mode": district.source.mode or declared.mode,
+            "batch_path": str(delivery.folder),
+            "batch_hash": digest,
+            "delivered_at": delivery.delivered_at,
+            "files": [_described(delivery.files[spec.name].name, spec, result) for spec, result in read.items()],
+            "supplied": _supplied(declared, read),
+            "notices": [*manifest.notices, *_notices(delivery, declared)],
+        }
+    )
+
+
+def _read(workspace: Workspace, delivery: Delivery, declared: Format, spec: FileSpec, district: District) -> FileRead:
+    return read_file(
+        delivery.files[spec.name],
+        workspace.source / f"{spec.name}.parquet",
+        spec,
+        declared,
+        kept_columns(declared, spec, district),
+        district.source.columns,
+        district.source.encoding,
+    )
+
+
+def kept_columns(declared: Format, spec: FileSpec, district: District) -> tuple[str, ...]:
+    """The columns of a file that some canonical column, condition or configured identifier needs."""
+    mappings = [mapping for mapping in declared.mappings if mapping.file == spec.name]
+    cells = [cell for mapping in mappings for cell in mapping.cells.values()]
+    named = {name for cell in cells for name in (cell.column, cell.fallback) if name}
+    named |= {condition.column for mapping in mappings for condition in mapping.when}
+    named |= set(district.identifiers.columns.values())
+    return tuple(name for name in spec.known if name in named and name not in spec.secret)
+
+
+def _described(name: str, spec: FileSpec, result: FileRead) -> SourceFile:
+    secret = [
+        written
+        for written, expected in zip(result.header.as_written, result.header.expected, strict=True)
+        if expected in spec.secret
+    ]
+    return SourceFile(
+        name=spec.name,
+        path=name,
+        entity=spec.entity,
+        header=result.header.as_written,
+        rows=result.rows,
+        malformed=len(result.malformed),
+        secret_columns=secret,
+    )
+
+
+def _supplied(declared: Format, read: dict[FileSpec, FileRead]) -> dict[str, dict[str, list[str]]]:
+    headers = {spec.name: set(result.header.expected) for spec, result in read.items()}
+    supplied: dict[str, dict[str, list[str]]] = {}
+    for mapping in declared.mappings:
+        header = headers.get(mapping.file, set())
+        for column, cell in mapping.cells.items():
+            if mapping.file in headers and (cell.constant or {cell.column, cell.fallback} & header):
+                files = supplied.setdefault(mapping.entity, {}).setdefault(column, [])
+                files.extend([mapping.file] if mapping.file not in files else [])
+    return supplied
+
+
+def _write_malformed(workspace: Workspace, read: dict[FileSpec, FileRead]) -> None:
+    rows = [
+        {"file": spec.name, "line": bad.line, "last_line": bad.last_line, "reason": bad.reason, "raw": bad.raw}
+        for spec, result in read.items()
+        for bad in result.malformed
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=_MALFORMED), workspace.malformed)
+
+
+def _notices(delivery: Delivery, declared: Format) -> Iterable[Notice]:
+    read = {spec.name for spec in declared.files if spec.read}
+    for name in sorted(set(delivery.files) - read):
+        yield Notice(
+            code="FILE-IGNORED",
+            severity=Severity(CODES["FILE-IGNORED"].severity),
+            message="the file is not read; nothing in it reaches the roster",
+            file=name,
+        )
+
+
+def _fingerprint(delivery: Delivery) -> dict[Path, tuple[int, int]]:
+    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in delivery.files.values()}

@@ -1,0 +1,165 @@
+"""Where deliveries land: find the newest complete one, unpack it safely, say what it is.
+
+Nothing here looks into a CSV file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import stat
+import zipfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+
+from enrollsync.errors import ConfigurationError, Refused
+from enrollsync.formats import FORMATS, Format
+from enrollsync.settings import District
+
+_STILL_ARRIVING = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".uploading", ".lock")
+_LARGEST_UNPACKED = 8 << 30
+"""Bytes; a state's roster unpacks to less than one gigabyte."""
+_LARGEST_RATIO = 250
+"""Unpacked to packed; rosters reach 30."""
+_ONEROSTER_FILES = {"orgs.csv", "manifest.csv", "academicsessions.csv", "courses.csv"}
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One batch: its files by lower-case name, all in one folder."""
+
+    folder: Path
+    files: dict[str, Path]
+    delivered_at: datetime
+    """When the newest of its files arrived."""
+
+    def digest(self, names: list[str]) -> str:
+        """The batch's identity: a hash of the named files' names and contents."""
+        whole = hashlib.sha256()
+        for name in sorted(names):
+            with self.files[name].open("rb") as stream:
+                whole.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
+        return whole.hexdigest()
+
+
+def find_delivery(source: Path, unpack_to: Path) -> Delivery:
+    """The delivery at `source`: a zip, a folder of CSV files, or a folder of such deliveries (the newest complete one).
+
+    Raises Refused (FILE-MISSING, FILE-INCOMPLETE, FILE-UNSAFE).
+    """
+    try:
+        place = _newest(source)
+        if place.is_dir():
+            return _folder(place)
+        arrived = place.stat().st_mtime
+        _unpack(place, unpack_to)
+    except PermissionError as error:
+        raise Refused("FILE-MISSING", f"{error.filename} cannot be read: permission denied") from None
+    return _folder(_only_folder(unpack_to), arrived)
+
+
+def _newest(source: Path) -> Path:
+    if not source.exists():
+        raise Refused("FILE-MISSING", f"there is no folder or zip {source}; correct the path or deliver the files")
+    if source.is_file():
+        if not zipfile.is_zipfile(source):
+            raise Refused("FILE-INCOMPLETE", "this is neither a folder nor a whole zip", file=source.name)
+        return source
+    if _csv_files(source):
+        return source
+    deliveries = [entry for entry in source.iterdir() if _csv_files(entry) or entry.suffix.lower() == ".zip"]
+    complete = [entry for entry in deliveries if _is_complete(entry)]
+    if not complete and deliveries:
+        raise Refused("FILE-INCOMPLETE", f"every delivery in {source} is still being written; wait for it to end")
+    if not complete:
+        raise Refused("FILE-MISSING", f"there are no CSV files in {source}")
+    return max(complete, key=_arrival)
+
+
+def _csv_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [entry for entry in folder.iterdir() if entry.suffix.lower() == ".csv" and entry.is_file()]
+
+
+def _arrival(delivery: Path) -> tuple[float, str]:
+    times = [entry.stat().st_mtime for entry in _csv_files(delivery)] or [delivery.stat().st_mtime]
+    return max(times), delivery.name
+
+
+def _is_complete(delivery: Path) -> bool:
+    return not _arriving(delivery) if delivery.is_dir() else zipfile.is_zipfile(delivery)
+
+
+def _arriving(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(_STILL_ARRIVING))
+
+
+def _folder(folder: Path, arrived: float | None = None) -> Delivery:
+    if arriving := _arriving(folder):
+        raise Refused("FILE-INCOMPLETE", "the delivery is still being written; wait for it to end", file=arriving[0])
+    files = _csv_files(folder)
+    if not files:
+        raise Refused("FILE-MISSING", f"there are no CSV files in {folder.name}")
+    by_name = {path.name.lower(): path for path in files}
+    if len(by_name) < len(files):
+        raise Refused("FILE-UNSAFE", "two files differ in upper and lower case of their names only; remove one")
+    when = arrived if arrived is not None else max(path.stat().st_mtime for path in files)
+    return Delivery(folder, by_name, datetime.fromtimestamp(when, UTC))
+
+
+def _only_folder(folder: Path) -> Path:
+    """Archives often hold one folder that holds the files."""
+    inner = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name != "__MACOSX"]
+    return inner[0] if len(inner) == 1 and not _csv_files(folder) else folder
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True, mode=0o700)
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            _refuse_unsafe(opened, archive.name)
+            opened.extractall(target)
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise Refused("FILE-INCOMPLETE", f"the zip is damaged ({error}); deliver it again", file=archive.name) from None
+    except (NotImplementedError, RuntimeError) as error:
+        raise Refused("FILE-UNSAFE", f"the zip cannot be unpacked: {error}", file=archive.name) from None
+
+
+def _refuse_unsafe(opened: zipfile.ZipFile, name: str) -> None:
+    entries = opened.infolist()
+    for entry in entries:
+        path = PurePosixPath(entry.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+            raise Refused("FILE-UNSAFE", "an entry's path leads out of the archive; make a plain zip", file=name)
+        if stat.S_ISLNK(entry.external_attr >> 16):
+            raise Refused("FILE-UNSAFE", "an entry is a link; make a plain zip of the files", file=name)
+    unpacked = sum(entry.file_size for entry in entries)
+    packed = sum(entry.compress_size for entry in entries)
+    if unpacked > _LARGEST_UNPACKED or (unpacked > 1 << 26 and unpacked > _LARGEST_RATIO * packed):
+        raise Refused("FILE-UNSAFE", f"it would unpack to {unpacked >> 20} MiB, which no roster does", file=name)
+
+
+def recognise(delivery: Delivery, district: District) -> Format:
+    """Tell the format from the files' names, and that it is one this district may deliver.
+
+    Raises Refused (FILE-MISSING), or ConfigurationError for a format that is not supported.
+    """
+    if _ONEROSTER_FILES & set(delivery.files):
+        raise ConfigurationError("these are OneRoster files, which this version cannot read yet")
+    overlaps = {name: sum(spec.name in delivery.files for spec in each.files) for name, each in FORMATS.items()}
+    best = max(overlaps, key=overlaps.__getitem__)
+    if not overlaps[best]:
+        known = "; ".join(f"{one.title}: {', '.join(spec.name for spec in one.files)}" for one in FORMATS.values())
+        raise Refused("FILE-MISSING", f"none of the files is known ({known})")
+    declared = FORMATS[best]
+    if declared.name not in {district.primary_source, "batch_upload"}:
+        raise Refused("FILE-MISSING", f"these are {declared.title} files, but the district's primary source is "
+                      f"{district.primary_source}; deliver that, or correct `primary_source`")  # fmt: skip
+    missing = [spec.name for spec in declared.files if not spec.optional_file and spec.name not in delivery.files]
+    if missing:
+        raise Refused("FILE-MISSING", f"the {declared.title} set lacks {', '.join(missing)}; deliver the whole set",
+                      file=missing[0])  # fmt: skip
+    return declared

@@ -1,0 +1,238 @@
+"""The physical lines of a text file and the CSV records they form: where each record starts, for an editor's eye.
+
+An engine that parses CSV counts records; people count lines. This module maps one to the other, and takes out of
+the engine's way the lines that would make it swallow others: stray quotation marks and control characters.
+Line indexes are 0-based inside, 1-based in everything that is returned for people.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from enrollsync.errors import Refused
+
+_LF, _QUOTE, _TAB, _C1_LEAD = 10, 34, 9, 0xC2
+_SPECIAL = np.zeros(256, dtype=bool)
+_SPECIAL[:32] = True
+_SPECIAL[[_QUOTE, 127, _C1_LEAD]] = True
+_SPECIAL[_TAB] = False
+_CHUNK = 1 << 25
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_PICTURES = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture",
+             b"%PDF": "a PDF document", b"PK\x03\x04": "an archive or spreadsheet"}  # fmt: skip
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A line that is no CSV record."""
+
+    line: int
+    last_line: int
+    reason: str
+    raw: str
+
+
+@dataclass(frozen=True)
+class Records:
+    """Which physical lines form the records that can be given to a parser."""
+
+    first: Positions
+    """0-based physical line on which each record starts; the header is the first."""
+    last: Positions
+    """0-based physical line on which it ends."""
+    malformed: list[Malformed]
+
+
+class Text:
+    """A delivered file as UTF-8 bytes whose lines end in LF, with the positions that matter."""
+
+    def __init__(self, data: bytes, *, original: bool) -> None:
+        self.data = data
+        self.original = original
+        """Whether `data` is byte for byte the file on disk."""
+
+    @cached_property
+    def _special(self) -> tuple[Positions, NDArray[np.uint8]]:
+        view = np.frombuffer(self.data, dtype=np.uint8)
+        found = [
+            np.flatnonzero(_SPECIAL[view[start : start + _CHUNK]]) + start for start in range(0, len(view), _CHUNK)
+        ]
+        positions = np.concatenate(found) if found else np.empty(0, dtype=np.int64)
+        return positions, view[positions]
+
+    @cached_property
+    def ends(self) -> Positions:
+        """Offset of the byte after each line's text, its line end excluded."""
+        positions, kinds = self._special
+        feeds = positions[kinds == _LF]
+        return feeds if self.ended else np.append(feeds, len(self.data))
+
+    @cached_property
+    def starts(self) -> Positions:
+        """Offset of each line's first byte."""
+        positions, kinds = self._special
+        after = positions[kinds == _LF] + 1
+        first = len(codecs.BOM_UTF8) if self.data.startswith(codecs.BOM_UTF8) else 0
+        return np.insert(after if not self.ended else after[:-1], 0, first)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the last line has a line end."""
+        return self.data.endswith(b"\n")
+
+    def _lines_of(self, offsets: Positions) -> Positions:
+        return np.searchsorted(self.starts, offsets, side="right") - 1
+
+    @cached_property
+    def odd(self) -> Positions:
+        """Lines with an odd number of quotation marks: a quoted line break begins or ends there, or a mark is stray."""
+        positions, kinds = self._special
+        lines, counts = np.unique(self._lines_of(positions[kinds == _QUOTE]), return_counts=True)
+        return lines[counts % 2 == 1]
+
+    @cached_property
+    def controlled(self) -> Positions:
+        """Lines with control characters (tab excepted)."""
+        positions, kinds = self._special
+        view = np.frombuffer(self.data, dtype=np.uint8)
+        following = view[np.minimum(positions + 1, max(len(view) - 1, 0))]
+        second_set = (kinds == _C1_LEAD) & (following >= 0x80) & (following <= 0x9F)
+        first_set = ((kinds < 32) | (kinds == 127)) & (kinds != _LF)
+        return np.unique(self._lines_of(positions[first_set | second_set]))
+
+    def line(self, first: int, last: int | None = None) -> str:
+        """The text of one physical line, or of the lines `first` to `last`, without the final line end."""
+        return self.data[self.starts[first] : self.ends[first if last is None else last]].decode()
+
+    def kept(self, records: Records) -> bytes:
+        """The bytes of the records alone, each ended by LF: what a parser may read."""
+        breaks = np.flatnonzero(records.first[1:] != records.last[:-1] + 1)
+        runs_start = records.first[np.insert(breaks + 1, 0, 0)]
+        runs_end = records.last[np.append(breaks, len(records.last) - 1)]
+        slices = zip(self.starts[runs_start], self.ends[runs_end], strict=True)
+        return b"".join(self.data[start:end] + b"\n" for start, end in slices)
+
+
+def load_text(path: Path, encoding: str = "utf-8") -> Text:
+    """Read a file as text.
+
+    Raises Refused (FILE-ENCODING) with the line of the first byte that cannot be read.
+    """
+    data = path.read_bytes()
+    try:
+        decoded = _recoded(data, encoding)
+    except UnicodeDecodeError as error:
+        kind = next((title for magic, title in _PICTURES.items() if data.startswith(magic)), None)
+        line = data[: error.start].count(b"\n") + 1
+        what = f"this is {kind}, not a CSV file" if kind else f"a byte on this line is not {encoding}"
+        raise Refused("FILE-ENCODING", f"{what}; save it as CSV in UTF-8", file=path.name, line=line) from None
+    if b"\r" in decoded:
+        decoded = decoded.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return Text(decoded, original=decoded is data)
+
+
+def _recoded(data: bytes, encoding: str) -> bytes:
+    if data[:2] in _UTF16:
+        return data.decode("utf-16").encode()
+    if codecs.lookup(encoding).name not in {"utf-8", "ascii", "utf-8-sig"}:
+        return data.decode(encoding).encode()
+    if not data.isascii():
+        data.decode("utf-8")
+    return data
+
+
+def split_records(text: Text, fields: int) -> Records:
+    """Tell records from malformed lines; `fields` is how many a record has.
+
+    Quotation marks of a line pair up within the line, or with those of a later line when both together form one
+    record with `fields` fields. A mark that does neither is stray: its line alone is malformed.
+    """
+    first, last, stray = _joined(text, fields)
+    blank = text.starts[first] == text.ends[first]
+    first, last = first[~blank | (last > first)], last[~blank | (last > first)]
+    tainted = np.searchsorted(first, text.controlled, side="right") - 1
+    tainted = np.unique(tainted[(tainted >= 0) & (last[np.maximum(tainted, 0)] >= text.controlled)])
+    malformed = [
+        *(Malformed(n + 1, n + 1, "a quotation mark is never closed", text.line(n)) for n in stray),
+        *(
+            Malformed(a + 1, b + 1, "it has control characters", text.line(a, b))
+            for a, b in zip(first[tainted].tolist(), last[tainted].tolist(), strict=True)
+        ),
+    ]
+    good = np.ones(len(first), dtype=bool)
+    good[tainted] = False
+    return Records(first[good], last[good], sorted(malformed, key=lambda one: one.line))
+
+
+def _joined(text: Text, fields: int) -> tuple[Positions, Positions, list[int]]:
+    everything = np.arange(len(text.starts), dtype=np.int64)
+    spans, stray = _spans(text, fields)
+    if not spans and not stray:
+        return everything, everything, []
+    starting = np.ones(len(everything), dtype=bool)
+    ending = starting.copy()
+    for begin, end in spans:
+        starting[begin + 1 : end + 1] = False
+        ending[begin:end] = False
+    starting[stray] = False
+    ending[stray] = False
+    return everything[starting], everything[ending], stray
+
+
+def _spans(text: Text, fields: int) -> tuple[list[tuple[int, int]], list[int]]:
+    """Pair the odd lines from the top; grows with them alone, not with the file."""
+    odd = text.odd.tolist()
+    spans: list[tuple[int, int]] = []
+    stray: list[int] = []
+    at = 0
+    while at < len(odd):
+        begin = odd[at]
+        end = odd[at + 1] if at + 1 < len(odd) else None
+        if _fields(text.line(begin)) == fields:
+            at += 1
+        elif end is not None and _is_one_record(text, begin, end, fields):
+            spans.append((begin, end))
+            at += 2
+        else:
+            stray.append(begin)
+            at += 1
+    return spans, stray
+
+
+def _is_one_record(text: Text, begin: int, end: int, fields: int) -> bool:
+    within = (text.line(number) for number in range(begin + 1, end))
+    return _fields(text.line(begin, end)) == fields and not any(_fields(line) == fields for line in within)
+
+
+def _fields(line: str) -> int | None:
+    """How many fields a text has that is exactly one CSV record; None when it is not one."""
+    try:
+        records = list(csv.reader(io.StringIO(line, newline=""), strict=True))
+    except csv.Error:
+        return None
+    return len(records[0]) if len(records) == 1 else None
+
+
+def read_lines(path: Path, encoding: str, wanted: Collection[int]) -> dict[int, str]:
+    """The raw text of the records that start on the `wanted` lines (1-based), whole even over line breaks."""
+    text = load_text(path, encoding)
+    fields = len(next(csv.reader([text.line(0)]), []))
+    records = split_records(text, fields)
+    numbers = np.fromiter(wanted, dtype=np.int64) - 1
+    places = np.searchsorted(records.first, numbers)
+    return {
+        int(number) + 1: text.line(int(number), int(records.last[place]))
+        for number, place in zip(numbers, places, strict=True)
+        if place < len(records.first) and records.first[place] == number
+    }

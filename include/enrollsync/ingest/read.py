@@ -1,0 +1,205 @@
+"""One source file into one Parquet table: header checked, needed columns kept, every row with its line.
+
+Malformed lines come back as data; only what makes a whole file useless is raised.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from enrollsync import engine
+from enrollsync.errors import Refused
+from enrollsync.formats import FileSpec, Format
+from enrollsync.ingest.lines import Malformed, Records, Text, load_text, split_records
+
+_REASONS = {
+    "MISSING COLUMNS": "it has too few fields",
+    "TOO MANY COLUMNS": "it has too many fields",
+    "UNQUOTED VALUE": "text follows a closing quotation mark",
+    "LINE SIZE OVER MAXIMUM": "it is longer than two million characters",
+}
+
+
+@dataclass(frozen=True)
+class Header:
+    """A file's header line, understood."""
+
+    as_written: list[str]
+    """The cells of the file, trailing empty ones included."""
+    expected: list[str]
+    """The format's name for each cell; the cell itself where the format does not know it."""
+
+    def positions(self) -> dict[str, int]:
+        """Expected name -> index of its cell."""
+        return {name: index for index, name in enumerate(self.expected) if name}
+
+
+@dataclass(frozen=True)
+class FileRead:
+    """What reading a file gave."""
+
+    header: Header
+    rows: int
+    malformed: list[Malformed]
+
+
+def read_file(
+    path: Path, target: Path, spec: FileSpec, declared: Format, kept: tuple[str, ...], renames: dict[str, str],
+    encoding: str,
+) -> FileRead:  # fmt: skip
+    """Read `path` into the Parquet file `target`: `line BIGINT` and the `kept` columns that the file has, as text.
+
+    Raises Refused for a header, an encoding or an end of file that makes the file useless.
+    """
+    text = load_text(path, encoding)
+    header = check_header(text, spec, declared, renames)
+    records = split_records(text, len(header.as_written))
+    cut = [bad for bad in records.malformed if bad.last_line == len(text.starts) and not text.ended]
+    columns = {name: place for name, place in header.positions().items() if name in kept}
+    with engine.connect(target.parent, ordered=True) as connection:
+        rejected = _parse(connection, path, text, records, len(header.as_written), columns, target)
+        rows = connection.execute("SELECT count(*) FROM read_parquet(?)", [str(target)]).fetchone()
+    _refuse_if_cut(path, text, [*cut, *rejected])
+    malformed = sorted([*records.malformed, *rejected], key=lambda one: one.line)
+    return FileRead(header, rows[0] if rows else 0, malformed)
+
+
+def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str, str]) -> Header:
+    """Understand the header line.
+
+    Raises Refused (FILE-HEADER, or FILE-EMPTY for a file without one) naming every header that is missing, doubled or unknown.
+    """
+    if not text.data.strip(b"\xef\xbb\xbf\r\n \t"):
+        raise Refused("FILE-EMPTY", "the file is empty; export it again", file=spec.name)
+    cells = [cell.strip() for cell in next(csv.reader([text.line(0)]), [])]
+    by_spelling = {_spelling(name, declared): name for name in spec.known}
+    renamed = [renames.get(cell, cell) for cell in cells]
+    expected = [by_spelling.get(_spelling(name, declared), name) for name in renamed]
+    problems = [*_missing(expected, spec), *_doubled(expected), *_unknown(expected, spec, declared)]
+    if problems:
+        raise Refused("FILE-HEADER", "; ".join(problems), file=spec.name, line=1)
+    return Header(cells, expected)
+
+
+def _spelling(name: str, declared: Format) -> str:
+    return name if declared.header_case else name.casefold()
+
+
+def _missing(expected: list[str], spec: FileSpec) -> list[str]:
+    return [
+        f"the column {name} is missing{_hint(name, [cell for cell in expected if cell not in spec.known])}"
+        for name in spec.required
+        if name not in expected
+    ]
+
+
+def _doubled(expected: list[str]) -> list[str]:
+    counts = Counter(name for name in expected if name)
+    return [f"the column {name} stands there {count} times" for name, count in counts.items() if count > 1]
+
+
+def _unknown(expected: list[str], spec: FileSpec, declared: Format) -> list[str]:
+    named = [index for index, name in enumerate(expected) if name]
+    inner_empty = [index + 1 for index, name in enumerate(expected) if not name and named and index < named[-1]]
+    problems = [f"column {index} has no name" for index in inner_empty]
+    if not declared.unknown_headers:
+        strange = [name for name in dict.fromkeys(expected) if name and name not in spec.known]
+        problems += [f"the column {name!r} is not known{_hint(name, spec.known)}" for name in strange]
+    return problems
+
+
+def _hint(name: str, candidates: list[str] | tuple[str, ...]) -> str:
+    folded = {candidate.casefold(): candidate for candidate in candidates}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75)
+    return f" (is {folded[close[0]]!r} meant?)" if close else ""
+
+
+def _parse(
+    connection: duckdb.DuckDBPyConnection, path: Path, text: Text, records: Records, width: int,
+    columns: dict[str, int], target: Path,
+) -> list[Malformed]:  # fmt: skip
+    """Let DuckDB parse the records into `target`; returns what it rejects."""
+    as_is = text.original and not records.malformed
+    readable = path if as_is else target.with_suffix(".csv")
+    if not as_is:
+        readable.write_bytes(text.kept(records))
+    try:
+        engine.write_parquet(connection, _read_csv(columns, width), target, [str(readable)])
+    finally:
+        if not as_is:
+            readable.unlink()
+    rejected = _rejected(connection, text, records, text.starts[records.first] if as_is else _offsets(text, records))
+    _renumber(connection, target, _good_lines(records, rejected))
+    return rejected
+
+
+def _renumber(connection: duckdb.DuckDBPyConnection, target: Path, lines: np.ndarray) -> None:
+    """Turn the parser's count of good records into lines; nothing to do where they agree."""
+    counted = np.arange(2, len(lines) + 2)
+    if np.array_equal(lines, counted):
+        return
+    connection.register("renumbered", pa.table({"line": counted, "true_line": lines}))
+    renumber = """
+        SELECT true_line AS line, parsed.* EXCLUDE (line)
+        FROM read_parquet(?) AS parsed
+        JOIN renumbered USING (line)"""
+    engine.write_parquet(connection, renumber, target, [str(target)])
+
+
+def _offsets(text: Text, records: Records) -> np.ndarray:
+    """Where each record starts in the copy that holds the records alone."""
+    lengths = text.ends[records.last] - text.starts[records.first] + 1
+    return np.concatenate([[0], np.cumsum(lengths)[:-1]])
+
+
+def _read_csv(columns: dict[str, int], width: int) -> str:
+    types = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(width))
+    chosen = "".join(f', c{place} AS "{name}"' for name, place in columns.items())
+    return f"""
+        SELECT row_number() OVER () + 1 AS line{chosen}
+        FROM read_csv(
+            ?, auto_detect = false, header = true, columns = {{{types}}}, delim = ',', quote = '"', escape = '"',
+            strict_mode = true, store_rejects = true
+        )"""
+
+
+def _rejected(
+    connection: duckdb.DuckDBPyConnection, text: Text, records: Records, offsets: np.ndarray
+) -> list[Malformed]:
+    found = connection.execute("""
+        SELECT line_byte_position, min(error_type::VARCHAR)
+        FROM reject_errors
+        GROUP BY line_byte_position
+        ORDER BY line_byte_position
+    """).fetchall()
+    places = np.searchsorted(offsets, np.array([row[0] for row in found], dtype=np.int64), side="right") - 1
+    return [
+        Malformed(first + 1, last + 1, _REASONS.get(kind, kind.lower()), text.line(first, last))
+        for first, last, (_, kind) in zip(
+            records.first[places].tolist(), records.last[places].tolist(), found, strict=True
+        )
+    ]
+
+
+def _good_lines(records: Records, rejected: list[Malformed]) -> np.ndarray:
+    lines = records.first[1:] + 1
+    return lines[~np.isin(lines, np.array([bad.line for bad in rejected], dtype=np.int64))]
+
+
+def _refuse_if_cut(path: Path, text: Text, malformed: list[Malformed]) -> None:
+    """A last line that has no line end and is no record is where a transfer stopped."""
+    if not text.ended and any(bad.last_line == len(text.starts) for bad in malformed):
+        raise Refused(
+            "FILE-INCOMPLETE",
+            "the file ends in the middle of a line; deliver it again",
+            file=path.name,
+            line=len(text.starts),
+        )

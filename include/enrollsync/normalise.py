@@ -1,0 +1,185 @@
+"""Source tables into canonical tables, by the format's declarations alone.
+
+Values are trimmed and brought to one spelling where the value maps below know them; what they do not know stays as
+it was given, so that a suite can say so. Nothing is rejected here.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow.parquet as pq
+
+from enrollsync import engine
+from enrollsync.canonical import BY_NAME, ENTITIES, GRADES, KINDS, Entity
+from enrollsync.errors import ConfigurationError
+from enrollsync.formats import FORMATS, Cell, Format, Mapping, When
+from enrollsync.settings import District
+from enrollsync.workspace import RunManifest, Workspace
+
+_GRADE_SPELLINGS: dict[str, str] = {
+    **{grade.lower(): grade for grade in GRADES},
+    **{f"0{number}": str(number) for number in range(1, 10)},
+    "it": "InfantToddler", "infant/toddler": "InfantToddler",
+    "pr": "Preschool",
+    "pk": "PreKindergarten", "prek": "PreKindergarten", "pre-k": "PreKindergarten", "-1": "PreKindergarten",
+    "tk": "TransitionalKindergarten",
+    "k": "Kindergarten", "kg": "Kindergarten", "0": "Kindergarten", "00": "Kindergarten",
+    "ps": "PostGraduate", "pg": "PostGraduate",
+    "ug": "Ungraded",
+    "ot": "Other",
+}  # fmt: skip
+_FLAGS: dict[str, str] = {
+    **dict.fromkeys(("y", "yes", "true", "t", "1"), "true"),
+    **dict.fromkeys(("n", "no", "false", "f", "0"), "false"),
+}
+_ROLES: dict[str, str] = {role: role for role in KINDS}
+
+_MACROS = r"""
+    CREATE MACRO trimmed(x) AS nullif(trim(x, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '');
+    CREATE MACRO as_text(x) AS trimmed(x);
+    CREATE MACRO as_date(x) AS coalesce(
+        CASE
+            WHEN regexp_full_match(trimmed(x), '\d{1,2}/\d{1,2}/\d{2}') THEN
+                strftime(in_the_past(try_strptime(trimmed(x), '%m/%d/%y')), '%Y-%m-%d')
+            WHEN regexp_full_match(trimmed(x), '\d{4}-\d{2}-\d{2}|\d{1,2}/\d{1,2}/\d{4}') THEN
+                strftime(try_strptime(trimmed(x), ['%Y-%m-%d', '%m/%d/%Y']), '%Y-%m-%d')
+        END,
+        trimmed(x)
+    );
+"""
+
+
+def normalise(workspace: Workspace, manifest: RunManifest, district: District) -> None:
+    """Write `canonical/<entity>.parquet` for all five entities; an entity that no file brings is empty."""
+    with engine.connect(workspace.root) as connection:
+        _define_macros(connection, manifest)
+        for entity in ENTITIES:
+            engine.write_parquet(
+                connection, _entity_query(entity, workspace, manifest, district), workspace.canonical_table(entity.name)
+            )
+
+
+def identifier_column(mapping: Mapping, district: District) -> str | None:
+    """The source column that gives a mapping's identifier, the district's own choice first (rule 4)."""
+    configured = district.identifiers.columns
+    chosen = configured.get(mapping.setting or "")
+    if chosen is None and mapping.entity == "users":
+        chosen = configured.get("users")
+    identifier = BY_NAME[mapping.entity].identifier
+    return chosen or (mapping.cells[identifier].column if identifier else None)
+
+
+def _define_macros(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> None:
+    today = manifest.as_of.date().isoformat()
+    connection.execute(f"""
+        CREATE MACRO in_the_past(x) AS
+        CASE WHEN x > DATE '{today}' THEN x - INTERVAL 100 YEAR ELSE x END""")
+    connection.execute(_MACROS)
+    for name, spellings in (("as_grade", _GRADE_SPELLINGS), ("as_flag", _FLAGS), ("as_role", _ROLES)):
+        cases = " ".join(f"WHEN '{given}' THEN '{meant}'" for given, meant in spellings.items())
+        connection.execute(f"CREATE MACRO {name}(x) AS CASE lower(trimmed(x)) {cases} ELSE trimmed(x) END")
+
+
+def _entity_query(entity: Entity, workspace: Workspace, manifest: RunManifest, district: District) -> str:
+    read = {file.name for file in manifest.files}
+    declared = FORMATS[manifest.format or ""]
+    parts = [
+        _mapping_query(mapping, declared, workspace, district)
+        for mapping in declared.mappings
+        if mapping.entity == entity.name and mapping.file in read
+    ]
+    return f"""
+        WITH mapped AS ({" UNION ALL ".join(parts) or _nothing(entity)})
+        SELECT row_number() OVER (ORDER BY file, line) AS row_id, *
+        FROM mapped"""
+
+
+def _mapping_query(mapping: Mapping, declared: Format, workspace: Workspace, district: District) -> str:
+    entity = BY_NAME[mapping.entity]
+    cells = dict(mapping.cells)
+    if entity.identifier and (column := identifier_column(mapping, district)):
+        cells[entity.identifier] = Cell(column)
+    present = _present_columns(workspace, mapping.file)
+    _require_identifier(mapping, cells.get(entity.identifier or ""), present, district)
+    raw = sorted({name for cell in cells.values() for name in (cell.column, cell.fallback) if name in present})
+    values = [f"{_cell(cells.get(column), present)} AS {column}" for column in _columns(entity)]
+    conditions = [_condition(when, present) for when in mapping.when]
+    table = workspace.source / f"{mapping.file}.parquet"
+    quoted = "".join(f', "{name}"' for name in raw)
+    return f"""
+        SELECT '{mapping.file}' AS file, list_min(lines) AS line, list_sort(lines) AS lines,
+            {_blanks([name for name in raw if name not in _covered(mapping, declared)])} AS blanks, {", ".join(values)}{_kind(entity, cells.get("role"), present)}
+        FROM (
+            SELECT list(line) AS lines{quoted}
+            FROM read_parquet('{table}')
+            WHERE {" AND ".join(conditions) or "true"}
+            GROUP BY ALL
+        )"""
+
+
+def _columns(entity: Entity) -> tuple[str, ...]:
+    return ("action", *entity.columns)
+
+
+def _nothing(entity: Entity) -> str:
+    columns = ", ".join(f"NULL::VARCHAR AS {name}" for name in _columns(entity))
+    kind = ", NULL::VARCHAR AS kind" if entity.name == "users" else ""
+    return f"""
+        SELECT '' AS file, 0::BIGINT AS line, []::BIGINT[] AS lines, NULL::VARCHAR AS blanks, {columns}{kind}
+        WHERE false"""
+
+
+def _present_columns(workspace: Workspace, file: str) -> set[str]:
+    return set(pq.read_schema(workspace.source / f"{file}.parquet").names)
+
+
+def _require_identifier(mapping: Mapping, cell: Cell | None, present: set[str], district: District) -> None:
+    if cell and district.identifiers.columns and cell.column not in present:
+        raise ConfigurationError(f"district {district.district_id}: `identifiers.columns` names {cell.column}, which "
+                                 f"{mapping.file} does not have; correct it")  # fmt: skip
+
+
+def _cell(cell: Cell | None, present: set[str]) -> str:
+    if cell is None:
+        return "NULL::VARCHAR"
+    if cell.constant is not None:
+        return f"'{cell.constant}'"
+    names = [name for name in (cell.column, cell.fallback) if name in present]
+    given = [f'as_{cell.convert}("{name}")' for name in names]
+    value = f"coalesce({', '.join(given)})" if given else "NULL::VARCHAR"
+    return f"'{cell.prefix}' || {value}" if cell.prefix else value
+
+
+def _kind(entity: Entity, role: Cell | None, present: set[str]) -> str:
+    if entity.name != "users":
+        return ""
+    cases = " ".join(f"WHEN '{name}' THEN '{kind}'" for name, kind in KINDS.items())
+    return f", CASE {_cell(role, present)} {cases} END AS kind"
+
+
+def _covered(mapping: Mapping, declared: Format) -> set[str]:
+    """Source columns whose blanks another entity of the same line reports already."""
+    earlier: set[str] = set()
+    for other in declared.mappings:
+        if other.file == mapping.file and other.entity == mapping.entity:
+            break
+        if other.file == mapping.file:
+            earlier |= {name for cell in other.cells.values() for name in (cell.column, cell.fallback) if name}
+    return earlier
+
+
+def _blanks(raw: list[str]) -> str:
+    if not raw:
+        return "NULL::VARCHAR"
+    marks = [f"""CASE WHEN "{name}" <> coalesce(trimmed("{name}"), '') THEN '{name}' END""" for name in raw]
+    return f"nullif(concat_ws(', ', {', '.join(marks)}), '')"
+
+
+def _condition(when: When, present: set[str]) -> str:
+    if when.column not in present:
+        return "true" if when.negate else "false"
+    test = f'trimmed("{when.column}") IS NOT NULL'
+    if when.one_of:
+        choices = ", ".join(f"'{choice}'" for choice in when.one_of)
+        test = f"""coalesce(lower(trimmed("{when.column}")), '') IN ({choices})"""
+    return f"NOT ({test})" if when.negate else test
