@@ -86,7 +86,7 @@ class Workspace:
     def create(self) -> Workspace:
         """Make the folder, readable by its owner alone: it holds children's records."""
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for part in (self.source, self.canonical, self.accepted, self.plan, self.quarantine):
+        for part in (self.source, self.canonical, self.accepted, self.state, self.plan, self.quarantine):
             part.mkdir(parents=True, exist_ok=True)
         return self
 
@@ -118,10 +118,19 @@ class Workspace:
         """The accepted table of one entity."""
         return self.accepted / f"{entity}.parquet"
 
+    def plan_table(self, entity: str) -> Path:
+        """The rows of one base table that the plan writes."""
+        return self.plan / f"{entity}.parquet"
+
     @property
     def accepted(self) -> Path:
         """`<entity>.parquet`: one row a record, what may be loaded."""
         return self.root / "accepted"
+
+    @property
+    def state(self) -> Path:
+        """`<entity>.parquet`: the database as it was when the plan was made."""
+        return self.root / "state"
 
     @property
     def plan(self) -> Path:

@@ -1,0 +1,258 @@
+"""What of the canonical rows may load: rejected lines out, dependants held with them, rows of one record made one.
+
+The findings decide (their code's scope and severity); no rule about values stands here.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+
+from enrollsync import engine
+from enrollsync.canonical import CLASSES, ENTITIES, Entity
+from enrollsync.codes import CODES, Scope, Severity
+from enrollsync.formats import FORMATS
+from enrollsync.workspace import RunManifest, Workspace
+
+
+def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, int]]:
+    """Write `accepted/<entity>.parquet`, `accepted/removals.parquet` and the text of what was rejected.
+
+    Returns, for each entity, how many of the rows read were `rejected`, `held` or `collapsed` into others.
+    """
+    with engine.connect(workspace.root) as connection:
+        _load_findings(connection, workspace, manifest)
+        for entity in ENTITIES:
+            connection.execute(_rows(entity, workspace))
+            connection.execute(_lost_lines(entity))
+        connection.execute(_removals())
+        for entity in ENTITIES:
+            connection.execute(_usable(entity))
+            connection.execute(_records(entity))
+            engine.write_parquet(
+                connection, f"SELECT * FROM {entity.name}_records", workspace.accepted_table(entity.name)
+            )
+        engine.write_parquet(connection, "SELECT * FROM removals", workspace.accepted_table("removals"))
+        engine.write_parquet(connection, _rejected_text(workspace), workspace.accepted_table("rejected"))
+        return {entity.name: _count(connection, entity, manifest) for entity in ENTITIES}
+
+
+def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
+    codes = pa.table({"code": list(CODES), "scope": [code.scope.value for code in CODES.values()]})
+    connection.register("scopes", codes)
+    connection.register("canonical_columns", _canonical_columns(manifest))
+    connection.execute(f"""
+        CREATE TABLE findings AS
+        SELECT found.*, scope
+        FROM read_parquet('{workspace.findings}') AS found
+        JOIN scopes USING (code)""")
+    connection.execute(f"""
+        CREATE TABLE lost_lines AS
+        SELECT DISTINCT file, line
+        FROM findings
+        WHERE severity = '{Severity.CRITICAL}' AND scope NOT IN ('{Scope.RECORD}', '{Scope.PLAN}')""")
+
+
+def _canonical_columns(manifest: RunManifest) -> pa.Table:
+    """Which canonical columns a finding's source column means, for taking single values away."""
+    rows = [
+        {"file": mapping.file, "entity": mapping.entity, "column": cell.column, "canonical": name}
+        for mapping in FORMATS[manifest.format or ""].mappings
+        for name, cell in mapping.cells.items()
+        if cell.column and name != "source_key"
+    ]
+    schema = pa.schema([(name, pa.string()) for name in ("file", "entity", "column", "canonical")])
+    return pa.Table.from_pylist([dict(row) for row in {tuple(row.items()): row for row in rows}], schema=schema)
+
+
+def _rows(entity: Entity, workspace: Workspace) -> str:
+    """The canonical rows, with the columns that lose their value: `dropped` ones keep the database's."""
+    return f"""
+        CREATE VIEW {entity.name}_rows AS
+        WITH taken AS (
+            SELECT row_id,
+                list(DISTINCT canonical) FILTER (scope = '{Scope.VALUE}') AS dropped,
+                list(DISTINCT canonical) AS emptied
+            FROM findings
+            JOIN canonical_columns USING (file, entity, "column")
+            WHERE entity = '{entity.name}' AND scope IN ('{Scope.VALUE}', '{Scope.CLEARED}')
+            GROUP BY row_id
+        )
+        SELECT given.* EXCLUDE (dropped, emptied) REPLACE ({_emptied(entity)}),
+            coalesce(dropped, []) AS kept
+        FROM (
+            SELECT *
+            FROM read_parquet('{workspace.canonical_table(entity.name)}')
+            LEFT JOIN taken USING (row_id)
+        ) AS given"""
+
+
+def _emptied(entity: Entity) -> str:
+    names = [name for name in (entity.identifier, *entity.values) if name]
+    return ", ".join(
+        f"CASE WHEN coalesce(list_contains(emptied, '{name}'), false) THEN NULL ELSE {name} END AS {name}"
+        for name in names
+    )
+
+
+def _lost_lines(entity: Entity) -> str:
+    """Lines that do not load for this entity, and whether a finding of its own is the reason."""
+    return f"""
+        CREATE TABLE {entity.name}_lost AS
+        WITH exploded AS (
+            SELECT row_id, file, unnest(lines) AS line
+            FROM {entity.name}_rows
+            WHERE EXISTS (FROM findings WHERE severity = '{Severity.CRITICAL}')
+        ),
+        own AS (
+            SELECT DISTINCT row_id, file, line
+            FROM findings
+            WHERE entity = '{entity.name}' AND severity = '{Severity.CRITICAL}' AND row_id IS NOT NULL
+        )
+        SELECT row_id, file, line, own.row_id IS NOT NULL AS own
+        FROM exploded
+        LEFT JOIN lost_lines USING (file, line)
+        LEFT JOIN own USING (row_id, file, line)
+        WHERE lost_lines.line IS NOT NULL OR own.row_id IS NOT NULL"""
+
+
+def _removals() -> str:
+    return """
+        CREATE TABLE removals AS
+        SELECT 'classes' AS entity, source_key, file, min(line) AS line
+        FROM classes_rows
+        ANTI JOIN classes_lost USING (row_id)
+        WHERE action IS NOT NULL
+        GROUP BY source_key, file"""
+
+
+def _usable(entity: Entity) -> str:
+    """Rows that may load: some line of theirs is left, and all that they hang on may load too."""
+    removed = {"classes": "source_key", "enrollments": "class_source_key"}.get(entity.name)
+    conditions = ["len(lines) > coalesce(gone, 0)"]
+    conditions += [f"({link} IS NULL OR {_not_held(link, target)})" for link, target in entity.links.items()]
+    if removed:
+        conditions.append(f"{removed} NOT IN (SELECT source_key FROM removals)")
+    return f"""
+        CREATE TABLE {entity.name}_usable AS
+        WITH lost AS (
+            SELECT row_id, count(*) AS gone
+            FROM {entity.name}_lost
+            GROUP BY row_id
+        )
+        SELECT given.*, len(lines) - coalesce(gone, 0) AS weight
+        FROM {entity.name}_rows AS given
+        LEFT JOIN lost USING (row_id)
+        WHERE {" AND ".join(conditions)}"""
+
+
+def _not_held(link: str, target: str) -> str:
+    """What is in the batch but may not load holds what hangs on it; what is only in the database does not."""
+    return f"""{link} NOT IN (
+            SELECT source_key FROM {target}_rows WHERE source_key IS NOT NULL
+            EXCEPT
+            SELECT source_key FROM {target}_records
+        )"""
+
+
+def _records(entity: Entity) -> str:
+    """One row a record. Where rows disagree, the most frequent value, ties by code-point order (rule 6)."""
+    identity = ", ".join(entity.identity)
+    others = [name for name in entity.columns if name not in entity.identity]
+    chosen = ", ".join(f"max(value) FILTER (name = '{name}') AS {name}" for name in others)
+    return f"""
+        CREATE TABLE {entity.name}_records AS
+        WITH several AS (
+            SELECT {identity}
+            FROM {entity.name}_usable
+            GROUP BY ALL
+            HAVING count(*) > 1
+        ),
+        merging AS (
+            FROM {entity.name}_usable
+            SEMI JOIN several USING ({identity})
+        ),
+        votes AS (
+            SELECT {identity}, name, value, sum(weight) AS votes
+            FROM (UNPIVOT merging ON {", ".join(others)} INTO NAME name VALUE value)
+            GROUP BY ALL
+        ),
+        elected AS (
+            SELECT {identity}, name, value
+            FROM votes
+            QUALIFY row_number() OVER (PARTITION BY {identity}, name ORDER BY votes DESC, value) = 1
+        ),
+        merged AS (
+            SELECT {identity}, {chosen}
+            FROM several
+            LEFT JOIN elected USING ({identity})
+            GROUP BY ALL
+        ),
+        origins AS (
+            SELECT {identity}, arg_min(file, (file, line)) AS file, arg_min(line, (file, line)) AS line,
+                sum(weight)::BIGINT AS lines, list_sort(list(DISTINCT file)) AS files,
+                list_distinct(flatten(list(kept))) AS kept
+            FROM merging
+            GROUP BY ALL
+        )
+        SELECT file, line, weight::BIGINT AS lines, [file] AS files, kept, {", ".join(entity.columns)}
+        FROM {entity.name}_usable
+        ANTI JOIN several USING ({identity})
+        UNION ALL
+        SELECT file, line, lines, files, kept, {", ".join(entity.columns)}
+        FROM merged
+        JOIN origins USING ({identity})"""
+
+
+def _rejected_text(workspace: Workspace) -> str:
+    """`entity, file, line, raw`: what rejected lines say, for telling whose they may be."""
+    parts = [
+        f"""
+        SELECT '{entity.name}' AS entity, file, line,
+            concat_ws(',', {", ".join(_without_kind(name) for name in entity.columns)}) AS raw
+        FROM {entity.name}_rows
+        SEMI JOIN {entity.name}_lost USING (row_id)"""
+        for entity in ENTITIES
+    ]
+    return f"""
+        SELECT DISTINCT brought.entity, file, line, raw
+        FROM read_parquet('{workspace.malformed}')
+        JOIN canonical_columns AS brought USING (file)
+        UNION ALL
+        {" UNION ALL ".join(parts)}"""
+
+
+def _without_kind(name: str) -> str:
+    return f"regexp_replace({name}, '^(student|staff):', '')" if name.endswith("source_key") else name
+
+
+def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> dict[str, int]:
+    """Rows read = records + rejected + held + collapsed."""
+    name = entity.name
+    identity = ", ".join(entity.identity)
+    read, records, rejected, held = connection.execute(f"""
+        SELECT
+            (SELECT coalesce(sum(len(lines)), 0) FROM {name}_rows {_upserts(entity)}),
+            (SELECT count(*) FROM {name}_records),
+            (SELECT count(*) FROM {name}_lost WHERE own),
+            (
+                SELECT count(*)
+                FROM (
+                    SELECT DISTINCT {identity}
+                    FROM {name}_rows
+                    ANTI JOIN (FROM {name}_lost WHERE own) USING (row_id)
+                    ANTI JOIN {name}_usable USING ({identity})
+                    {_upserts(entity)}
+                )
+            )
+    """).fetchone() or (0, 0, 0, 0)
+    malformed = sum(file.malformed for file in manifest.files if file.entity == name)
+    return {"rejected": rejected + malformed, "held": held, "collapsed": int(read) - records - rejected - held}
+
+
+def _upserts(entity: Entity) -> str:
+    if entity.name == CLASSES.name:
+        return "WHERE action IS NULL OR row_id IN (SELECT row_id FROM classes_lost WHERE own)"
+    if entity.name == "enrollments":
+        return "WHERE class_source_key IS NULL OR class_source_key NOT IN (SELECT source_key FROM removals)"
+    return ""

@@ -1,0 +1,7 @@
+"""The roster database: its schema, how to reach it, how to read it. What a run writes to it is in `load.py`."""
+
+from __future__ import annotations
+
+from enrollsync.database.store import RunRecord, Store, open_store
+
+__all__ = ["RunRecord", "Store", "open_store"]

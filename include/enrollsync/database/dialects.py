@@ -1,0 +1,238 @@
+"""Where SQLite and PostgreSQL differ: connecting, locking, and types on the way out.
+
+Statements are built elsewhere, once for both. Nothing here knows what a roster is. What the databases' errors mean to a
+person stands in `messages.py`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import adbc_driver_postgresql.dbapi
+import adbc_driver_sqlite.dbapi
+import pyarrow as pa
+from adbc_driver_manager.dbapi import Connection as ArrowConnection
+from adbc_driver_manager.dbapi import Cursor
+from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, literal, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine.interfaces import Dialect
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
+from sqlalchemy.sql import ClauseElement
+from sqlalchemy.sql.compiler import SQLCompiler
+
+from enrollsync.errors import DatabaseError
+
+LOCK_SECONDS = 30
+"""How long a writer waits for another one before it says so."""
+STATEMENT_MINUTES = 30
+"""The longest statement of a load; a server's own limit is meant for small questions."""
+CONNECT_SECONDS = 10
+_BATCH_ROWS = 65_536
+_SCHEMA_LOCK = 0x656E726F6C6C
+"""Any number that two migrations at the same time agree on (`enroll`)."""
+
+
+@dataclass(frozen=True)
+class Session:
+    """One transaction on an Arrow connection: Core statements in, Arrow tables in and out."""
+
+    cursor: Cursor
+    dialect: Dialect
+
+    def execute(self, statement: ClauseElement) -> None:
+        """Run a statement with its values bound."""
+        compiled = cast(SQLCompiler, statement.compile(dialect=self.dialect))
+        self.cursor.execute(str(compiled), [compiled.params[name] for name in compiled.positiontup or ()])
+
+    def rows(self, statement: ClauseElement) -> list[tuple[Any, ...]]:
+        """The few rows of a small question."""
+        self.execute(statement)
+        return self.cursor.fetchall()
+
+    def stage(self, table: str, rows: pa.RecordBatchReader) -> None:
+        """Fill a new temporary table."""
+        self.cursor.adbc_ingest(table, rows, mode="create", temporary=True)
+
+    def append(self, table: str, rows: pa.RecordBatchReader) -> None:
+        """Add rows to a table; columns that `rows` lacks are NULL."""
+        self.cursor.adbc_ingest(table, rows, mode="append")
+
+
+class SqliteBackend:
+    """A file; readers never wait for the writer (write-ahead log)."""
+
+    dialect = sqlite.dialect(paramstyle="qmark")
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.place = str(path)
+        """Where it is, for messages; never with a user or a password."""
+
+    def missing(self) -> bool:
+        """Whether there is no database at all; looking creates none."""
+        if self.path.is_dir():
+            raise DatabaseError(f"database {self.place}: is a folder; name a file in `database.url`")
+        return not self.path.exists()
+
+    def prepare(self) -> None:
+        """Make the file's folder."""
+        self.missing()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def connect(self, *, create: bool = False) -> Engine:
+        """For small questions and small writes; with `create`, for one migration at a time."""
+        uri = f"{self.path.as_uri()}?mode={'rwc' if create else 'rw'}"
+
+        def creator() -> sqlite3.Connection:
+            # Without an isolation level Python starts no transactions behind our back.
+            connection = sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS, isolation_level=None)
+            if create:
+                connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            return connection
+
+        engine = create_engine("sqlite://", creator=creator, poolclass=NullPool)
+        begin = "BEGIN IMMEDIATE" if create else "BEGIN"
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        return engine
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A Session that sees one state of the database, however long it reads."""
+        with self._cursor() as cursor:
+            cursor.execute("BEGIN")
+            yield Session(cursor, self.dialect)
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A Session that is committed at the end, or rolled back when anything goes wrong."""
+        with self._cursor() as cursor:
+            cursor.execute("PRAGMA foreign_keys = ON")
+            # Once a run says `applied`, a power cut may not take it back.
+            cursor.execute("PRAGMA synchronous = FULL")
+            cursor.execute("PRAGMA cache_size = -65536")
+            # The write lock comes first: a transaction that has read cannot wait for another writer.
+            cursor.execute("BEGIN IMMEDIATE")
+            # Closing without a commit rolls back.
+            yield Session(cursor, self.dialect)
+            cursor.execute("COMMIT")
+
+    @contextmanager
+    def _cursor(self) -> Iterator[Cursor]:
+        # A reader too opens for writing: closing then tidies the write-ahead log away. The file is never created here.
+        uri = f"{self.path.as_uri()}?mode=rw"
+        # Transactions are begun by hand: the driver's own begin without the write lock.
+        with adbc_driver_sqlite.dbapi.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}")
+            cursor.fetchall()
+            yield cursor
+
+    def batches(self, session: Session, query: Select[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The query's rows in the schema's types."""
+        # The driver takes each column's type from the first rows it sees, which may all be NULL: one row goes ahead
+        # that has a value in every column, and is cut off again.
+        samples = [literal("" if pa.types.is_string(field.type) else 0) for field in schema]
+        typed = select(*samples).union_all(query)
+        session.cursor.adbc_statement.set_options(**{"adbc.sqlite.query.batch_rows": str(_BATCH_ROWS)})
+        session.cursor.execute(_literal(typed, self.dialect))
+        first = True
+        for batch in session.cursor.fetch_record_batch():
+            yield pa.record_batch(batch.slice(int(first)).columns, names=schema.names).cast(schema)
+            first = False
+
+    def hide(self, text: str) -> str:
+        """The text without the password; a file has none."""
+        return text
+
+
+class PostgresBackend:
+    """A server, reached by a libpq URL."""
+
+    dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+
+    def __init__(self, url: URL) -> None:
+        if "connect_timeout" not in url.query:
+            url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
+        self.url = url.set(drivername="postgresql+psycopg")
+        host = url.host or url.query.get("host") or "localhost"
+        self.place = f"postgresql://{host}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+
+    def missing(self) -> bool:
+        """Whether the server has no such database."""
+        try:
+            with self.connect().connect():
+                return False
+        except SQLAlchemyError as error:
+            if f'database "{self.url.database}" does not exist' in str(error):
+                return True
+            raise
+
+    def prepare(self) -> None:
+        """A server's databases are made by those who run it."""
+
+    def connect(self, *, create: bool = False) -> Engine:
+        """For small questions and small writes; with `create`, for one migration at a time."""
+        engine = create_engine(self.url, poolclass=NullPool)
+
+        @event.listens_for(engine, "begin")
+        def limit(connection: Connection) -> None:
+            for setting in _LIMITS:
+                connection.exec_driver_sql(setting)
+            if create:
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+
+        return engine
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A Session that sees one state of the database, however long it reads."""
+        with self._arrow() as connection, connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            yield Session(cursor, self.dialect)
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A Session that is committed at the end, or rolled back when anything goes wrong."""
+        with self._arrow() as connection, connection.cursor() as cursor:
+            for setting in _LIMITS:
+                cursor.execute(setting)
+            yield Session(cursor, self.dialect)
+            connection.commit()
+
+    def _arrow(self) -> ArrowConnection:
+        uri = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        connection: ArrowConnection = adbc_driver_postgresql.dbapi.connect(uri)
+        return connection
+
+    def batches(self, session: Session, query: Select[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        """The query's rows in the schema's types."""
+        # Bound values would keep the driver from COPY, which is what makes it read in batches.
+        session.cursor.execute(_literal(query, self.dialect))
+        for batch in session.cursor.fetch_record_batch():
+            yield batch.cast(schema)
+
+    def hide(self, text: str) -> str:
+        """The text without the password."""
+        secrets = [self.url.password, self.url.query.get("password")]
+        for secret in secrets:
+            text = text.replace(str(secret), "***") if secret else text
+        return text
+
+
+_LIMITS = (
+    f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'",
+    f"SET LOCAL statement_timeout = '{STATEMENT_MINUTES}min'",
+)
+
+
+def _literal(query: ClauseElement, dialect: Dialect) -> str:
+    return str(query.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+
+
+Backend = SqliteBackend | PostgresBackend

@@ -1,0 +1,75 @@
+"""What the databases' errors mean to a person, on one line.
+
+Only the first line of a server's message is ever quoted: the lines below it hold values, which may be a student's.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import adbc_driver_manager
+from sqlalchemy.exc import SQLAlchemyError
+
+from enrollsync.database.dialects import Backend
+from enrollsync.errors import DatabaseError
+
+
+@contextmanager
+def one_line_errors(backend: Backend) -> Iterator[None]:
+    """Turn whatever a driver or the file system raises into one DatabaseError: what, where, what to do."""
+    try:
+        yield
+    except (SQLAlchemyError, adbc_driver_manager.Error, sqlite3.Error, OSError) as error:
+        raise DatabaseError(f"database {backend.place}: {explain(backend.hide(_text_of(error)))}") from None
+
+
+def _text_of(error: Exception) -> str:
+    return str(getattr(error, "orig", None) or error)
+
+
+_MEANINGS = (
+    ("readonly|read-only", "cannot be written; make the file and its folder writable for this user"),
+    (
+        "unable to open|Permission denied",
+        "cannot be opened; check that this user may read and write the file and its folder",
+    ),
+    ("File exists|Not a directory", "cannot be created; a part of its path is a file, name another one"),
+    ("not a database|malformed", "is no SQLite database, or a damaged one; name another file or restore a backup"),
+    ("is locked|lock timeout|LockNotAvailable", "another program is writing to it; try again when that has ended"),
+    ("disk is full|No space left", "the disk is full; make room and run again"),
+    (
+        "authentication failed|no password supplied",
+        "refuses the login; check user and password of the connection",
+    ),
+    (
+        "connection (to server|failed)|could not translate|Name or service|timeout expired|server closed",
+        "cannot be reached ({reason}); check host, port and database name, and that the server runs",
+    ),
+    (
+        "no such (table|column)|relation .* does not exist",
+        "has no roster tables; run `enrollsync sync`, which creates them",
+    ),
+    (
+        "(?i)unique constraint",
+        "nothing was written: two records would have the same identifier or key ({reason}); plan again",
+    ),
+    (
+        "(?i)foreign key",
+        "nothing was written: a record refers to one that is not there ({reason}); plan again",
+    ),
+)
+"""A pattern in the driver's text -> what is wrong and what to do; the first that fits."""
+
+
+def explain(text: str) -> str:
+    """One line for a driver's message."""
+    stated = re.search(r"(?:ERROR|FATAL):\s+(.*)", text)
+    lines = (stated.group(1) if stated else text).strip().splitlines()
+    reason = lines[0] if lines else "failed without saying why"
+    for pattern, meaning in _MEANINGS:
+        if re.search(pattern, text):
+            return meaning.format(reason=reason)
+    return reason

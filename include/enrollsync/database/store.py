@@ -1,0 +1,227 @@
+"""The roster database as the steps use it: its schema, its present state as Parquet, and the runs it remembers.
+
+Applying a plan belongs to `load.py`; what differs between databases to `dialects.py`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from sqlalchemy import Connection, Table, delete, insert, make_url, select
+from sqlalchemy.exc import ArgumentError
+
+from enrollsync.database import migrations
+from enrollsync.database.dialects import Backend, PostgresBackend, Session, SqliteBackend
+from enrollsync.database.messages import one_line_errors
+from enrollsync.database.schema import BASE, DISTRICT_STATE, RUNS, arrow_schema
+from enrollsync.errors import DatabaseError
+from enrollsync.settings import project_root
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What the database remembers of one run."""
+
+    run_id: str
+    district_id: str
+    batch_hash: str | None
+    outcome: str
+    """As in the command's JSON: `applied`, `in_sync`, `held`, ..."""
+    plan_id: str | None
+    started_at: datetime
+    """With a time zone, like all instants here."""
+    ended_at: datetime | None = None
+    approved_by: str | None = None
+    delivered_at: datetime | None = None
+    source: str | None = None
+    mode: str | None = None
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    findings: dict[str, int] = field(default_factory=dict)
+    message: str | None = None
+    """One line for a person; no values of students."""
+
+    def row(self) -> dict[str, str | None]:
+        """The columns of `runs` but for the state before and after."""
+        return {
+            "district_id": self.district_id,
+            "run_id": self.run_id,
+            "batch_hash": self.batch_hash,
+            "outcome": self.outcome,
+            "plan_id": self.plan_id,
+            "started_at": instant(self.started_at),
+            "ended_at": instant(self.ended_at),
+            "approved_by": self.approved_by,
+            "delivered_at": instant(self.delivered_at),
+            "source": self.source,
+            "mode": self.mode,
+            "counts_json": json.dumps(self.counts),
+            "findings_json": json.dumps(self.findings),
+            "message": self.message,
+        }
+
+
+def instant(moment: datetime | None) -> str | None:
+    """UTC as ISO text of one length, so that text order is time order."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+def open_store(url: str) -> Store:
+    """The database behind a URL; nothing is opened or created yet.
+
+    `sqlite:///path.db` (relative: from the project's root) or `postgresql://...`. Raises DatabaseError.
+    """
+    # The URL is not quoted in errors: nobody knows which part of a broken one is the password.
+    wrong = "database URL: write sqlite:///folder/file.db or postgresql://user@host/database"
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise DatabaseError(f"{wrong} (this one cannot be read)") from None
+    if parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:" and not parsed.query:
+        return Store(SqliteBackend(project_root() / parsed.database))
+    if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
+        return Store(PostgresBackend(parsed))
+    raise DatabaseError(f"{wrong} (found one for {parsed.drivername})")
+
+
+class Store:
+    """One roster database. Every method raises DatabaseError with one line that says what, where and what to do."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+
+    def migrate(self) -> None:
+        """Create the schema or bring it up to date, in one transaction."""
+        with one_line_errors(self.backend):
+            self.backend.prepare()
+            if self.is_current():
+                return
+            with self.backend.connect(create=True).begin() as connection:
+                migrations.upgrade(connection)
+
+    def is_current(self) -> bool:
+        """Whether the schema is the one this program needs. Raises DatabaseError when it is a newer one."""
+        return self._revision() == migrations.known_revisions()[0]
+
+    def export(self, district_id: str, folder: Path) -> int:
+        """Write the district's rows, in one consistent read, to `<entity>.parquet` for the five base tables.
+
+        Every column but `district_id`, `removed` rows included. Returns the state version. A database that is not
+        there, or has no roster, gives empty files and 0, and is not created.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        if not self._has_roster():
+            for table in BASE.values():
+                pq.write_table(_schema_of(table).empty_table(), folder / f"{table.name}.parquet")
+            return 0
+        with one_line_errors(self.backend), self.backend.reading() as session:
+            version = state_version(session, district_id)
+            for table in BASE.values():
+                self._export_table(session, table, district_id, folder)
+        return version
+
+    def _export_table(self, session: Session, table: Table, district_id: str, folder: Path) -> None:
+        schema = _schema_of(table)
+        query = select(*(table.c[name] for name in schema.names)).where(table.c.district_id == district_id)
+        with pq.ParquetWriter(folder / f"{table.name}.parquet", schema) as writer:
+            for batch in self.backend.batches(session, query, schema):
+                writer.write_batch(batch)
+
+    def last_applied(self, district_id: str) -> tuple[str, datetime | None] | None:
+        """Batch hash and delivery time of the newest applied run; None when there is none."""
+        query = (
+            select(RUNS.c.batch_hash, RUNS.c.delivered_at)
+            .where(RUNS.c.district_id == district_id, RUNS.c.outcome == "applied", RUNS.c.batch_hash.is_not(None))
+            .order_by(RUNS.c.state_after.desc())
+            .limit(1)
+        )
+        rows = self._rows(query)
+        if not rows:
+            return None
+        delivered = rows[0]["delivered_at"]
+        return rows[0]["batch_hash"], datetime.fromisoformat(delivered) if delivered else None
+
+    def runs(self, district_id: str) -> list[dict[str, Any]]:
+        """The runs, newest first: the columns of `runs` (instants as ISO text), `counts` and `findings` as dicts."""
+        query = (
+            select(RUNS)
+            .where(RUNS.c.district_id == district_id)
+            .order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
+        )
+        rows = self._rows(query)
+        for row in rows:
+            row["counts"] = json.loads(row.pop("counts_json"))
+            row["findings"] = json.loads(row.pop("findings_json"))
+        return rows
+
+    def record_run(self, run: RunRecord) -> None:
+        """Remember a run that wrote nothing. A rerun replaces the row, unless that run has written to the roster."""
+        self._require_roster()
+        mine = (RUNS.c.district_id == run.district_id, RUNS.c.run_id == run.run_id)
+        with one_line_errors(self.backend), self._transaction() as connection:
+            connection.execute(delete(RUNS).where(*mine, RUNS.c.state_after.is_(None)))
+            if connection.execute(select(RUNS.c.run_id).where(*mine)).first() is None:
+                connection.execute(insert(RUNS).values(**run.row()))
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A Session on a current schema: committed at the end, rolled back when anything goes wrong."""
+        self._require_roster()
+        with one_line_errors(self.backend), self.backend.writing() as session:
+            yield session
+
+    def _require_roster(self) -> None:
+        if not self._has_roster():
+            raise DatabaseError(
+                f"database {self.backend.place}: has no roster tables; run `enrollsync sync`, which creates them"
+            )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self.backend.connect().begin() as connection:
+            yield connection
+
+    def _rows(self, query: Any) -> list[dict[str, Any]]:
+        if not self._has_roster():
+            return []
+        with one_line_errors(self.backend), self._transaction() as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    def _revision(self) -> str | None:
+        with one_line_errors(self.backend):
+            if self.backend.missing():
+                return None
+            with self.backend.connect().connect() as connection:
+                revision = migrations.revision_of(connection)
+        if revision is not None and revision not in migrations.known_revisions():
+            raise DatabaseError(
+                f"database {self.backend.place}: its schema {revision} is from a newer EnrollSync; install that version"
+            )
+        return revision
+
+    def _has_roster(self) -> bool:
+        """False when there is nothing yet. Raises DatabaseError for an old schema: readers never migrate."""
+        revision = self._revision()
+        if revision is not None and revision != migrations.known_revisions()[0]:
+            raise DatabaseError(
+                f"database {self.backend.place}: its schema {revision} is old; "
+                "run `enrollsync sync`, which brings it up to date"
+            )
+        return revision is not None
+
+
+def _schema_of(table: Table) -> Any:
+    return arrow_schema([column for column in table.columns if column.name != "district_id"])
+
+
+def state_version(session: Session, district_id: str, *, lock: bool = False) -> int:
+    """The version of the district's state, 0 before the first write; with `lock`, nobody else writes until the end."""
+    query = select(DISTRICT_STATE.c.version).where(DISTRICT_STATE.c.district_id == district_id)
+    rows = session.rows(query.with_for_update() if lock else query)
+    return int(rows[0][0]) if rows else 0

@@ -1,0 +1,265 @@
+"""Applies a plan: data, audit rows, run, identifier history and state version in one transaction.
+
+What to change was decided before (`plan.py`); nothing is decided here. Rows go from Parquet to the database as Arrow,
+into temporary tables, and from there by one statement a table and kind of change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Delete,
+    Insert,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    Update,
+    cast,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+
+from enrollsync.canonical import ENTITIES, Entity
+from enrollsync.database.dialects import Session
+from enrollsync.database.schema import (
+    BASE,
+    CHANGES,
+    DISTRICT_STATE,
+    IDENTIFIER_HISTORY,
+    RUNS,
+    arrow_schema,
+    columns_of,
+    primary_key,
+    typed_column,
+)
+from enrollsync.database.store import RunRecord, Store, instant, state_version
+from enrollsync.errors import DatabaseError, StalePlan
+
+if TYPE_CHECKING:
+    from enrollsync.plan import Plan
+
+_BATCH_ROWS = 65_536
+_MOVING = " moving "
+"""Starts a source key that is on its way to another one; what a source gives is trimmed and begins with no blank."""
+
+
+def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord) -> int:
+    """Apply the plan in `plan_folder`; returns the number of operations.
+
+    Applying the same plan again in the same run does nothing and returns the same. Raises StalePlan when the
+    database has moved since the plan was made, and DatabaseError; in both cases nothing was written.
+    """
+    operations = _count(plan_folder / "operations.parquet")
+    with store.writing() as session:
+        _lock(session, plan.district_id)
+        if _is_applied(session, plan, run):
+            return operations
+        _refuse_stale(session, plan)
+        for entity in ENTITIES:
+            _write(session, entity, plan_folder, run)
+        session.append(CHANGES.name, _audit_rows(plan_folder, run))
+        _remember(session, plan, run)
+    return operations
+
+
+def _lock(session: Session, district_id: str) -> None:
+    """Make this the district's only writer until the transaction ends."""
+    session.execute(_first_state(district_id))
+    state_version(session, district_id, lock=True)
+
+
+def _is_applied(session: Session, plan: Plan, run: RunRecord) -> bool:
+    query = (
+        select(RUNS.c.plan_id)
+        .where(RUNS.c.district_id == run.district_id, RUNS.c.run_id == run.run_id)
+        .where(RUNS.c.state_after.is_not(None))
+    )
+    applied = [plan_id for (plan_id,) in session.rows(query)]
+    if applied and applied != [plan.plan_id]:
+        raise DatabaseError(f"run {run.run_id}: has applied another plan already; start a new run")
+    return bool(applied)
+
+
+def _refuse_stale(session: Session, plan: Plan) -> None:
+    version = state_version(session, plan.district_id)
+    if version != plan.state_version:
+        raise StalePlan(
+            f"plan {plan.plan_id}: was made for state {plan.state_version} of the database, which is at {version} now; "
+            "nothing was written, plan again"
+        )
+
+
+def _write(session: Session, entity: Entity, plan_folder: Path, run: RunRecord) -> None:
+    """Bring one base table to what the plan says."""
+    path = plan_folder / f"{entity.name}.parquet"
+    if _count(path) == 0:
+        return
+    staged = _staged(entity)
+    session.stage(staged.name, _rows(path, arrow_schema(list(staged.columns))))
+    _refuse_strangers(session, entity, staged, run.district_id)
+    if entity.identifier:
+        session.execute(_history(entity, staged, run))
+        session.execute(_release(entity, staged, run.district_id))
+    session.execute(_change(entity, staged, run.district_id))
+    session.execute(_create(entity, staged, run.district_id))
+
+
+def _remember(session: Session, plan: Plan, run: RunRecord) -> None:
+    session.execute(_forget_run(run))
+    states = {"state_before": plan.state_version, "state_after": plan.state_version + 1}
+    session.execute(insert(RUNS).values(**run.row(), **states))
+    session.execute(_next_state(plan.district_id))
+
+
+def _refuse_strangers(session: Session, entity: Entity, staged: Table, district_id: str) -> None:
+    """A change that would hit no row, or a plan that does not fit this database, must not pass for applied."""
+    (strangers,) = session.rows(_count_strangers(entity, staged, district_id))[0]
+    if strangers:
+        raise DatabaseError(f"plan: changes {strangers} {entity.name} that the database does not have; plan again")
+
+
+# ---- Arrow -----------------------------------------------------------------------------------------------------------
+
+
+def _count(path: Path) -> int:
+    return int(pq.read_metadata(path).num_rows)
+
+
+def _rows(path: Path, schema: pa.Schema) -> pa.RecordBatchReader:
+    """A Parquet file in batches, with the schema's columns and types."""
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH_ROWS, columns=schema.names):
+                yield batch.select(schema.names).cast(schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _audit_rows(plan_folder: Path, run: RunRecord) -> pa.RecordBatchReader:
+    """`operations.parquet` as rows of `changes`."""
+    path = plan_folder / "operations.parquet"
+    own = arrow_schema([CHANGES.c[name] for name in pq.read_schema(path).names])
+    schema = pa.schema([("district_id", pa.string()), ("run_id", pa.string()), *own])
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        for batch in _rows(path, own):
+            constants = [pa.repeat(value, batch.num_rows) for value in (run.district_id, run.run_id)]
+            yield pa.record_batch([*constants, *batch.columns], schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+# ---- statements ------------------------------------------------------------------------------------------------------
+
+
+def _staged(entity: Entity) -> Table:
+    """The temporary table that holds the entity's rows as they are to be."""
+    columns = [typed_column(name) for name in columns_of(entity)]
+    return Table(f"staged_{entity.name}", MetaData(), Column("operation", Text), *columns)
+
+
+def _same_row(entity: Entity, staged: Table, district_id: str) -> tuple[ColumnElement[bool], ...]:
+    base = BASE[entity.name]
+    return (
+        base.c.district_id == district_id,
+        *(base.c[name] == staged.c[name] for name in primary_key(entity)),
+    )
+
+
+def _history(entity: Entity, staged: Table, run: RunRecord) -> Insert:
+    """One row for each identifier that a record had and will not have any more."""
+    base = BASE[entity.name]
+    old, new = base.c[str(entity.identifier)], staged.c[str(entity.identifier)]
+    values = {
+        "district_id": base.c.district_id,
+        "entity": literal(entity.name),
+        "entity_key": base.c[str(entity.key)],
+        "run_id": literal(run.run_id),
+        "old_id": old,
+        "new_id": new,
+        "changed_at": literal(instant(run.ended_at or run.started_at)),
+        "changed_by": literal(run.approved_by or run.source, Text),
+    }
+    lost = (
+        select(*values.values())
+        .where(*_same_row(entity, staged, run.district_id))
+        .where(staged.c.operation != "create", old.is_not(None), old.is_distinct_from(new))
+    )
+    return insert(IDENTIFIER_HISTORY).from_select(list(values), lost)
+
+
+def _release(entity: Entity, staged: Table, district_id: str) -> Update:
+    """Take the old identifier and source key from every record that gets another.
+
+    Uniqueness is checked row by row, so that a swap needs both to be free before either is taken.
+    """
+    base = BASE[entity.name]
+    identifier = str(entity.identifier)
+    moving = [base.c[name].is_distinct_from(staged.c[name]) for name in (identifier, "source_key", "source")]
+    return (
+        update(base)
+        .values({identifier: None, "source_key": literal(_MOVING).concat(cast(base.c[str(entity.key)], Text))})
+        .where(*_same_row(entity, staged, district_id))
+        .where(staged.c.operation != "create", or_(*moving))
+    )
+
+
+def _change(entity: Entity, staged: Table, district_id: str) -> Update:
+    """Everything but creations."""
+    changing = [name for name in columns_of(entity) if name not in primary_key(entity)]
+    return (
+        update(BASE[entity.name])
+        .values({name: staged.c[name] for name in changing})
+        .where(*_same_row(entity, staged, district_id))
+        .where(staged.c.operation != "create")
+    )
+
+
+def _create(entity: Entity, staged: Table, district_id: str) -> Insert:
+    """Creations, in the order of their keys, which is how the table lies."""
+    names = columns_of(entity)
+    new = (
+        select(literal(district_id), *(staged.c[name] for name in names))
+        .where(staged.c.operation == "create")
+        .order_by(*(staged.c[name] for name in primary_key(entity)))
+    )
+    return insert(BASE[entity.name]).from_select(["district_id", *names], new)
+
+
+def _count_strangers(entity: Entity, staged: Table, district_id: str) -> Select[tuple[int]]:
+    base = BASE[entity.name]
+    known = select(base.c.district_id).where(*_same_row(entity, staged, district_id)).correlate(staged).exists()
+    return select(func.count()).select_from(staged).where(staged.c.operation != "create", ~known)
+
+
+def _first_state(district_id: str) -> Insert:
+    # Both databases spell it like PostgreSQL.
+    return postgresql_insert(DISTRICT_STATE).values(district_id=district_id, version=0).on_conflict_do_nothing()
+
+
+def _next_state(district_id: str) -> Update:
+    return (
+        update(DISTRICT_STATE)
+        .values(version=DISTRICT_STATE.c.version + 1)
+        .where(DISTRICT_STATE.c.district_id == district_id)
+    )
+
+
+def _forget_run(run: RunRecord) -> Delete:
+    """The same run may have been held before."""
+    return delete(RUNS).where(RUNS.c.district_id == run.district_id, RUNS.c.run_id == run.run_id)

@@ -1,0 +1,191 @@
+"""Accepted rows against the database as it is: the operations between both, joined set-wise in DuckDB.
+
+Reads Parquet, writes Parquet; never touches the database itself. `matching` says which row is which record,
+`changes` what a row changes, `absence` what goes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from enrollsync import engine
+from enrollsync.canonical import ENTITIES, Entity
+from enrollsync.codes import CODES
+from enrollsync.database.schema import columns_of
+from enrollsync.guard import find_holds
+from enrollsync.plan import OPERATIONS, Plan, plan_id
+from enrollsync.reconcile.absence import plan_absences
+from enrollsync.reconcile.changes import OPERATIONS_TABLE, plan_changes
+from enrollsync.reconcile.matching import match_entities
+from enrollsync.settings import District
+from enrollsync.workspace import RunManifest, Workspace
+
+_PLANNED_CODES = ("PLAN-AMBIGUOUS", "PLAN-RECYCLED", "PLAN-REIDENTIFY-TAKEN")
+
+
+def reconcile(
+    workspace: Workspace, manifest: RunManifest, district: District, state: Path, state_version: int,
+    accepted_counts: dict[str, dict[str, int]],
+) -> Plan:  # fmt: skip
+    """Make the plan that takes the state exported to `state` to the accepted rows, and write it to `plan/`.
+
+    Findings of its own (held rows, references that nothing answers) replace those of an earlier try.
+    """
+    with engine.connect(workspace.root) as connection:
+        for entity in ENTITIES:
+            connection.execute(_stored(entity, state))
+        connection.execute(OPERATIONS_TABLE)
+        match_entities(connection, workspace, manifest)
+        plan_changes(connection, manifest)
+        plan_absences(connection, workspace, manifest)
+        _write_findings(connection, workspace, manifest)
+        counts = {entity.name: _count(connection, entity, accepted_counts[entity.name]) for entity in ENTITIES}
+        plan = Plan(
+            plan_id=plan_id(connection, district.district_id, manifest.format or "", state_version),
+            district_id=district.district_id,
+            source=manifest.format or "",
+            state_version=state_version,
+            operations=sum(counts[entity][name] for entity in counts for name in OPERATIONS),
+            counts=counts,
+            holds=find_holds(connection, manifest, district),
+        )
+        _write_plan(connection, workspace)
+        plan.save(workspace.plan)
+        return plan
+
+
+def _stored(entity: Entity, state: Path) -> str:
+    return f"""
+        CREATE VIEW stored_{entity.name} AS
+        FROM read_parquet('{state / entity.name}.parquet');
+        CREATE VIEW db_{entity.name} AS
+        FROM stored_{entity.name}
+        WHERE status <> 'removed'"""
+
+
+def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
+    """Add what only the database could tell; a reference is asked of it in a delta alone."""
+    ours = [*_PLANNED_CODES, *(["REF-UNKNOWN"] if manifest.mode == "delta" else [])]
+    parts = [_held_findings(entity, manifest) for entity in ENTITIES if entity.key]
+    parts += [_unknown_findings(entity, link, manifest) for entity in ENTITIES for link in entity.links]
+    kept = ", ".join(f"'{code}'" for code in ours)
+    engine.write_parquet(
+        connection,
+        f"""
+        SELECT *
+        FROM (
+            SELECT * FROM read_parquet('{workspace.findings}') WHERE code NOT IN ({kept})
+            UNION ALL BY NAME
+            {" UNION ALL BY NAME ".join(parts)}
+        )
+        ORDER BY file, line, code""",
+        workspace.findings,
+    )
+
+
+def _held_findings(entity: Entity, manifest: RunManifest) -> str:
+    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, manifest)}'" for code in _PLANNED_CODES)
+    messages = " ".join(f"WHEN '{code}' THEN '{_sentence(code)}'" for code in _PLANNED_CODES)
+    return f"""
+            SELECT DISTINCT code, CASE code {severities} END AS severity, '{entity.name}' AS entity, new.file, new.line,
+                '{entity.identifier}' AS "column", CASE code {messages} END AS message
+            FROM {entity.name}_held
+            JOIN {entity.name}_linked AS new USING (source_key)"""
+
+
+def _unknown_findings(entity: Entity, link: str, manifest: RunManifest) -> str:
+    target = entity.links[link]
+    return f"""
+            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", manifest)}' AS severity,
+                '{entity.name}' AS entity, file, line, '{link}' AS "column",
+                'there is no such record among the {target} of the batch or the roster' AS message
+            FROM {entity.name}_unknown
+            WHERE {link} NOT IN (SELECT source_key FROM {target}_keys)"""
+
+
+def _severity(code: str, manifest: RunManifest) -> str:
+    return CODES[code].severity_in(manifest.format or "").value
+
+
+def _sentence(code: str) -> str:
+    return f"{CODES[code].title[0].lower()}{CODES[code].title[1:]}; the row waits"
+
+
+def _count(
+    connection: duckdb.DuckDBPyConnection, entity: Entity, accepted: dict[str, int]
+) -> dict[str, int]:
+    """Records read = created + updated + re-identified + reactivated + unchanged + held + rejected + collapsed."""
+    planned = dict(
+        connection.execute(
+            "SELECT operation, count(*) FROM operations WHERE entity = ? GROUP BY operation", [entity.name]
+        ).fetchall()
+    )
+    known, changed, unknown, waiting = connection.execute(f"""
+        SELECT
+            (SELECT count(*) FROM {entity.name}_known),
+            (SELECT count(*) FROM {entity.name}_changed),
+            (SELECT count(*) FROM {entity.name}_unknown),
+            (SELECT count(*) FROM {entity.name}_accepted)
+                - (SELECT count(*) FROM {entity.name}_known)
+                - (SELECT count(*) FROM {entity.name}_unknown)
+    """).fetchone() or (0, 0, 0, 0)
+    return {
+        **{operation: planned.get(operation, 0) for operation in OPERATIONS},
+        "unchanged": known - changed,
+        "held": accepted["held"] + waiting,
+        "rejected": accepted["rejected"] + unknown,
+        "collapsed": accepted["collapsed"],
+    }
+
+
+def _write_plan(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+    engine.write_parquet(
+        connection,
+        """
+        SELECT row_number() OVER (ORDER BY file, line, entity, entity_id, operation) AS sequence,
+            * EXCLUDE (explicit)
+        FROM operations""",
+        workspace.plan / "operations.parquet",
+    )
+    for entity in ENTITIES:
+        columns = ", ".join(columns_of(entity))
+        engine.write_parquet(
+            connection, f"SELECT operation, {columns} FROM {entity.name}_after", workspace.plan_table(entity.name)
+        )
+    engine.write_parquet(connection, _organizations_summary(), workspace.plan / "organizations_summary.parquet")
+
+
+def _organizations_summary() -> str:
+    """For each organization, how many of its people and classes change."""
+    return """
+        WITH people AS (
+            SELECT coalesce(after.organization_key, old.organization_key) AS organization_key, user_key AS key,
+                'users' AS entity
+            FROM (FROM db_memberships WHERE is_primary AND status = 'active') AS old
+            FULL JOIN (FROM memberships_after WHERE is_primary) AS after USING (user_key)
+            UNION ALL
+            SELECT coalesce(after.organization_key, old.organization_key), class_key, 'classes'
+            FROM (FROM db_classes WHERE status = 'active') AS old
+            FULL JOIN classes_after AS after USING (class_key)
+        ),
+        placed AS (
+            SELECT people.organization_key, operation, count(*) AS n
+            FROM people
+            LEFT JOIN operations AS done ON done.entity = people.entity AND done.entity_key = people.key
+            GROUP BY ALL
+        )
+        SELECT coalesce(after.organization_id, old.organization_id, placed.organization_key::VARCHAR)
+                AS organization_id,
+            coalesce(any_value(after.name), any_value(old.name)) AS name,
+            coalesce(sum(n) FILTER (placed.operation IN ('create', 'reactivate')), 0)::BIGINT AS created,
+            coalesce(sum(n) FILTER (placed.operation IN ('update', 'reidentify')), 0)::BIGINT AS updated,
+            coalesce(sum(n) FILTER (placed.operation = 'deactivate'), 0)::BIGINT AS deactivated,
+            coalesce(sum(n) FILTER (placed.operation IS NULL), 0)::BIGINT AS unchanged
+        FROM placed
+        LEFT JOIN db_organizations AS old USING (organization_key)
+        LEFT JOIN organizations_after AS after USING (organization_key)
+        WHERE placed.organization_key IS NOT NULL
+        GROUP BY 1
+        ORDER BY 1"""

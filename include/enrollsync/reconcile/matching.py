@@ -1,0 +1,279 @@
+"""Which accepted row is which record of the database, and which rows must wait for a person (rules 6, 9 and 10).
+
+Each entity leaves three tables for the later steps: `<entity>_known` (rows that will be planned, with the record's
+key or NULL for a new one), `<entity>_held` (source key, code) and `<entity>_unknown` (rows whose reference is nowhere).
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from enrollsync.canonical import BY_NAME, CLASSES, ENTITIES, KINDS, ORGANIZATIONS, USERS, Entity
+from enrollsync.workspace import RunManifest, Workspace
+
+_COMPARED = ("user_district_id", "user_state_id", "given_name", "middle_name", "family_name", "email", "grade",
+             "birth_date")  # fmt: skip
+
+
+def match_entities(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
+    """Create the matching tables of all entities, in dependency order."""
+    connection.execute("SET VARIABLE source = ?", [manifest.format])
+    for entity in ENTITIES:
+        connection.execute(_delivered(entity, workspace))
+    for entity in ENTITIES:
+        connection.execute(_linked(entity))
+        connection.execute(f"CREATE TABLE {entity.name}_held (source_key VARCHAR, code VARCHAR, old_key BIGINT)")
+        if entity.key:
+            connection.execute(_matched(entity))
+            connection.execute(_lookalikes(entity, manifest))
+            _hold(connection, entity)
+            connection.execute(_known(entity))
+        else:
+            connection.execute(f"CREATE VIEW {entity.name}_known AS FROM {entity.name}_linked")
+
+
+def _delivered(entity: Entity, workspace: Workspace) -> str:
+    """What may load, and every record that the batch mentions at all, rejected ones included."""
+    return f"""
+        CREATE VIEW {entity.name}_accepted AS
+        FROM read_parquet('{workspace.accepted_table(entity.name)}');
+        CREATE VIEW {entity.name}_present AS
+        SELECT DISTINCT {", ".join(entity.identity)}
+        FROM read_parquet('{workspace.canonical_table(entity.name)}')
+        WHERE {" AND ".join(f"{name} IS NOT NULL" for name in entity.identity)}"""
+
+
+def _linked(entity: Entity) -> str:
+    """Accepted rows with the keys of what they link to; what hangs on a held record is left out."""
+    joins = "".join(
+        f"""
+        LEFT JOIN {target}_keys AS {target}_link ON {target}_link.source_key = new.{link}"""
+        for link, target in entity.links.items()
+    )
+    keys = "".join(f", {target}_link.key AS {BY_NAME[target].key}" for target in entity.links.values())
+    held = " AND ".join(
+        f"({link} IS NULL OR {link} NOT IN (SELECT source_key FROM {target}_held))"
+        for link, target in entity.links.items()
+    )
+    unknown = " OR ".join(
+        f"({link} IS NOT NULL AND {BY_NAME[target].key} IS NULL)" for link, target in entity.links.items()
+    )
+    return f"""
+        CREATE TABLE {entity.name}_resolved AS
+        SELECT new.*{keys}
+        FROM {entity.name}_accepted AS new{joins}
+        WHERE {held or "true"};
+        CREATE VIEW {entity.name}_unknown AS
+        FROM {entity.name}_resolved
+        WHERE {unknown or "false"};
+        CREATE VIEW {entity.name}_linked AS
+        FROM {entity.name}_resolved
+        WHERE NOT ({unknown or "false"})"""
+
+
+def _matched(entity: Entity) -> str:
+    """By the source's own key; by the identifier where the record came from another source."""
+    return f"""
+        CREATE TABLE {entity.name}_matched AS
+        WITH others AS (
+            SELECT {entity.identifier}, {entity.key}
+            FROM db_{entity.name}
+            WHERE source <> getvariable('source') AND {entity.identifier} IS NOT NULL
+        )
+        SELECT new.*, coalesce(own.{entity.key}, others.{entity.key}) AS old_key
+        FROM {entity.name}_linked AS new
+        LEFT JOIN db_{entity.name} AS own ON own.source = getvariable('source') AND own.source_key = new.source_key
+        LEFT JOIN others ON others.{entity.identifier} = new.{entity.identifier} AND own.{entity.key} IS NULL"""
+
+
+def _lookalikes(entity: Entity, manifest: RunManifest) -> str:
+    """Pairs of a row that nobody knows and a record that the batch does not mention, and whether they fit exactly."""
+    queries = {
+        USERS.name: _similar_users(manifest),
+        CLASSES.name: _similar_classes(),
+        ORGANIZATIONS.name: _similar_organizations(),
+    }
+    return f"""
+        CREATE TABLE {entity.name}_lookalikes AS
+        WITH newcomers AS (
+            FROM {entity.name}_matched
+            WHERE old_key IS NULL
+        ),
+        vanished AS (
+            FROM db_{entity.name}
+            WHERE source = getvariable('source')
+                AND source_key NOT IN (SELECT source_key FROM {entity.name}_present)
+        ),
+        {queries[entity.name]}
+        SELECT source_key, old_key,
+            fits AND count(*) OVER (PARTITION BY source_key) = 1 AND count(*) OVER (PARTITION BY old_key) = 1 AS alone
+        FROM pairs"""
+
+
+def _similar_users(manifest: RunManifest) -> str:
+    """Same name and one strong value; a fit differs in the identifier alone and shares a school (rule 9b)."""
+    supplied = manifest.supplied.get("users", {})
+    same = " AND ".join(f"new.{name} IS NOT DISTINCT FROM old.{name}" for name in _COMPARED if name in supplied)
+    kind = " ".join(f"WHEN '{role}' THEN '{kind}'" for role, kind in KINDS.items())
+    strong = ("birth_date", "user_district_id", "user_state_id")
+    names = "lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name)"
+    candidates = " UNION ".join(
+        f"""
+            SELECT new.source_key, old.user_key
+            FROM newcomers AS new
+            JOIN vanished AS old ON {names} AND new.{name} = old.{name}"""
+        for name in strong
+    )
+    return f"""
+        shared_emails AS (
+            SELECT lower(email) AS address
+            FROM users_matched
+            WHERE email IS NOT NULL
+            GROUP BY ALL
+            HAVING count(*) > 1
+        ),
+        candidates AS ({candidates}
+            UNION
+            SELECT new.source_key, old.user_key
+            FROM newcomers AS new
+            JOIN vanished AS old ON {names} AND lower(new.email) = lower(old.email)
+            WHERE lower(new.email) NOT IN (FROM shared_emails)
+        ),
+        schoolmates AS (
+            SELECT DISTINCT candidates.source_key, user_key
+            FROM candidates
+            JOIN memberships_accepted AS new ON new.user_source_key = candidates.source_key
+            JOIN organizations_keys AS organization ON organization.source_key = new.organization_source_key
+            JOIN db_memberships AS old USING (user_key)
+            WHERE old.organization_key = organization.key AND old.status = 'active'
+        ),
+        pairs AS (
+            SELECT candidates.source_key, old.user_key AS old_key,
+                {same or "true"}
+                    AND CASE new.role {kind} END = CASE old.role {kind} END
+                    AND old.status = 'active'
+                    AND schoolmates.source_key IS NOT NULL AS fits
+            FROM candidates
+            JOIN newcomers AS new ON new.source_key = candidates.source_key
+            JOIN vanished AS old ON old.user_key = candidates.user_key
+            LEFT JOIN schoolmates ON schoolmates.source_key = candidates.source_key
+                AND schoolmates.user_key = candidates.user_key
+        )"""
+
+
+def _similar_classes() -> str:
+    """Same school, name, course, period and term, and a person in common: held until rule 9 is built for classes."""
+    same = " AND ".join(
+        f"new.{name} IS NOT DISTINCT FROM old.{name}" for name in ("course_code", "period", "term", "organization_key")
+    )
+    return f"""
+        pairs AS (
+            SELECT DISTINCT new.source_key, old.class_key AS old_key, false AS fits
+            FROM newcomers AS new
+            JOIN vanished AS old ON new.name = old.name AND {same}
+            JOIN enrollments_accepted AS person
+                ON person.class_source_key = new.source_key
+            JOIN users_keys ON users_keys.source_key = person.user_source_key
+            JOIN db_enrollments AS enrolled
+                ON enrolled.class_key = old.class_key AND enrolled.user_key = users_keys.key
+            WHERE old.status = 'active'
+        )"""
+
+
+def _similar_organizations() -> str:
+    """Same name and type: held until rule 9 is built for organizations."""
+    return """
+        pairs AS (
+            SELECT new.source_key, old.organization_key AS old_key, false AS fits
+            FROM newcomers AS new
+            JOIN vanished AS old ON new.name = old.name AND new.type = old.type
+            WHERE old.status = 'active'
+        )"""
+
+
+def _hold(connection: duckdb.DuckDBPyConnection, entity: Entity) -> None:
+    name = entity.name
+    connection.execute(f"""
+        INSERT INTO {name}_held
+        SELECT source_key, 'PLAN-AMBIGUOUS', old_key
+        FROM {name}_lookalikes
+        WHERE NOT alone""")
+    if entity is USERS:
+        connection.execute(_recycled())
+    connection.execute(f"""
+        CREATE TABLE {name}_candidates AS
+        SELECT new.* EXCLUDE (old_key), coalesce(new.old_key, found.old_key) AS old_key
+        FROM {name}_matched AS new
+        LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found USING (source_key)
+        WHERE source_key NOT IN (SELECT source_key FROM {name}_held)""")
+    # Holding one record can keep its identifier from another, so look again until nothing more is held.
+    while connection.execute(_taken(entity)).fetchall():
+        pass
+
+
+def _recycled() -> str:
+    """Rule 10: both names differ, and birth date or email differs, counting only what both sides have."""
+    return """
+        INSERT INTO users_held
+        SELECT new.source_key, 'PLAN-RECYCLED', new.old_key
+        FROM users_matched AS new
+        JOIN db_users AS old ON old.user_key = new.old_key
+        WHERE lower(new.given_name) <> lower(old.given_name)
+            AND lower(new.family_name) <> lower(old.family_name)
+            AND (
+                coalesce(new.birth_date <> old.birth_date, false)
+                OR coalesce(lower(new.email) <> lower(old.email), false)
+            )"""
+
+
+def _taken(entity: Entity) -> str:
+    """Hold the rows whose new identifier another record keeps (rule 9)."""
+    name, identifier, key = entity.name, entity.identifier, entity.key
+    return f"""
+        INSERT INTO {name}_held
+        WITH going AS (
+            SELECT source_key, {identifier}, old_key
+            FROM {name}_candidates
+            WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
+        ),
+        kept AS (
+            SELECT old.{identifier}, old.{key}
+            FROM db_{name} AS old
+            LEFT JOIN going ON going.old_key = old.{key}
+            WHERE going.old_key IS NULL OR going.{identifier} IS NOT DISTINCT FROM old.{identifier}
+        )
+        SELECT going.source_key, 'PLAN-REIDENTIFY-TAKEN', kept.{key}
+        FROM going
+        JOIN kept USING ({identifier})
+        WHERE kept.{key} IS DISTINCT FROM going.old_key
+        RETURNING source_key"""
+
+
+def _known(entity: Entity) -> str:
+    """Rows to plan, new ones with fresh keys; and the key of every source key that a row may refer to."""
+    name, key = entity.name, entity.key
+    return f"""
+        CREATE TABLE {name}_known AS
+        WITH highest AS (
+            SELECT coalesce(max({key}), 0) AS used
+            FROM stored_{name}
+        ),
+        going AS (
+            FROM {name}_candidates
+            WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
+        ),
+        fresh AS (
+            SELECT source_key, used + row_number() OVER (ORDER BY source_key) AS new_key
+            FROM going, highest
+            WHERE old_key IS NULL
+        )
+        SELECT going.*, coalesce(old_key, new_key) AS {key}
+        FROM going
+        LEFT JOIN fresh USING (source_key);
+        CREATE TABLE {name}_keys AS
+        SELECT source_key, {key} AS key
+        FROM {name}_known
+        UNION ALL
+        SELECT source_key, {key}
+        FROM db_{name}
+        WHERE source = getvariable('source') AND source_key NOT IN (SELECT source_key FROM {name}_known)"""

@@ -1,0 +1,57 @@
+"""The run's report: `report.html` for a person, `report.json` for programs, `findings.csv` for a spreadsheet.
+
+`facts.py` gathers what a run did, `wording.py` says it in sentences, `page.py` lays it out. Nothing here decides or
+writes anything but these files, and no value of a student is read: operations are counted, findings carry no values.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from enrollsync import quarantine
+from enrollsync.report.facts import Facts, gather
+from enrollsync.report.page import render
+from enrollsync.settings import District
+from enrollsync.workspace import RunManifest, Workspace
+
+__all__ = ["summary", "write"]
+
+
+def write(workspace: Workspace, manifest: RunManifest, district: District) -> None:
+    """Write `findings.csv`, `report.json` and `report.html` into the workspace's root, whatever the run came to."""
+    quarantine.write_findings(workspace, manifest)
+    facts = gather(workspace, manifest, district)
+    _replace(workspace.root / "report.json", json.dumps(_as_json(facts, manifest, workspace), indent=1))
+    _replace(workspace.root / "report.html", render(facts))
+
+
+def summary(manifest: RunManifest, artifacts: Path) -> dict[str, Any]:
+    """What `enrollsync --json` prints of a run (section 4.1); `artifacts` is the run's workspace."""
+    return {
+        "run_id": manifest.run_id,
+        "outcome": manifest.outcome,
+        "plan_id": manifest.plan_id,
+        "counts": manifest.counts,
+        "findings": manifest.findings,
+        "holds": [{"code": hold.code, "message": hold.message} for hold in manifest.holds],
+        "artifacts": str(artifacts),
+    }
+
+
+def _as_json(facts: Facts, manifest: RunManifest, workspace: Workspace) -> dict[str, Any]:
+    return {
+        **summary(manifest, workspace.root),
+        "error": manifest.error,
+        "findings_grouped": [asdict(group) for group in facts.groups],
+    }
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file in one step, so that a reader sees the old or the new one."""
+    half = path.with_name(path.name + ".part")
+    half.touch(mode=0o600)
+    half.write_text(text, encoding="utf-8")
+    half.replace(path)

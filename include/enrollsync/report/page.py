@@ -1,0 +1,84 @@
+"""Lays the facts of a run out as one HTML page that needs nothing else: no script, no request, its styles inline."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from enrollsync.codes import CODES
+from enrollsync.report import wording
+from enrollsync.report.facts import MOST_ORGANIZATIONS, Facts, Group
+
+
+def render(facts: Facts) -> str:
+    """The page; every value in it is escaped."""
+    manifest = facts.manifest
+    style = files("enrollsync.report").joinpath("page.css").read_text(encoding="utf-8")
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        facts=facts,
+        manifest=manifest,
+        district=facts.district,
+        outcome=wording.OUTCOMES.get(manifest.outcome or "", wording.UNFINISHED),
+        next_step=_next_step(facts),
+        wording=wording,
+        codes=CODES,
+        severities=_by_severity(facts),
+        widest=max((one.changed for one in facts.organizations[:MOST_ORGANIZATIONS]), default=0),
+        most_organizations=MOST_ORGANIZATIONS,
+        when=_when(manifest.as_of, facts.district.zone),
+        delivered=_when(manifest.delivered_at, facts.district.zone),
+        style=Markup(style),  # ours, and no place for an entity: the browser reads a style element as it stands
+        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
+    )
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("enrollsync", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["number"] = "{:,}".format
+    environment.filters["prose"] = _prose
+    return environment
+
+
+def _prose(text: str) -> Markup:
+    """A sentence of ours, escaped, with what stands in backticks set as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _next_step(facts: Facts) -> str:
+    outcome = wording.OUTCOMES.get(facts.manifest.outcome or "", wording.UNFINISHED)
+    if outcome.tone in {"good", "calm"} and facts.total("rejected"):
+        return wording.CORRECT_LINES
+    if outcome.tone == "good" and facts.total("held"):
+        return wording.DECIDE_LINES
+    return outcome.next_step
+
+
+def _by_severity(facts: Facts) -> list[tuple[str, list[Group]]]:
+    """The groups of each severity, worst first, but for what the page already says as a refusal or a hold."""
+    said = {notice.code for notice in (*facts.refusals, *facts.manifest.holds)}
+    shown = [group for group in facts.groups if group.code not in said]
+    grouped = ((name, [group for group in shown if group.severity == name]) for name in wording.SEVERITIES)
+    return [(name, groups) for name, groups in grouped if groups]
+
+
+def _when(moment: datetime | None, zone: ZoneInfo) -> str:
+    if moment is None:
+        return ""
+    local = moment.astimezone(zone)
+    return f"{local:%A} {local.day} {local:%B %Y, %H:%M %Z}"

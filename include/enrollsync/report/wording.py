@@ -1,0 +1,104 @@
+"""What an outcome, a severity, a format and a mode are called on the page, and what a person does next.
+
+Codes of findings have their own table (`codes.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended, in words for a school administrator."""
+
+    title: str
+    meaning: str
+    next_step: str
+    tone: str
+    """Colour of the banner: `good`, `calm`, `wait` or `bad`."""
+    changes: str
+    """Heading of the counts: what happened, or what would."""
+
+
+_DONE, _WOULD = "What changed", "What would change"
+
+OUTCOMES: dict[str, Outcome] = {
+    "applied": Outcome(
+        "Applied", "The roster now says what this delivery says.", "There is nothing left to do.", "good", _DONE
+    ),
+    "in_sync": Outcome(
+        "In sync", "The roster already said what this delivery says; nothing was changed.",
+        "There is nothing left to do.", "good", _DONE,
+    ),
+    "planned": Outcome(
+        "Planned", "These changes were worked out and nothing was written.",
+        "Look at them, then run the sync to apply them.", "calm", _WOULD,
+    ),
+    "checked": Outcome(
+        "Checked", "The files were checked; the roster was neither read nor changed.",
+        "Plan or run the sync when you are content with the files.", "calm", "What was found in the files",
+    ),
+    "held": Outcome(
+        "Held", "The changes look unusual, so nothing was written: a person has to decide.",
+        "Read the reasons below; approve the run if the changes are real, or else correct the delivery.",
+        "wait", _WOULD,
+    ),
+    "rejected": Outcome(
+        "Rejected", "A person said no to these changes; nothing was written.",
+        "Correct the delivery and send it again.", "wait", _WOULD,
+    ),
+    "refused": Outcome(
+        "Refused", "The delivery could not be used; nothing was written and the roster is as it was.",
+        "Correct what is named below and deliver again.", "bad", "What was found in the files",
+    ),
+    "undone": Outcome(
+        "Undone", "What an earlier run had changed was taken back.", "There is nothing left to do.", "calm", _DONE
+    ),
+    "failed": Outcome(
+        "Failed", "The run stopped before it was done. A delivery is written whole or not at all.",
+        "Give the message below to whoever looks after EnrollSync; the next run starts afresh.", "bad", _WOULD,
+    ),
+}  # fmt: skip
+UNFINISHED = Outcome(
+    "Not finished", "The run has no outcome yet.", "Wait for it to end.", "calm", "What was found so far"
+)
+CORRECT_LINES = "Lines that do not load are listed below: correct them in the source and deliver again."
+"""The next step when a run went well but for rejected lines."""
+DECIDE_LINES = "Some records wait for a decision: what was found below says which and why."
+"""The next step when a run went well but for held lines."""
+
+OPERATIONS: dict[str, str] = {
+    "create": "Created",
+    "update": "Updated",
+    "reidentify": "Re-identified",
+    "reactivate": "Reactivated",
+    "deactivate": "Deactivated",
+    "unchanged": "Unchanged",
+    "held": "Held",
+    "rejected": "Rejected",
+    "collapsed": "Collapsed",
+}
+"""Key of the counts -> heading of its column."""
+OPERATION_NOTES: dict[str, str] = {
+    "Re-identified": "the same record under a new identifier",
+    "Reactivated": "an inactive record came back",
+    "Deactivated": "made inactive; nothing is ever deleted",
+    "Held": "waits until a person decides",
+    "Rejected": "did not load",
+    "Collapsed": "repeated a record that other lines describe too",
+}
+"""Heading -> what it means, where the word alone does not say."""
+
+SEVERITIES: dict[str, tuple[str, str]] = {
+    "critical": ("Critical", "These lines do not load."),
+    "warning": ("Warnings", "These load or wait for a decision, some of them without the value in question."),
+    "info": ("Advice", "These load as they are."),
+}
+"""Severity -> heading and what it means, worst first."""
+
+FORMATS = {"batch_upload": "Batch Upload", "clever": "Clever", "oneroster": "OneRoster"}
+MODES = {
+    "snapshot": "Snapshot: records missing from the delivery are deactivated",
+    "delta": "Delta: records missing from the delivery stay as they are",
+}

@@ -1,0 +1,102 @@
+"""A synthetic district of any size, as its files would look, with planted faults and an answer key where asked for.
+
+This module puts the parts together: the district (`district.py`), how a format spells it (`batch_upload.py`,
+`clever.py`), which faults there are (`faults.py`) and where they go (`dirt.py`). Nothing here is read by a sync.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import duckdb
+
+from enrollsync.errors import ConfigurationError
+from enrollsync.sample import batch_upload, clever
+from enrollsync.sample import dirt as planting
+from enrollsync.sample.csv_file import EDITS, QUOTED, write_csv
+from enrollsync.sample.district import build_district, clean_counts
+from enrollsync.sample.faults import BATCH_UPLOAD_FAULTS, CLEVER_FAULTS, Fault
+
+ANSWERS = "answers.json"
+MOST_STUDENTS = 2_000_000
+"""More would need school names and numbers that the lists do not have."""
+_MEMORY = "2GB"
+"""What DuckDB may hold before it spills to disk."""
+_FORMATS: dict[str, tuple[ModuleType, Sequence[Fault]]] = {
+    "batch_upload": (batch_upload, BATCH_UPLOAD_FAULTS),
+    "clever": (clever, CLEVER_FAULTS),
+}
+
+
+@dataclass(frozen=True)
+class SampleSummary:
+    """What was written."""
+
+    folder: Path
+    format: str
+    files: dict[str, int]
+    """File -> lines below its header."""
+    faults: dict[str, int]
+    """Code -> lines on which it must be reported."""
+
+
+def write_sample(out: Path, format: str, students: int, seed: int, dirt: float = 0.0) -> SampleSummary:
+    """Write a synthetic district into the folder `out`; the same arguments always give the same bytes.
+
+    With `dirt` (0 to 1, the share of lines with a fault) the same lines are written with faults in place, and
+    `answers.json` lists each line on which a code must be reported. Files of an earlier sample are replaced.
+
+    Raises ConfigurationError for a format, size or rate that cannot be made, or a folder that cannot be written.
+    """
+    _check(format, students, dirt)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / ANSWERS).unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory() as spill, _connect(Path(spill)) as connection:
+            return _write(connection, out, format, students, seed, dirt)
+    except (OSError, duckdb.IOException) as error:
+        raise ConfigurationError(f"{out}: the sample cannot be written there: {' '.join(str(error).split())}") from None
+
+
+def _check(format: str, students: int, dirt: float) -> None:
+    if format == "oneroster":
+        raise ConfigurationError("--format oneroster comes later; use batch_upload or clever")
+    if format not in _FORMATS:
+        raise ConfigurationError(f"--format {format}: not known; use {' or '.join(_FORMATS)}")
+    if not 1 <= students <= MOST_STUDENTS:
+        raise ConfigurationError(f"--students {students}: write a number from 1 to {MOST_STUDENTS}")
+    if not 0 <= dirt <= 1:
+        raise ConfigurationError(f"--dirt {dirt}: write a rate from 0 to 1, like 0.05")
+
+
+def _connect(spill: Path) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(config={"memory_limit": _MEMORY, "temp_directory": str(spill)})
+
+
+def _write(
+    connection: duckdb.DuckDBPyConnection, out: Path, format: str, students: int, seed: int, dirt: float
+) -> SampleSummary:
+    layout, faults = _FORMATS[format]
+    build_district(connection, students, seed)
+    for statement in (EDITS, QUOTED, layout.ENTRIES, layout.PERSON_LINES, layout.PLANTABLE):
+        connection.execute(statement)
+    if dirt:
+        planting.plant(connection, faults, dirt)
+    files = {
+        file.name: write_csv(connection, out, file, _edited(faults, file.name) if dirt else frozenset())
+        for file in layout.FILES
+    }
+    if not dirt:
+        return SampleSummary(out, format, files, {})
+    head = {"format": format, "seed": seed, "students": students, "dirt": dirt, "clean": clean_counts(connection)}
+    planting.write_answers(connection, out / ANSWERS, head)
+    return SampleSummary(out, format, files, planting.answers_by_code(connection))
+
+
+def _edited(faults: Sequence[Fault], file: str) -> frozenset[str]:
+    """The columns of that file that some fault changes."""
+    return frozenset(fault.changed_column for fault in faults if fault.file == file and fault.changed_column)

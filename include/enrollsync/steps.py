@@ -1,0 +1,270 @@
+"""The steps of a run, in order: ingest, validate, plan, load, report; the same for the command and for Airflow.
+
+Each takes the workspace's path, reads what earlier steps left there, and returns the path and a few counts. Reading
+clocks, files and databases happens here and at the edges that are called from here; what the steps decide is decided
+in the modules they call. Running a step again is harmless.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import structlog
+
+from enrollsync import accept, quarantine, report as reports
+from enrollsync.canonical import ENTITIES
+from enrollsync.codes import CODES
+from enrollsync.database import RunRecord, Store, open_store
+from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, StalePlan
+from enrollsync.ingest.batch import read_batch
+from enrollsync.load import apply
+from enrollsync.normalise import normalise
+from enrollsync.plan import OPERATIONS, load_plan
+from enrollsync.reconcile import reconcile
+from enrollsync.settings import District, load_district, project_root
+from enrollsync.workspace import Notice, RunManifest, Workspace
+
+_COUNTED = (*OPERATIONS, "unchanged", "held", "rejected", "collapsed")
+_REPLANS = 3
+"""How often a plan is made anew because somebody else wrote meanwhile."""
+
+log = structlog.get_logger(__name__)
+
+
+def workspace_for(district: str, run_id: str) -> str:
+    """The folder of a run; a run id of Airflow's may have characters that no folder should."""
+    settings = load_district(district)
+    return str(project_root() / "data" / "runs" / settings.district_id / re.sub(r"[^A-Za-z0-9_.-]", "_", run_id))
+
+
+def start(
+    district: str, *, run_id: str, as_of: datetime, source: str | None = None, dry_run: bool = False,
+    database_url: str | None = None,
+) -> str:  # fmt: skip
+    """Make the workspace of a run and return its path; `as_of` is the run's idea of now, with a time zone."""
+    settings = load_district(district)
+    url = database_url or settings.database.url or ""
+    workspace = Workspace(Path(workspace_for(district, run_id))).create()
+    workspace.write(
+        RunManifest(
+            run_id=run_id,
+            district=district,
+            as_of=as_of.astimezone(settings.zone),
+            source=source,
+            dry_run=dry_run,
+            database_url=url,
+            counts={entity.name: dict.fromkeys(_COUNTED, 0) for entity in ENTITIES},
+        )
+    )
+    return str(workspace.root)
+
+
+def ingest(workspace: str) -> dict[str, Any]:
+    """Find the batch, recognise its format, read its files into canonical tables. Raises Refused."""
+    with _step(workspace, "ingest") as (place, manifest, district):
+        manifest = read_batch(place, manifest, district)
+        place.write(manifest)
+        normalise(place, manifest, district)
+        rows = {file.name: file.rows for file in manifest.files}
+        return {"workspace": workspace, "format": manifest.format, "mode": manifest.mode, "rows": rows}
+
+
+def validate(workspace: str) -> dict[str, Any]:
+    """Check every row, accept what may load, put the rejected lines into quarantine."""
+    from enrollsync.validate import validate as run_suites
+
+    with _step(workspace, "validate") as (place, manifest, district):
+        run_suites(place, manifest, district)
+        counts = accept.accept(place, manifest)
+        quarantine.write(place, manifest, encoding=district.source.encoding)
+        counts = {entity: manifest.counts[entity] | counted for entity, counted in counts.items()}
+        place.update(counts=counts, findings=_findings(place, manifest), outcome="checked")
+        return {"workspace": workspace, "findings": _findings(place, manifest)}
+
+
+def plan(workspace: str) -> dict[str, Any]:
+    """Compare with the database as it is now, and judge whether the plan may go ahead by itself.
+
+    A dry run only reads; otherwise the schema is created or migrated first.
+    """
+    with _step(workspace, "plan") as (place, manifest, district):
+        store = open_store(_database_url(manifest, district))
+        if not manifest.dry_run:
+            store.migrate()
+        version = store.export(district.district_id, place.state)
+        made = reconcile(place, manifest, district, place.state, version, manifest.counts)
+        holds = [*made.holds, *_stale(store, manifest, district)]
+        made = made.model_copy(update={"holds": holds})
+        made.save(place.plan)
+        if manifest.mode == "delta":
+            quarantine.write(place, manifest, encoding=district.source.encoding)
+        outcome = "held" if holds else "planned" if made.operations else "in_sync"
+        place.update(
+            counts=made.counts,
+            findings=_findings(place, manifest),
+            holds=holds,
+            plan_id=made.plan_id,
+            outcome=outcome,
+        )
+        return {
+            "workspace": workspace,
+            "plan_id": made.plan_id,
+            "outcome": outcome,
+            "counts": made.counts,
+            "holds": [{"code": hold.code, "message": hold.message} for hold in holds],
+        }
+
+
+def load(workspace: str, *, approved_by: str | None = None, only_plan: str | None = None) -> dict[str, Any]:
+    """Apply the plan in one transaction.
+
+    A held plan needs `approved_by`; `only_plan` names the one plan that may be applied. When the database moved
+    since, a plan that nobody approved is made anew; an approved one is refused (StalePlan).
+    """
+    for _ in range(_REPLANS):
+        try:
+            return _load(workspace, approved_by, only_plan)
+        except StalePlan:
+            if approved_by or only_plan or plan(workspace)["outcome"] != "planned":
+                raise
+    return _load(workspace, approved_by, only_plan)
+
+
+def _load(workspace: str, approved_by: str | None, only_plan: str | None) -> dict[str, Any]:
+    with _step(workspace, "load") as (place, manifest, district):
+        made = load_plan(place.plan)
+        if only_plan and only_plan != made.plan_id:
+            raise StalePlan(f"plan {only_plan} is not the plan any more, {made.plan_id} is; look at it and approve that")
+        if made.holds and not approved_by:
+            raise ConfigurationError(f"plan {made.plan_id} is held; approve it with `--approve --plan {made.plan_id}`")
+        manifest = manifest.model_copy(update={"outcome": "applied", "approved_by": approved_by})
+        if made.operations:
+            apply(open_store(_database_url(manifest, district)), place.plan, made, _record(manifest, district))
+        place.update(outcome="applied" if made.operations else "in_sync", approved_by=approved_by)
+        return {"workspace": workspace, "operations": made.operations, "plan_id": made.plan_id}
+
+
+def report(workspace: str) -> dict[str, Any]:
+    """Write the report, remember a run that wrote nothing, and return the result (design, section 4.1)."""
+    place = Workspace(Path(workspace))
+    manifest = place.read()
+    district = load_district(manifest.district)
+    if manifest.outcome == "checked" and manifest.error:
+        manifest = place.update(outcome="failed")
+    started = time.monotonic()
+    reports.write(place, manifest, district)
+    shutil.rmtree(place.batch, ignore_errors=True)
+    if not manifest.dry_run and manifest.outcome not in {"applied", "checked", "planned"}:
+        _remember(manifest, district)
+    place.update(seconds=manifest.seconds | {"report": time.monotonic() - started})
+    return result(workspace)
+
+
+def result(workspace: str) -> dict[str, Any]:
+    """The JSON object that every command prints, and `message`, one line for a person."""
+    manifest = Workspace(Path(workspace)).read()
+    return {
+        "run_id": manifest.run_id,
+        "outcome": manifest.outcome or "failed",
+        "plan_id": manifest.plan_id,
+        "counts": manifest.counts,
+        "findings": manifest.findings,
+        "holds": [{"code": hold.code, "message": hold.message} for hold in manifest.holds],
+        "artifacts": workspace,
+        "message": manifest.error,
+    }
+
+
+@contextmanager
+def _step(workspace: str, name: str) -> Iterator[tuple[Workspace, RunManifest, District]]:
+    """What a step works on. Its time, and the error that ends it, go into the manifest."""
+    place = Workspace(Path(workspace))
+    manifest = place.read()
+    district = load_district(manifest.district)
+    started = time.monotonic()
+    try:
+        yield place, manifest, district
+    except EnrollSyncError as error:
+        _note_error(place, error)
+        raise
+    finally:
+        took = time.monotonic() - started
+        place.update(seconds=place.read().seconds | {name: took})
+        log.info("step ended", step=name, district=district.district_id, run=manifest.run_id, seconds=round(took, 2))
+
+
+def _note_error(place: Workspace, error: EnrollSyncError) -> None:
+    manifest = place.read()
+    if isinstance(error, Refused):
+        severity = CODES[error.code].severity
+        notice = Notice(code=error.code, severity=severity, message=error.message, file=error.file, line=error.line)
+        notices = [one for one in manifest.notices if one != notice]
+        findings = manifest.findings | {error.code: 1}
+        manifest = manifest.model_copy(update={"notices": [*notices, notice], "findings": findings})
+    place.write(manifest.model_copy(update={"outcome": error.outcome, "error": str(error)}))
+
+
+def _findings(place: Workspace, manifest: RunManifest) -> dict[str, int]:
+    """Code -> how many, files' and rows' together."""
+    counted = pc.value_counts(pq.read_table(place.findings, columns=["code"])["code"])
+    totals = {entry["values"].as_py(): entry["counts"].as_py() for entry in counted}
+    for notice in manifest.notices:
+        totals[notice.code] = totals.get(notice.code, 0) + 1
+    return dict(sorted(totals.items()))
+
+
+def _stale(store: Store, manifest: RunManifest, district: District) -> list[Notice]:
+    """A delivery that was found, not named, and is older than the one applied last (section 6)."""
+    last = None if manifest.source else store.last_applied(district.district_id)
+    if not last or not last[1] or not manifest.delivered_at or last[0] == manifest.batch_hash:
+        return []
+    if manifest.delivered_at >= last[1]:
+        return []
+    message = f"delivered {manifest.delivered_at:%Y-%m-%d %H:%M}, but one of {last[1]:%Y-%m-%d %H:%M} was applied"
+    return [Notice(code="GUARD-STALE", severity=CODES["GUARD-STALE"].severity, message=message)]
+
+
+def _database_url(manifest: RunManifest, district: District) -> str:
+    if not manifest.database_url:
+        raise ConfigurationError(
+            f"district {district.district_id}: `database.connection` is known to Airflow alone; give --database URL"
+        )
+    return manifest.database_url
+
+
+def _record(manifest: RunManifest, district: District) -> RunRecord:
+    return RunRecord(
+        run_id=manifest.run_id,
+        district_id=district.district_id,
+        batch_hash=manifest.batch_hash,
+        outcome=manifest.outcome or "failed",
+        plan_id=manifest.plan_id,
+        started_at=manifest.as_of,
+        ended_at=datetime.now(UTC),
+        approved_by=manifest.approved_by,
+        delivered_at=manifest.delivered_at,
+        source=manifest.format,
+        mode=manifest.mode,
+        counts=manifest.counts,
+        findings=manifest.findings,
+        message=manifest.error,
+    )
+
+
+def _remember(manifest: RunManifest, district: District) -> None:
+    """A run that wrote nothing is a run all the same; that it cannot be remembered must not hide why it ended."""
+    try:
+        store = open_store(_database_url(manifest, district))
+        store.migrate()
+        store.record_run(_record(manifest, district))
+    except EnrollSyncError as error:
+        log.warning("the run could not be remembered", run=manifest.run_id, reason=str(error))

@@ -1,0 +1,192 @@
+"""Failed checks become findings: row ids are joined with the lines that say them, set-wise, and written in order.
+
+No check is made here, and no severity decided: both come with the check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+from great_expectations.core import ExpectationSuite
+from great_expectations.expectations.metadata_types import FailureSeverity
+
+from enrollsync import findings
+from enrollsync.canonical import BY_NAME
+from enrollsync.codes import CODES, Scope
+from enrollsync.engine import write_parquet
+from enrollsync.formats import FORMATS, source_column
+from enrollsync.settings import District
+from enrollsync.validate.checking import Answer
+from enrollsync.validate.frames import rows
+from enrollsync.validate.suites import finding_column, meta_of
+from enrollsync.workspace import RunManifest, Workspace
+
+PREFERENCE = ("organizations", "classes", "users", "memberships", "enrollments")
+"""One line fills several tables; a fault in it is reported once, for the first of these that has it."""
+_PER_RECORD = (Scope.RECORD, Scope.VALUE, Scope.CLEARED)
+"""What a finding of these scopes takes away, it takes from its own row alone, so rows are not merged."""
+
+
+def create_table(connection: duckdb.DuckDBPyConnection) -> None:
+    """The empty table that `add` fills and `write` writes."""
+    connection.execute(f"CREATE TABLE found ({findings.schema()})")
+
+
+def add(
+    connection: duckdb.DuckDBPyConnection,
+    workspace: Workspace,
+    entity: str,
+    checks: pa.Table,
+    names: pa.Table,
+    answers: list[Answer],
+) -> None:
+    """Add the findings of one entity, every line of every failing row; `checks` and `names` as the functions below.
+
+    Blanks are reported for each column that had them; other findings name the column that the check is about.
+    """
+    failed = _failed_table(answers)
+    if not failed.num_rows:
+        return
+    connection.register("failed", failed)
+    connection.register("checks", checks)
+    connection.register("names", names)
+    connection.execute(
+        f"""
+        INSERT INTO found
+        SELECT
+            checks.code,
+            checks.severity,
+            $entity,
+            failed.row_id,
+            this.file,
+            unnest(this.lines),
+            coalesce(names.source, checks."column"),
+            checks.message
+        FROM failed
+        JOIN checks ON checks.number = failed.number
+        JOIN {rows(workspace, entity)} AS this ON this.row_id = failed.row_id
+        LEFT JOIN names ON names.file = this.file AND names."column" = checks."column"
+        WHERE checks."column" <> 'blanks'
+        """,
+        {"entity": entity},
+    )
+    connection.execute(
+        f"""
+        INSERT INTO found
+        WITH trimmed AS (
+            SELECT failed.row_id, checks.*, this.file, this.lines, unnest(string_split(this.blanks, ', ')) AS source
+            FROM failed
+            JOIN checks ON checks.number = failed.number
+            JOIN {rows(workspace, entity)} AS this ON this.row_id = failed.row_id
+            WHERE checks."column" = 'blanks'
+        )
+        SELECT code, severity, $entity, row_id, file, unnest(lines), source, message
+        FROM trimmed
+        """,
+        {"entity": entity},
+    )
+
+
+def check_table(suite: ExpectationSuite, words: dict[str, Any]) -> pa.Table:
+    """`number, code, severity, column` (canonical), `message` of each check; `words` fill the braces in messages."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "number": number,
+                "code": meta_of(check)["code"],
+                "severity": FailureSeverity(check.severity).value,
+                "column": finding_column(check),
+                "message": str(meta_of(check)["notes"]).format_map(words),
+            }
+            for number, check in enumerate(suite.expectations)
+        ]
+    )
+
+
+def name_table(manifest: RunManifest, district: District, entity: str, columns: Iterable[str]) -> pa.Table:
+    """`file, column, source`: what each file calls the canonical columns that findings are about."""
+    named = [
+        (file.name, column, _source_name(str(manifest.format), district, file.name, entity, column))
+        for file in manifest.files
+        for column in dict.fromkeys(columns)
+    ]
+    return _text_table(("file", "column", "source"), named)
+
+
+def _source_name(format_name: str, district: District, file: str, entity: str, column: str) -> str | None:
+    identifier = BY_NAME[entity].identifier
+    settings = [
+        mapping.setting for mapping in FORMATS[format_name].mappings if (mapping.file, mapping.entity) == (file, entity)
+    ]
+    if column == identifier and settings and settings[0] in district.identifiers.columns:
+        return district.identifiers.columns[settings[0]]
+    return source_column(format_name, file, entity, column)
+
+
+def add_malformed(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
+    """Add a finding for each line that is no CSV record, under the principal entity of its file."""
+    malformed = workspace.source / "malformed.parquet"
+    if not malformed.exists():
+        return
+    connection.register("files", _text_table(("name", "entity"), [(file.name, file.entity) for file in manifest.files]))
+    connection.execute(
+        """
+        INSERT INTO found
+        SELECT
+            'ROW-MALFORMED',
+            $severity,
+            files.entity,
+            NULL,
+            malformed.file,
+            malformed.line,
+            NULL,
+            CASE
+                WHEN malformed.last_line > malformed.line
+                THEN format('{} (lines {} to {})', malformed.reason, malformed.line, malformed.last_line)
+                ELSE malformed.reason
+            END
+        FROM read_parquet($path) AS malformed
+        LEFT JOIN files ON files.name = malformed.file
+        """,
+        {"severity": CODES["ROW-MALFORMED"].severity_in(str(manifest.format)), "path": str(malformed)},
+    )
+
+
+def write(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+    """Write `findings.parquet`: each fault of a line once, by file, line and code."""
+    per_record = ", ".join(f"'{name}'" for name, code in CODES.items() if code.scope in _PER_RECORD)
+    preference = ", ".join(f"'{entity}'" for entity in PREFERENCE)
+    write_parquet(
+        connection,
+        f"""
+        SELECT {", ".join(f'"{name}"' for name in findings.COLUMNS)}
+        FROM found
+        QUALIFY row_number() OVER (
+            PARTITION BY code, file, line, "column", CASE WHEN code IN ({per_record}) THEN (entity, row_id) END
+            ORDER BY list_position([{preference}], entity), row_id
+        ) = 1
+        ORDER BY {", ".join(f'"{name}"' for name in findings.ORDER)}
+        """,
+        workspace.findings,
+    )
+
+
+def _failed_table(answers: list[Answer]) -> pa.Table:
+    parts = [
+        pa.table(
+            {
+                "number": pa.repeat(pa.scalar(answer.number, pa.int64()), len(answer.row_ids)),
+                "row_id": pa.array(answer.row_ids, pa.int64()),
+            }
+        )
+        for answer in answers
+    ]
+    return pa.concat_tables(parts) if parts else pa.table({"number": [], "row_id": []})
+
+
+def _text_table(names: tuple[str, ...], values: Sequence[tuple[str | None, ...]]) -> pa.Table:
+    columns = [[value[place] for value in values] for place in range(len(names))]
+    return pa.table([pa.array(column, pa.string()) for column in columns], names=list(names))

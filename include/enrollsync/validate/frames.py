@@ -1,0 +1,79 @@
+"""Canonical tables as frames for Great Expectations: the columns that a suite asks for, and a few that joins answer.
+
+A reference is looked up here, set-wise, and judged there, as a column that is true or not. No judging belongs here.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import pandas as pd
+
+from enrollsync.canonical import BY_NAME, Entity
+from enrollsync.workspace import Workspace
+
+
+def frame(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, entity: str, columns: tuple[str, ...]
+) -> pd.DataFrame:
+    """One row for each canonical row of `entity`, its index the row ids, its `columns` Arrow's.
+
+    Besides the canonical columns there are those of `derived`.
+    """
+    table = connection.sql(query(workspace, BY_NAME[entity], columns)).to_arrow_table()
+    read: pd.DataFrame = table.drop_columns(["row_id"]).to_pandas(types_mapper=pd.ArrowDtype)
+    read.index = pd.Index(table.column("row_id").to_numpy())
+    return read
+
+
+def query(workspace: Workspace, entity: Entity, columns: tuple[str, ...]) -> str:
+    """The statement that reads `columns` of an entity, joining only what they need."""
+    answers = derived(workspace, entity)
+    selected = ",\n    ".join(f"{answers.get(column, f'this.{column}')} AS {column}" for column in columns)
+    statement = f"SELECT\n    this.row_id,\n    {selected}\nFROM {rows(workspace, entity.name)} AS this"
+    if "record" in columns:
+        same = " AND ".join(f"repeated.{column} = this.{column}" for column in entity.identity)
+        statement += f"\nLEFT JOIN ({_repeated(workspace, entity)}) AS repeated ON {same}"
+    return statement
+
+
+def derived(workspace: Workspace, entity: Entity) -> dict[str, str]:
+    """The columns that are worked out -> how. NULL is no answer, and no check looks at it.
+
+    `record` numbers the records that several rows speak of; `<link>_known` says whether the linked record is in the
+    delivery at all; `<link>_given` and `identifier_given` whether one is named where its absence is this row's fault;
+    `staff_role` is the role of an employee.
+    """
+    answers = {
+        "record": "repeated.record",
+        "staff_role": "CASE WHEN this.role IN ('teacher', 'staff') THEN this.role END",
+        "identifier_given": f"CASE WHEN this.source_key IS NOT NULL THEN this.{entity.identifier} IS NOT NULL END",
+        # In other files an enrollment without a class or a person belongs to a class or a person without identifier.
+        "class_given": "CASE WHEN this.file = 'enrollments.csv' THEN this.class_source_key IS NOT NULL END",
+        "user_given": "CASE WHEN this.file = 'enrollments.csv' THEN this.user_source_key IS NOT NULL END",
+        "organization_given": (
+            "CASE WHEN this.user_source_key IS NOT NULL THEN this.organization_source_key IS NOT NULL END"
+        ),
+    }
+    for link, target in entity.links.items():
+        answers[link.replace("_source_key", "_known")] = f"this.{link} IN ({_keys(workspace, target)})"
+    return answers
+
+
+def rows(workspace: Workspace, entity: str) -> str:
+    """The canonical rows of an entity, as a table function."""
+    path = str(workspace.canonical / f"{entity}.parquet").replace("'", "''")
+    return f"read_parquet('{path}')"
+
+
+def _keys(workspace: Workspace, entity: str) -> str:
+    return f"SELECT source_key FROM {rows(workspace, entity)} WHERE source_key IS NOT NULL"
+
+
+def _repeated(workspace: Workspace, entity: Entity) -> str:
+    identity = ", ".join(entity.identity)
+    return f"""
+        SELECT {identity}, min(row_id) AS record
+        FROM {rows(workspace, entity.name)}
+        GROUP BY {identity}
+        HAVING count(*) > 1
+    """

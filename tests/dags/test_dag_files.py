@@ -1,0 +1,185 @@
+"""The DAG files as Airflow parses them: one DAG per usable district file, cheaply, and a clear word on the others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from enrollsync.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.dag_processing.dagbag import DagBag
+
+PROJECT = Path(__file__).resolve().parents[2]
+DAG_FILES = sorted((PROJECT / "dags").glob("*.py"))
+HEAVY = ("adbc_driver_manager", "alembic", "duckdb", "great_expectations", "numpy", "pandas", "pyarrow")
+
+
+def parsed() -> DagBag:
+    from airflow.dag_processing.dagbag import DagBag
+
+    return DagBag(PROJECT / "dags")
+
+
+def test_shipped_district_files_parse_without_import_errors() -> None:
+    bag = parsed()
+    assert bag.import_errors == {}
+    assert "enrollment_sync__demo" in bag.dags
+
+
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.name)
+def test_dag_file_stays_under_80_lines(path: Path) -> None:
+    assert len(path.read_text().splitlines()) < 80
+
+
+def test_every_district_file_gives_one_dag(districts: Callable[..., Path]) -> None:
+    districts("lincoln")
+    districts("oak-park_2")
+    assert set(parsed().dags) == {"enrollment_sync__lincoln", "enrollment_sync__oak-park_2"}
+
+
+def test_tasks_run_one_after_another(districts: Callable[..., Path]) -> None:
+    districts("lincoln")
+    tasks = parsed().dags["enrollment_sync__lincoln"].task_dict
+    order = ["ingest", "validate", "plan", "load", "report"]
+    assert list(tasks) == order
+    assert {name: task.downstream_task_ids for name, task in tasks.items()} == {
+        "ingest": {"validate"},
+        "validate": {"plan"},
+        "plan": {"load"},
+        "load": {"report"},
+        "report": set(),
+    }
+
+
+def test_report_runs_whatever_happened_before(districts: Callable[..., Path]) -> None:
+    districts("lincoln")
+    assert parsed().dags["enrollment_sync__lincoln"].get_task("report").trigger_rule == "all_done"
+
+
+def test_failing_task_is_tried_again_after_a_while(districts: Callable[..., Path]) -> None:
+    districts("lincoln")
+    for task in parsed().dags["enrollment_sync__lincoln"].tasks:
+        assert 1 <= task.retries <= 3
+        assert task.retry_delay.total_seconds() >= 60
+        assert task.owner == "enrollsync"
+
+
+def test_dag_runs_in_the_districts_own_night_one_at_a_time(districts: Callable[..., Path]) -> None:
+    districts("lincoln", schedule='schedule: "30 3 * * 1-5"', timezone="timezone: America/Anchorage")
+    dag = parsed().dags["enrollment_sync__lincoln"]
+    assert dag.timetable.expression == "30 3 * * 1-5"
+    assert str(dag.timetable.timezone) == "America/Anchorage"
+    assert dag.catchup is False
+    assert dag.max_active_runs == 1
+
+
+def test_schedule_null_runs_only_by_hand(districts: Callable[..., Path]) -> None:
+    districts("lincoln", schedule="schedule: null")
+    assert parsed().dags["enrollment_sync__lincoln"].schedule is None
+
+
+def test_source_and_dry_run_can_be_given_by_hand(districts: Callable[..., Path]) -> None:
+    districts("lincoln")
+    params = parsed().dags["enrollment_sync__lincoln"].params
+    assert params.dump() == {"source": None, "dry_run": False}
+    assert params.get_param("source").schema["title"] == "Source path"
+    assert params.get_param("dry_run").schema["type"] == "boolean"
+
+
+def test_settings_stand_on_the_dags_page_without_a_password(districts: Callable[..., Path]) -> None:
+    districts("lincoln", url="url: postgresql://roster:s3cret@db/roster")
+    dag = parsed().dags["enrollment_sync__lincoln"]
+    assert dag.tags == {"enrollsync", "batch_upload"}
+    assert "America/New_York" in dag.doc_md
+    assert "roster:***@db/roster" in dag.doc_md
+    assert "s3cret" not in dag.doc_md
+
+
+@pytest.mark.parametrize(
+    ("replaced", "said"),
+    [
+        ({"schedule": 'schedul: "0 2 * * *"'}, "`schedul` is no known key"),
+        ({"schedule": 'schedule: "0 99 * * *"'}, "`schedule`"),
+        ({"timezone": "timezone: America/Nowhere"}, "`timezone`"),
+        ({"name": "name: [unclosed"}, "not readable as YAML"),
+    ],
+)
+def test_broken_district_file_is_an_import_error_and_the_others_load(
+    districts: Callable[..., Path], replaced: dict[str, str], said: str
+) -> None:
+    districts("lincoln")
+    broken = districts("oakland", **replaced)
+    bag = parsed()
+    assert list(bag.dags) == ["enrollment_sync__lincoln"]
+    (path, error), *others = bag.import_errors.items()
+    assert others == []
+    assert Path(path).name == "district_files.py", "an error of enrollment_sync.py itself would retire every DAG"
+    assert f"{broken}: " in error
+    assert said in error
+    assert "lincoln" not in error
+
+
+def test_district_id_used_twice_belongs_to_the_file_of_that_name(districts: Callable[..., Path]) -> None:
+    original = districts("lincoln")
+    (original.parent / "a_copy.yaml").write_text(original.read_text().replace("Demo Unified", "Copy"))
+    bag = parsed()
+    assert bag.dags["enrollment_sync__lincoln"].description == "Demo Unified"
+    (error,) = bag.import_errors.values()
+    assert "a_copy.yaml: `district_id`: 'lincoln' is already used by lincoln.yaml" in error
+
+
+def test_task_run_builds_its_own_dag_only(districts: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    districts("lincoln")
+    districts("oakland")
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "enrollment_sync__oakland")
+    assert list(parsed().dags) == ["enrollment_sync__oakland"]
+
+
+@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.name)
+def test_parsing_imports_nothing_heavy_beyond_airflow(path: Path) -> None:
+    script = (
+        "import json, runpy, sys\nimport airflow.sdk\nbefore = set(sys.modules)\n"
+        f"runpy.run_path({str(path)!r})\nprint(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    environment = {**os.environ, "PYTHONSAFEPATH": "1"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    imported = {name.split(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+    assert imported.isdisjoint(HEAVY)
+
+
+@pytest.mark.slow
+def test_thousand_districts_parse_within_ten_seconds(districts: Callable[..., Path]) -> None:
+    for number in range(1000):
+        districts(f"d{number:04}")
+    started = time.monotonic()
+    assert len(parsed().dags) == 1000
+    assert time.monotonic() - started < 10
+
+
+def test_connection_of_the_database_becomes_a_url(
+    districts: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from enrollsync import airflow
+    from enrollsync.settings import load_district
+
+    districts("lincoln", url="connection: district_db")
+    monkeypatch.setenv("AIRFLOW_CONN_DISTRICT_DB", "postgresql://roster:p%40ss@db.example:5432/roster")
+    assert airflow.database_url(load_district("lincoln")) == "postgresql://roster:p%40ss@db.example:5432/roster"
+
+
+def test_unknown_connection_is_a_configuration_error(districts: Callable[..., Path]) -> None:
+    from enrollsync import airflow
+    from enrollsync.settings import load_district
+
+    districts("lincoln", url="connection: nowhere")
+    with pytest.raises(ConfigurationError, match="nowhere"):
+        airflow.database_url(load_district("lincoln"))

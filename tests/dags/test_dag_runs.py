@@ -1,0 +1,187 @@
+"""Whole runs through Airflow (`dag.test()`), with steps that only say what they were asked."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import enrollsync
+from enrollsync.errors import ConfigurationError, DatabaseError, Refused, StalePlan
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class FakeSteps(SimpleNamespace):
+    """`enrollsync.steps` without the work: answers can be replaced by errors to raise, calls are kept."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = str(workspace)
+        self.calls: list[str] = []
+        self.started: dict[str, Any] = {}
+        self.answers: dict[str, Any] = {
+            "ingest": {},
+            "validate": {},
+            "plan": {"outcome": "planned", "plan_id": "p1", "holds": []},
+            "load": {},
+            "report": {"outcome": "applied", "message": "all is well"},
+        }
+
+    def start(self, district: str, **given: Any) -> str:
+        self.started = {"district": district, **given}
+        Path(self.workspace).mkdir(exist_ok=True)
+        return self.workspace
+
+    def workspace_for(self, district: str, run_id: str) -> str:
+        return self.workspace
+
+    def __getattr__(self, name: str) -> Callable[[str], dict[str, Any]]:
+        def step(workspace: str) -> dict[str, Any]:
+            assert workspace == self.workspace
+            self.calls.append(name)
+            answer = self.answers[name]
+            if isinstance(answer, BaseException):
+                raise answer
+            return {"workspace": workspace, **answer}
+
+        return step
+
+
+@pytest.fixture
+def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, districts: Callable[..., Path]) -> FakeSteps:
+    districts("lincoln")
+    fake = FakeSteps(tmp_path / "workspace")
+    monkeypatch.setattr(enrollsync, "steps", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "enrollsync.steps", fake)
+    return fake
+
+
+@pytest.fixture
+def run(steps: FakeSteps, airflow_database: None) -> Callable[..., tuple[str, dict[str, str], dict[str, int]]]:
+    """Run the district's DAG; the run's state, each task's state and how often each was tried."""
+
+    def go(**conf: Any) -> tuple[str, dict[str, str], dict[str, int]]:
+        from airflow.dag_processing.dagbag import DagBag
+
+        dag = DagBag(PROJECT / "dags").dags["enrollment_sync__lincoln"]
+        for task in dag.tasks:
+            task.retry_delay = timedelta(0)
+        finished = dag.test(logical_date=None, run_conf=conf)
+        tasks = finished.get_task_instances()
+        return finished.state, {ti.task_id: ti.state for ti in tasks}, {ti.task_id: ti.try_number for ti in tasks}
+
+    return go
+
+
+def test_good_delivery_is_loaded_by_a_manual_run_without_logical_date(
+    steps: FakeSteps, run: Callable[..., Any]
+) -> None:
+    state, tasks, _ = run()
+    assert state == "success"
+    assert set(tasks.values()) == {"success"}
+    assert steps.calls == ["ingest", "validate", "plan", "load", "report"]
+    assert steps.started["district"] == "lincoln"
+    assert steps.started["run_id"].startswith("manual__")
+    assert isinstance(steps.started["as_of"], datetime)
+    assert steps.started["as_of"].tzinfo is not None
+    assert steps.started["source"] is None
+    assert steps.started["dry_run"] is False
+
+
+def test_source_given_by_hand_reaches_the_steps(steps: FakeSteps, run: Callable[..., Any]) -> None:
+    run(source="data/other")
+    assert steps.started["source"] == "data/other"
+
+
+@pytest.mark.parametrize(
+    ("planned", "conf", "reason"),
+    [
+        (
+            {"outcome": "held", "holds": [{"code": "GUARD-DEACTIVATE", "message": "412 of 500 users"}]},
+            {},
+            "GUARD-DEACTIVATE: 412 of 500 users",
+        ),
+        ({"outcome": "in_sync", "holds": []}, {}, "nothing to write"),
+        ({"outcome": "planned", "holds": []}, {"dry_run": True}, "dry run"),
+    ],
+    ids=["held", "in sync", "dry run"],
+)
+def test_plan_that_is_not_to_be_applied_skips_the_load_and_says_why(
+    steps: FakeSteps,
+    run: Callable[..., Any],
+    capfd: pytest.CaptureFixture[str],
+    planned: dict[str, Any],
+    conf: dict[str, Any],
+    reason: str,
+) -> None:
+    steps.answers["plan"] = planned
+    steps.answers["report"] = {"outcome": planned["outcome"], "message": "see the report"}
+    state, tasks, _ = run(**conf)
+    assert state == "success"
+    assert tasks["load"] == "skipped"
+    assert tasks["report"] == "success"
+    assert steps.calls == ["ingest", "validate", "plan", "report"]
+    assert reason in "".join(capfd.readouterr())
+
+
+def test_refused_delivery_fails_at_once_with_its_one_line_and_is_reported(
+    steps: FakeSteps, run: Callable[..., Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    steps.answers["ingest"] = Refused("FILE-HEADER", "`usrId` is unknown", file="users.csv", line=1)
+    steps.answers["report"] = {"outcome": "refused", "message": "FILE-HEADER users.csv, line 1: `usrId` is unknown"}
+    state, tasks, tries = run()
+    assert state == "failed"
+    assert tasks["ingest"] == "failed"
+    assert tries["ingest"] == 1
+    assert tasks["load"] == "upstream_failed"
+    assert steps.calls == ["ingest", "report"]
+    assert "FILE-HEADER users.csv, line 1: `usrId` is unknown" in "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize(
+    "error", [ConfigurationError("wrong"), StalePlan("moved")], ids=lambda error: type(error).__name__
+)
+def test_error_that_trying_again_cannot_mend_is_not_retried(
+    steps: FakeSteps, run: Callable[..., Any], error: Exception
+) -> None:
+    steps.answers["load"] = error
+    steps.answers["report"] = {"outcome": "failed", "message": str(error)}
+    state, tasks, tries = run()
+    assert (state, tasks["load"], tries["load"]) == ("failed", "failed", 1)
+
+
+def test_database_error_is_tried_again(steps: FakeSteps, run: Callable[..., Any]) -> None:
+    steps.answers["load"] = DatabaseError("database is locked")
+    steps.answers["report"] = {"outcome": "failed", "message": "database is locked"}
+    state, tasks, tries = run()
+    assert (state, tasks["load"]) == ("failed", "failed")
+    assert tries["load"] == 3
+    assert steps.calls.count("load") == 3
+
+
+def test_run_fails_when_a_task_died_before_it_could_write_its_outcome(
+    steps: FakeSteps, run: Callable[..., Any]
+) -> None:
+    steps.answers["load"] = RuntimeError("killed")
+    steps.answers["report"] = {"outcome": "planned", "message": "nothing was written down"}
+    state, tasks, _ = run()
+    assert state == "failed"
+    assert tasks["report"] == "failed"
+
+
+def test_run_that_never_had_a_workspace_fails_with_a_pointer(
+    steps: FakeSteps, run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(district: str, **given: Any) -> str:
+        raise ConfigurationError("no such source")
+
+    monkeypatch.setattr(steps, "start", refuse)
+    state, _, tries = run()
+    assert state == "failed"
+    assert tries["report"] == 1
+    assert "the log of `ingest` says why" in "".join(capfd.readouterr())

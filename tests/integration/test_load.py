@@ -1,0 +1,385 @@
+"""Applying plans on both databases: every operation, swaps, stale plans, failures and kills in mid-way."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import text
+
+from enrollsync.database import Store, dialects, open_store
+from enrollsync.errors import DatabaseError, StalePlan
+from enrollsync.load import apply
+
+ROSTER = [
+    ("organizations", "create", {"organization_key": 1, "organization_id": "S1", "name": "North"}),
+    ("organizations", "create", {"organization_key": 2, "organization_id": "S2", "name": "South"}),
+    *[
+        ("users", "create", {"user_key": key, "user_id": f"{key}00", "role": "student", "given_name": f"Given {key}"})
+        for key in (1, 2, 3, 4)
+    ],
+    ("memberships", "create", {"user_key": 1, "organization_key": 1, "role": "student", "is_primary": True}),
+    ("classes", "create", {"class_key": 1, "class_id": "C1", "organization_key": 1, "name": "Algebra"}),
+    ("enrollments", "create", {"class_key": 1, "user_key": 1, "role": "student", "is_primary": False}),
+]
+USERS = "SELECT user_key, user_id, status FROM users WHERE district_id = 'demo' ORDER BY user_key"
+AS_LOADED = [{"user_key": key, "user_id": f"{key}00", "status": "active"} for key in (1, 2, 3, 4)]
+
+
+@pytest.fixture
+def roster(store: Store, plans) -> Store:
+    """A roster at state 1."""
+    _apply(store, plans.write(0, ROSTER))
+    return store
+
+
+@pytest.fixture
+def rows(database_url: str, query) -> Callable[[str], list[dict[str, Any]]]:
+    """`rows(sql)` on this test's database."""
+    return lambda sql: query(database_url, sql)
+
+
+def _apply(store: Store, plan) -> int:
+    return apply(store, plan.folder, plan, plan.run)
+
+
+def _user(key: int, identifier: str | None, **values: Any) -> dict[str, Any]:
+    return {"user_key": key, "user_id": identifier, "role": "student", "given_name": f"Given {key}", **values}
+
+
+# ---- operations ------------------------------------------------------------------------------------------------------
+
+
+def test_applying_returns_the_number_of_operations(store: Store, plans) -> None:
+    assert _apply(store, plans.write(0, ROSTER)) == len(ROSTER)
+
+
+def test_an_update_changes_that_record_alone(roster: Store, plans, rows) -> None:
+    _apply(roster, plans.write(1, [("users", "update", _user(2, "200", given_name="Leena", grade="3"))]))
+    assert rows("SELECT user_key, given_name, grade FROM users ORDER BY user_key") == [
+        {"user_key": 1, "given_name": "Given 1", "grade": None},
+        {"user_key": 2, "given_name": "Leena", "grade": "3"},
+        {"user_key": 3, "given_name": "Given 3", "grade": None},
+        {"user_key": 4, "given_name": "Given 4", "grade": None},
+    ]
+    assert rows("SELECT * FROM identifier_history") == []
+
+
+def test_an_update_can_clear_a_value(roster: Store, plans, rows) -> None:
+    _apply(roster, plans.write(1, [("users", "update", _user(2, "200", given_name=None))]))
+    assert rows("SELECT given_name FROM users WHERE user_key = 2") == [{"given_name": None}]
+
+
+def test_deactivating_and_reactivating_keeps_the_identifier(roster: Store, plans, rows) -> None:
+    _apply(roster, plans.write(1, [("users", "deactivate", _user(2, "200", status="inactive"))]))
+    assert rows("SELECT user_id, status FROM roster_users WHERE user_key = 2") == [
+        {"user_id": "200", "status": "inactive"}
+    ]
+    _apply(roster, plans.write(2, [("users", "reactivate", _user(2, "200"))]))
+    assert rows(USERS) == AS_LOADED
+
+
+def test_links_change_by_both_their_ends(roster: Store, plans, rows) -> None:
+    ends = {"class_key": 1, "user_key": 1}
+    changes = [
+        ("enrollments", "deactivate", {**ends, "role": "student", "is_primary": False, "status": "inactive"}),
+        ("enrollments", "create", {"class_key": 1, "user_key": 2, "role": "teacher", "is_primary": True}),
+        ("memberships", "update", {"user_key": 1, "organization_key": 1, "role": "student", "is_primary": False}),
+        ("memberships", "create", {"user_key": 1, "organization_key": 2, "role": "student", "is_primary": True}),
+    ]
+    _apply(roster, plans.write(1, changes))
+    assert rows("SELECT user_id, role, is_primary, status FROM roster_enrollments ORDER BY user_id") == [
+        {"user_id": "100", "role": "student", "is_primary": False, "status": "inactive"},
+        {"user_id": "200", "role": "teacher", "is_primary": True, "status": "active"},
+    ]
+    assert rows("SELECT organization_id, is_primary FROM roster_memberships ORDER BY organization_id") == [
+        {"organization_id": "S1", "is_primary": False},
+        {"organization_id": "S2", "is_primary": True},
+    ]
+
+
+def test_a_class_moves_to_another_organization(roster: Store, plans, rows) -> None:
+    moved = {"class_key": 1, "class_id": "C1", "organization_key": 2, "name": "Algebra"}
+    _apply(roster, plans.write(1, [("classes", "update", moved)]))
+    assert rows("SELECT class_id, organization_id FROM roster_classes") == [{"class_id": "C1", "organization_id": "S2"}]
+
+
+def test_a_changed_identifier_keeps_enrollments_and_writes_history(roster: Store, plans, rows) -> None:
+    ended = datetime(2026, 9, 1, 2, 5, tzinfo=UTC)
+    plan = plans.write(1, [("users", "reidentify", _user(1, "101"))], ended_at=ended, approved_by="pat")
+    _apply(roster, plan)
+    assert rows("SELECT user_id FROM roster_enrollments") == [{"user_id": "101"}]
+    assert rows("SELECT * FROM roster_identifier_history") == [
+        {
+            "district_id": "demo",
+            "entity": "users",
+            "old_id": "100",
+            "new_id": "101",
+            "run_id": plan.run.run_id,
+            "changed_at": "2026-09-01T02:05:00.000000+00:00",
+            "changed_by": "pat",
+        }
+    ]
+
+
+def test_history_names_the_source_when_nobody_approved(roster: Store, plans, rows) -> None:
+    _apply(roster, plans.write(1, [("users", "reidentify", _user(1, "101"))]))
+    assert rows("SELECT changed_by FROM roster_identifier_history") == [{"changed_by": "batch_upload"}]
+
+
+def test_a_creation_writes_no_history(roster: Store, rows) -> None:
+    assert rows("SELECT * FROM roster_identifier_history") == []
+
+
+# ---- identifiers that pass from one to another -----------------------------------------------------------------------
+
+MOVES = {
+    "swap": {1: "200", 2: "100"},
+    "cycle of three": {1: "200", 2: "300", 3: "100"},
+    "chain into a free one": {1: "200", 2: "300", 3: "999"},
+    "chain behind one that gives up": {1: None, 2: "100", 3: "200"},
+    "swap beside a cycle-free change": {1: "200", 2: "100", 4: "401"},
+}
+
+
+@pytest.mark.parametrize("backwards", [False, True], ids=["in order", "backwards"])
+@pytest.mark.parametrize("moves", MOVES.values(), ids=MOVES.keys())
+def test_identifiers_move_in_one_plan_whatever_the_order(roster: Store, plans, rows, moves, backwards) -> None:
+    changes = [
+        ("users", "reidentify", _user(key, new, source_key=new or f"given-up-{key}")) for key, new in moves.items()
+    ]
+    _apply(roster, plans.write(1, changes[::-1] if backwards else changes))
+    expected = [{**row, "user_id": moves.get(row["user_key"], row["user_id"])} for row in AS_LOADED]
+    assert rows(USERS) == expected
+    history = rows("SELECT entity_key, old_id, new_id FROM identifier_history ORDER BY entity_key")
+    assert history == [{"entity_key": key, "old_id": f"{key}00", "new_id": new} for key, new in sorted(moves.items())]
+
+
+def test_a_new_record_takes_an_identifier_that_another_gives_up(roster: Store, plans, rows) -> None:
+    changes = [
+        ("users", "deactivate", _user(1, None, source_key="released:1", status="inactive")),
+        ("users", "create", _user(5, "100")),
+    ]
+    _apply(roster, plans.write(1, changes))
+    assert rows("SELECT user_key, user_id, status FROM users WHERE user_key IN (1, 5) ORDER BY user_key") == [
+        {"user_key": 1, "user_id": None, "status": "inactive"},
+        {"user_key": 5, "user_id": "100", "status": "active"},
+    ]
+    assert rows("SELECT old_id, new_id FROM identifier_history") == [{"old_id": "100", "new_id": None}]
+
+
+def test_classes_and_organizations_swap_identifiers_too(roster: Store, plans, rows) -> None:
+    changes = [
+        ("organizations", "reidentify", {"organization_key": 1, "organization_id": "S2", "name": "North"}),
+        ("organizations", "reidentify", {"organization_key": 2, "organization_id": "S1", "name": "South"}),
+        ("classes", "reidentify", {"class_key": 1, "class_id": "C9", "organization_key": 1, "name": "Algebra"}),
+        ("classes", "create", {"class_key": 2, "class_id": "C1", "organization_key": 2, "name": "Biology"}),
+    ]
+    _apply(roster, plans.write(1, changes))
+    assert rows("SELECT class_id, organization_id FROM roster_classes ORDER BY class_id") == [
+        {"class_id": "C1", "organization_id": "S1"},
+        {"class_id": "C9", "organization_id": "S2"},
+    ]
+
+
+def test_two_districts_may_use_the_same_keys_and_identifiers(roster: Store, plans, rows) -> None:
+    _apply(roster, plans.write(0, ROSTER, district_id="other"))
+    other = plans.write(1, [("users", "reidentify", _user(1, "777"))], district_id="other")
+    _apply(roster, other)
+    assert rows(USERS) == AS_LOADED
+    assert rows("SELECT user_id FROM users WHERE district_id = 'other' AND user_key = 1") == [{"user_id": "777"}]
+
+
+# ---- the record of it ------------------------------------------------------------------------------------------------
+
+
+def test_audit_rows_equal_the_operations(store: Store, plans, rows) -> None:
+    plan = plans.write(0, ROSTER)
+    _apply(store, plan)
+    written = rows("SELECT sequence, run_id, entity, operation, entity_key, file, line FROM changes ORDER BY sequence")
+    assert [(row["entity"], row["operation"]) for row in written] == [change[:2] for change in ROSTER]
+    assert {row["run_id"] for row in written} == {plan.run.run_id}
+    assert [row["line"] for row in written] == [number + 1 for number in range(1, len(ROSTER) + 1)]
+    assert rows("SELECT class_key, user_key, organization_key FROM changes WHERE entity = 'enrollments'") == [
+        {"class_key": 1, "user_key": 1, "organization_key": None}
+    ]
+
+
+def test_the_run_names_the_states_before_and_after(roster: Store, plans) -> None:
+    counts = {"users": {"update": 1}}
+    _apply(roster, plans.write(1, [("users", "update", _user(1, "100", grade="4"))], counts=counts))
+    newest = roster.runs("demo")[0]
+    assert (newest["state_before"], newest["state_after"], newest["counts"]) == (1, 2, counts)
+
+
+def test_a_run_that_was_held_first_becomes_applied(roster: Store, plans) -> None:
+    plan = plans.write(1, [("users", "update", _user(1, "100"))], run_id="nightly", approved_by="pat")
+    roster.record_run(replace(plan.run, outcome="held", approved_by=None))
+    _apply(roster, plan)
+    (run,) = [run for run in roster.runs("demo") if run["run_id"] == "nightly"]
+    assert (run["outcome"], run["approved_by"]) == ("applied", "pat")
+
+
+def test_applying_again_does_nothing_and_returns_the_same(store: Store, plans, rows) -> None:
+    plan = plans.write(0, ROSTER)
+    assert _apply(store, plan) == _apply(store, plan) == len(ROSTER)
+    assert rows("SELECT version FROM district_state") == [{"version": 1}]
+    assert len(rows("SELECT * FROM changes")) == len(ROSTER)
+
+
+def test_a_run_cannot_apply_a_second_plan(roster: Store, plans, rows) -> None:
+    _apply(roster, plans.write(1, [], run_id="nightly"))
+    with pytest.raises(DatabaseError, match="start a new run"):
+        _apply(roster, plans.write(2, [("users", "update", _user(1, "1"))], run_id="nightly"))
+    assert rows(USERS) == AS_LOADED
+
+
+# ---- what must not be half done --------------------------------------------------------------------------------------
+
+
+def _everything(rows) -> list[list[dict[str, Any]]]:
+    tables = ("users", "enrollments", "changes", "runs", "identifier_history", "district_state")
+    return [sorted(rows(f"SELECT * FROM {table}"), key=str) for table in tables]
+
+
+def test_a_stale_plan_is_refused_by_name_and_writes_nothing(roster: Store, plans, rows) -> None:
+    before = _everything(rows)
+    plan = plans.write(0, [("users", "update", _user(1, "1"))])
+    with pytest.raises(StalePlan, match=f"{plan.plan_id}.*plan again") as raised:
+        _apply(roster, plan)
+    assert raised.value.exit_status == 5
+    assert _everything(rows) == before
+
+
+BROKEN = {
+    "an identifier that somebody keeps": [
+        ("users", "update", _user(1, "100", grade="5")),
+        ("users", "create", _user(9, "300")),
+    ],
+    "two records with one new identifier": [("users", "create", _user(8, "800")), ("users", "create", _user(9, "800"))],
+    "an enrollment of nobody": [
+        ("users", "create", _user(9, "900")),
+        ("enrollments", "create", {"class_key": 1, "user_key": 77}),
+    ],
+    "a change of a record that is not there": [
+        ("users", "create", _user(9, "900")),
+        ("enrollments", "deactivate", {"class_key": 1, "user_key": 4, "status": "inactive"}),
+    ],
+    "a record without a source key": [("users", "create", _user(9, None))],
+}
+
+
+@pytest.mark.parametrize("changes", BROKEN.values(), ids=BROKEN.keys())
+def test_a_plan_that_fails_in_mid_way_leaves_nothing_and_no_lock(roster: Store, plans, rows, changes) -> None:
+    before = _everything(rows)
+    with pytest.raises(DatabaseError) as raised:
+        _apply(roster, plans.write(1, changes))
+    assert len(str(raised.value).splitlines()) == 1
+    assert "300" not in str(raised.value)
+    assert _everything(rows) == before
+    assert _apply(roster, plans.write(1, [("users", "create", _user(9, "900"))])) == 1
+
+
+def test_a_second_writer_waits_and_then_says_so(roster: Store, plans, monkeypatch) -> None:
+    monkeypatch.setattr(dialects, "LOCK_SECONDS", 0)
+    monkeypatch.setattr(dialects, "_LIMITS", ("SET LOCAL lock_timeout = '100ms'",))
+    plan = plans.write(1, [])
+    with roster.writing() as session:
+        session.execute(text("UPDATE district_state SET version = version"))
+        with pytest.raises(DatabaseError, match="another program is writing"):
+            _apply(roster, plan)
+    assert _apply(roster, plan) == 0
+
+
+_KILLED = """
+import json, os, signal, sys
+from datetime import datetime
+from pathlib import Path
+from types import SimpleNamespace
+from enrollsync.database import RunRecord, dialects, open_store
+from enrollsync.load import apply
+
+url, folder, plan, run, last = sys.argv[1], Path(sys.argv[2]), *map(json.loads, sys.argv[3:6])
+run["started_at"] = datetime.fromisoformat(run["started_at"])
+execute, count = dialects.Session.execute, 0
+
+def execute_and_die(session, statement):
+    global count
+    execute(session, statement)
+    count += 1
+    if count == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+dialects.Session.execute = execute_and_die
+apply(open_store(url), folder, SimpleNamespace(**plan), RunRecord(**run))
+print(count)
+"""
+
+
+def _apply_elsewhere(url: str, plan, last: int) -> subprocess.CompletedProcess[str]:
+    """Apply in a process that kills itself after statement number `last` (-1: never)."""
+    facts = {name: getattr(plan, name) for name in ("plan_id", "district_id", "source", "state_version")}
+    run = {**asdict(plan.run), "started_at": plan.run.started_at.isoformat()}
+    arguments = [url, str(plan.folder), json.dumps(facts), json.dumps(run), json.dumps(last)]
+    return subprocess.run([sys.executable, "-c", _KILLED, *arguments], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.slow
+def test_killed_after_any_statement_the_old_state_stands_and_a_rerun_ends_as_undisturbed(
+    roster: Store, database_url: str, plans, rows
+) -> None:
+    changes = [
+        ("users", "reidentify", _user(1, "200")),
+        ("users", "reidentify", _user(2, "100")),
+        ("users", "create", _user(9, "900")),
+        ("enrollments", "create", {"class_key": 1, "user_key": 9, "role": "student"}),
+    ]
+    plan = plans.write(1, changes)
+    before = _everything(rows)
+    for last in (3, 7, 9, 14):
+        assert _apply_elsewhere(database_url, plan, last).returncode == -9
+        assert _everything(rows) == before
+    done = _apply_elsewhere(database_url, plan, -1)
+    assert (done.returncode, done.stdout) == (0, "14\n"), done.stderr
+    assert rows("SELECT user_key, user_id FROM users WHERE user_key IN (1, 2, 9) ORDER BY user_key") == [
+        {"user_key": 1, "user_id": "200"},
+        {"user_key": 2, "user_id": "100"},
+        {"user_key": 9, "user_id": "900"},
+    ]
+    assert rows("SELECT version FROM district_state") == [{"version": 2}]
+
+
+def test_a_lost_connection_leaves_the_old_state(postgres_url: str, plans, query, monkeypatch) -> None:
+    store = open_store(postgres_url)
+    store.migrate()
+    plan = plans.write(0, ROSTER)
+    append = dialects.Session.append
+
+    def append_and_lose(session: dialects.Session, *arguments: Any) -> None:
+        append(session, *arguments)
+        with psycopg.connect(postgres_url, autocommit=True) as other:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dialects.Session, "append", append_and_lose)
+        with pytest.raises(DatabaseError) as raised:
+            _apply(store, plan)
+    assert len(str(raised.value).splitlines()) == 1
+    assert query(postgres_url, "SELECT * FROM users") == []
+    assert _apply(store, plan) == len(ROSTER)
+
+
+def test_a_plan_without_operations_still_moves_the_state(roster: Store, plans, tmp_path: Path) -> None:
+    assert _apply(roster, plans.write(1, [])) == 0
+    assert roster.export("demo", tmp_path / "state") == 2

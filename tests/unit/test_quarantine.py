@@ -1,0 +1,336 @@
+"""Rejected lines are copied whole, secrets are not, and `findings.csv` is safe to open in a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from enrollsync import findings, quarantine
+from enrollsync.codes import CODES, Severity
+from enrollsync.errors import Refused
+from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
+
+HEADER = ["School_id", "Student_id", "Last_name", "Password"]
+
+
+@dataclass
+class Run:
+    """A tiny run: one delivered file, and what was found in it."""
+
+    folder: Path
+    text: str = ""
+    found: Sequence[tuple[str, str, int | None, str | None, str]] = field(default_factory=list)
+    """code, severity, line, column, message."""
+    malformed: Sequence[tuple[int, str]] = field(default_factory=list)
+    """line, raw."""
+    header: list[str] = field(default_factory=lambda: HEADER)
+    secret: list[str] = field(default_factory=list)
+    encoding: str = "utf-8"
+
+    @property
+    def workspace(self) -> Workspace:
+        return Workspace(self.folder / "run")
+
+    def manifest(self, **more: Any) -> RunManifest:
+        file = SourceFile(
+            name="students.csv",
+            path="Students.csv",
+            entity="users",
+            header=self.header,
+            rows=1,
+            malformed=len(self.malformed),
+            secret_columns=self.secret,
+        )
+        values = {"run_id": "r1", "district": "demo", "as_of": datetime(2026, 11, 3, 7, tzinfo=UTC), "files": [file]}
+        return RunManifest(**{**values, "batch_path": str(self.folder), **more})
+
+    def save(self) -> Run:
+        self.workspace.create()
+        (self.folder / "Students.csv").write_bytes(self.text.encode(self.encoding))
+        rows = [
+            (code, severity, "users", 1, "students.csv", line, column, message)
+            for code, severity, line, column, message in self.found
+        ]
+        save(self.workspace.findings, findings.schema(), rows)
+        bad = [("students.csv", line, line, "it is odd", raw) for line, raw in self.malformed]
+        columns = "file VARCHAR, line BIGINT, last_line BIGINT, reason VARCHAR, raw VARCHAR"
+        save(self.workspace.malformed, columns, bad)
+        return self
+
+    def write(self) -> dict[str, int]:
+        return quarantine.write(self.workspace, self.manifest(), self.encoding)
+
+    def errors(self) -> list[list[str]]:
+        return list(csv.reader(io.StringIO(self.errors_text(), newline="")))
+
+    def errors_text(self) -> str:
+        return self.errors_path.read_bytes().decode()
+
+    @property
+    def errors_path(self) -> Path:
+        return self.workspace.quarantine / "students-errors.csv"
+
+
+def save(path: Path, columns: str, rows: list[tuple[Any, ...]]) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE rows ({columns})")
+        if rows:
+            connection.executemany(f"INSERT INTO rows VALUES ({', '.join('?' for _ in rows[0])})", rows)
+        connection.table("rows").write_parquet(str(path))
+
+
+def missing(line: int) -> tuple[str, str, int, str, str]:
+    return ("ID-MISSING", "critical", line, "Student_id", "the identifier is empty")
+
+
+def table(*lines: str) -> str:
+    return "\n".join([",".join(HEADER), *lines]) + "\n"
+
+
+def read_findings(workspace: Workspace) -> list[dict[str, str]]:
+    with (workspace.root / "findings.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_line_with_a_critical_finding_is_copied_under_the_files_own_header(tmp_path: Path) -> None:
+    run = Run(tmp_path, table("S1,,Parath,", "S1,300,Okafor,"), [missing(2)]).save()
+
+    assert run.write() == {"students.csv": 1}
+    assert run.errors() == [
+        ["errors", *HEADER],
+        ["line 2: ID-MISSING Student_id: the identifier is empty", "S1", "", "Parath", ""],
+    ]
+
+
+def test_all_findings_of_a_rejected_line_stand_in_its_errors_worst_first(tmp_path: Path) -> None:
+    found = [
+        ("VAL-TRIMMED", "info", 2, "Last_name", "blanks were removed"),
+        missing(2),
+        missing(2),
+        ("VAL-EMAIL", "warning", 2, None, "odd shape"),
+    ]
+    run = Run(tmp_path, table("S1,, Parath,"), found).save()
+    run.write()
+
+    assert run.errors()[1][0] == (
+        "line 2: ID-MISSING Student_id: the identifier is empty"
+        " | VAL-EMAIL: odd shape | VAL-TRIMMED Last_name: blanks were removed"
+    )
+
+
+def test_lines_with_warnings_alone_are_not_rejected_and_make_no_file(tmp_path: Path) -> None:
+    run = Run(tmp_path, table("S1,300,Parath,"), [("VAL-EMAIL", "warning", 2, None, "odd")]).save()
+
+    assert run.write() == {}
+    assert list(run.workspace.quarantine.iterdir()) == []
+
+
+def test_rejected_lines_keep_the_order_of_the_file(tmp_path: Path) -> None:
+    run = Run(tmp_path, table(*["S1,,Parath,"] * 12), [missing(line) for line in (11, 2, 10, 9)]).save()
+    run.write()
+
+    assert [row[0].split(":")[0] for row in run.errors()[1:]] == ["line 2", "line 9", "line 10", "line 11"]
+
+
+def test_a_record_over_several_lines_is_copied_whole_and_later_lines_keep_their_numbers(tmp_path: Path) -> None:
+    run = Run(tmp_path, table('S1,,"Para\nth, ""Leena""",', "S1,,Okafor,"), [missing(2), missing(4)]).save()
+    run.write()
+
+    assert [row[1:4] for row in run.errors()[1:]] == [["S1", "", 'Para\nth, "Leena"'], ["S1", "", "Okafor"]]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
+def test_every_kind_of_line_end_gives_the_same_copy(tmp_path: Path, end: str) -> None:
+    run = Run(tmp_path, table("S1,1,Okafor,", "S1,,Parath,").replace("\n", end), [missing(3)]).save()
+    run.write()
+
+    assert run.errors()[1][1:] == ["S1", "", "Parath", ""]
+
+
+def test_a_file_in_another_encoding_is_copied_as_utf_8(tmp_path: Path) -> None:
+    run = Run(tmp_path, table("S1,,Muñoz,"), [missing(2)], encoding="latin-1").save()
+    run.write()
+
+    assert run.errors()[1][3] == "Muñoz"
+
+
+def test_a_malformed_line_stands_whole_in_one_field_after_errors(tmp_path: Path) -> None:
+    raw = 'S1,"Para\x00th,3,4,5,6'
+    finding = ("ROW-MALFORMED", "critical", 3, None, "it has 6 fields where 4 belong")
+    run = Run(tmp_path, table("S1,,Parath,", raw), [missing(2), finding], [(3, raw)]).save()
+
+    assert run.write() == {"students.csv": 2}
+    assert run.errors()[2] == ["line 3: ROW-MALFORMED: it has 6 fields where 4 belong", raw]
+
+
+def test_a_malformed_line_without_a_finding_is_rejected_with_its_reason(tmp_path: Path) -> None:
+    run = Run(tmp_path, table("S1"), malformed=[(2, "S1")]).save()
+
+    assert run.write() == {"students.csv": 1}
+    assert run.errors()[1] == ["line 2: ROW-MALFORMED: it is odd", "S1"]
+
+
+def test_secret_columns_are_left_out_of_well_formed_lines(tmp_path: Path) -> None:
+    run = Run(tmp_path, table("S1,,Parath,hunter2"), [missing(2)], secret=["Password"]).save()
+    run.write()
+
+    assert run.errors()[1][1:] == ["S1", "", "Parath", ""]
+    assert "hunter2" not in run.errors_text()
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        ("S1,300,Par\x07ath,hunter2", "S1,300,Par\x07ath,"),
+        ("S1,300,Parath,too,many,hunter2", "S1,300,Parath,,,"),
+        ("S1,300,hunter2", "S1,300,"),
+        ('S1,300,"Parath,hunter2\nS1,301,Okafor,hunter2', 'S1,300,"Parath,\nS1,301,Okafor,'),
+    ],
+    ids=["control character", "too many fields", "too few fields", "several lines"],
+)
+def test_a_malformed_line_is_whole_but_for_where_a_secret_could_stand(tmp_path: Path, raw: str, kept: str) -> None:
+    run = Run(tmp_path, table(raw), malformed=[(2, raw)], secret=["Password"]).save()
+    run.write()
+
+    assert run.errors()[1][1] == kept
+    assert "hunter2" not in run.errors_text()
+
+
+@given(data=st.data(), secret_at=st.integers(0, 5), added=st.integers(-5, 5))
+def test_no_shift_of_fields_brings_a_secret_into_a_malformed_copy(
+    data: st.DataObject, secret_at: int, added: int
+) -> None:
+    header = [f"c{position}" for position in range(6)]
+    header[secret_at] = "Password"
+    fields = ["hunter2" if position == secret_at else f"v{position}" for position in range(6)]
+    for _ in range(added):
+        fields.insert(data.draw(st.integers(0, len(fields))), "extra")
+    for _ in range(-added):
+        fields.remove(data.draw(st.sampled_from([value for value in fields if value != "hunter2"])))
+    file = SourceFile(
+        name="a", path="a", entity="users", header=header, rows=0, malformed=1, secret_columns=["Password"]
+    )
+
+    assert "hunter2" not in quarantine._without_secrets(",".join(fields), file)
+
+
+@settings(max_examples=25, deadline=None)
+@given(values=st.lists(st.text(st.sampled_from('aé,"\n =;\t'), max_size=8), min_size=3, max_size=3))
+def test_every_field_survives_the_copy_as_delivered(
+    tmp_path_factory: pytest.TempPathFactory, values: list[str]
+) -> None:
+    line = io.StringIO()
+    csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(values)
+    folder = tmp_path_factory.mktemp("batch")
+    run = Run(folder, f"a,b,c\n{line.getvalue()}", [missing(2)], header=["a", "b", "c"]).save()
+    run.write()
+
+    assert run.errors()[1][1:] == values
+
+
+def test_a_field_larger_than_the_csv_modules_limit_is_copied(tmp_path: Path) -> None:
+    large = "x" * 200_000
+    run = Run(tmp_path, table(f"S1,,{large},"), [missing(2)]).save()
+    run.write()
+
+    field_limit = csv.field_size_limit()
+    assert field_limit > len(large)
+    assert run.errors()[1][3] == large
+
+
+def test_what_is_written_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    run = Run(tmp_path, table("S1,,Parath,"), [missing(2)]).save()
+    run.write()
+    run.write()
+
+    for path in (run.errors_path, run.workspace.root / "findings.csv"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_error_files_of_an_earlier_attempt_are_replaced(tmp_path: Path) -> None:
+    run = Run(tmp_path, table("S1,300,Parath,")).save()
+    old = run.workspace.quarantine / "teachers-errors.csv"
+    old.write_text("errors\n")
+    run.write()
+
+    assert not old.exists()
+
+
+def test_findings_csv_names_remedy_and_rule_and_puts_notices_on_files_first(tmp_path: Path) -> None:
+    run = Run(tmp_path, table("S1,,Parath,"), [missing(2)]).save()
+    notice = Notice(code="FILE-IGNORED", severity=Severity.INFO, message="not read", file="demographics.csv")
+    quarantine.write(run.workspace, run.manifest(notices=[notice]))
+
+    first, second = read_findings(run.workspace)
+    assert list(first) == ["severity", "code", "file", "line", "column", "message", "remedy", "rule"]
+    assert (first["code"], first["file"], first["line"]) == ("FILE-IGNORED", "demographics.csv", "")
+    assert second == {
+        "severity": "critical",
+        "code": "ID-MISSING",
+        "file": "students.csv",
+        "line": "2",
+        "column": "Student_id",
+        "message": "the identifier is empty",
+        "remedy": CODES["ID-MISSING"].remedy,
+        "rule": CODES["ID-MISSING"].rule,
+    }
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "\t@", "\r=", "\n+", "＝"])
+def test_no_cell_of_findings_csv_starts_like_a_formula(tmp_path: Path, start: str) -> None:
+    cell = f'{start}HYPERLINK("http://example.org")'
+    run = Run(tmp_path, table(), [("VAL-INVALID", "warning", 2, cell, cell)]).save()
+    notice = Notice(code="FILE-IGNORED", severity=Severity.INFO, message=cell, file=cell)
+    quarantine.write(run.workspace, run.manifest(notices=[notice]))
+
+    first, second = read_findings(run.workspace)
+    assert (first["file"], first["message"]) == ("'" + cell, "'" + cell)
+    assert (second["column"], second["message"]) == ("'" + cell, "'" + cell)
+
+
+def test_a_code_that_the_table_does_not_know_stays_in_findings_csv(tmp_path: Path) -> None:
+    run = Run(tmp_path, table(), [("NEW-CODE", "warning", 2, None, "something")]).save()
+    run.write()
+
+    assert [(row["code"], row["remedy"]) for row in read_findings(run.workspace)] == [("NEW-CODE", "")]
+
+
+@pytest.mark.parametrize(
+    ("file", "line"), [(None, None), ("users.csv", None), ("users.csv", 1), ("my users, all.csv", 7)]
+)
+def test_a_refused_run_without_any_file_of_its_own_still_says_why(
+    tmp_path: Path, file: str | None, line: int | None
+) -> None:
+    refused = Refused("FILE-HEADER", "the column `a: b` is unknown", file=file, line=line)
+    workspace = Workspace(tmp_path)
+    manifest = Run(tmp_path).manifest(files=[], batch_path=None, outcome="refused", error=str(refused))
+
+    assert quarantine.write(workspace, manifest) == {}
+    (row,) = read_findings(workspace)
+    assert (row["code"], row["file"], row["line"]) == ("FILE-HEADER", file or "", "" if line is None else str(line))
+    assert row["message"] == "the column `a: b` is unknown"
+
+
+def test_a_refusal_that_is_a_notice_already_is_not_said_twice(tmp_path: Path) -> None:
+    notice = Notice(code="FILE-MISSING", severity=Severity.CRITICAL, message="no users.csv")
+    manifest = Run(tmp_path).manifest(outcome="refused", error="FILE-MISSING: no users.csv", notices=[notice])
+
+    assert quarantine.file_level(manifest) == [notice]
+
+
+def test_holds_stand_among_the_findings_once(tmp_path: Path) -> None:
+    hold = Notice(code="GUARD-EMPTY", severity=Severity.WARNING, message="all classes are gone")
+
+    assert quarantine.file_level(Run(tmp_path).manifest(holds=[hold])) == [hold]
+    assert quarantine.file_level(Run(tmp_path).manifest(holds=[hold], notices=[hold])) == [hold]

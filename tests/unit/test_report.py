@@ -1,0 +1,452 @@
+"""The report says what a run did, stays small whatever the run's size, and lets nothing of a delivery become markup."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from enrollsync import findings, quarantine, report
+from enrollsync.canonical import ENTITIES
+from enrollsync.codes import CODES, Severity
+from enrollsync.report import facts, wording
+from enrollsync.settings import District
+from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
+
+DISTRICT = District.model_validate(
+    {
+        "district_id": "demo",
+        "name": "Demo Unified",
+        "primary_source": "batch_upload",
+        "timezone": "America/New_York",
+        "source": {"path": "data/landing/demo"},
+        "database": {"url": "sqlite:///data/demo.db"},
+        "thresholds": {"deactivate_percent": 12.5, "update_percent": 60, "floor": 7},
+    }
+)
+OPERATIONS = (
+    "create",
+    "update",
+    "reidentify",
+    "reactivate",
+    "deactivate",
+    "unchanged",
+    "held",
+    "rejected",
+    "collapsed",
+)
+HOLD = Notice(code="GUARD-DEACTIVATE", severity=Severity.WARNING, message="users: 60 of 300 would be deactivated")
+
+Finding = tuple[str, str, int, str | None]
+"""code, severity, line, column."""
+
+
+class Page(HTMLParser):
+    """The text, the tags and the links of a page."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self.pieces: list[str] = []
+        self.html = html
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.links.extend(value or "" for name, value in attrs if name == "href" and tag == "a")
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1] != "style":
+            self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.pieces).split())
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "run").create()
+
+
+def counts(**users: int) -> dict[str, dict[str, int]]:
+    zero = dict.fromkeys(OPERATIONS, 0)
+    return {entity.name: {**zero, **(users if entity.name == "users" else {})} for entity in ENTITIES}
+
+
+def manifest(**more: Any) -> RunManifest:
+    values = {
+        "run_id": "run-7",
+        "district": "demo",
+        "as_of": datetime(2026, 11, 3, 7, tzinfo=UTC),
+        "format": "batch_upload",
+        "outcome": "applied",
+    }
+    return RunManifest(**{**values, **more})
+
+
+def save_findings(workspace: Workspace, rows: Iterable[Finding]) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"CREATE TABLE findings ({findings.schema()})")
+        for code, severity, line, column in rows:
+            connection.execute(
+                "INSERT INTO findings VALUES (?, ?, 'users', 1, 'users.csv', ?, ?, 'odd')",
+                [code, severity, line, column],
+            )
+        connection.table("findings").write_parquet(str(workspace.findings))
+
+
+def save_organizations(workspace: Workspace, rows: list[tuple[str | None, str | None, int, int, int, int]]) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            """
+            CREATE TABLE summary (
+                organization_id VARCHAR, name VARCHAR, created BIGINT, updated BIGINT, deactivated BIGINT,
+                unchanged BIGINT
+            )
+            """
+        )
+        connection.executemany("INSERT INTO summary VALUES (?, ?, ?, ?, ?, ?)", rows)
+        connection.table("summary").write_parquet(str(workspace.plan / "organizations_summary.parquet"))
+
+
+def written(workspace: Workspace, **more: Any) -> Page:
+    report.write(workspace, manifest(**more), DISTRICT)
+    return Page((workspace.root / "report.html").read_text(encoding="utf-8"))
+
+
+def as_json(workspace: Workspace) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((workspace.root / "report.json").read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.mark.parametrize("outcome", sorted(wording.OUTCOMES))
+def test_every_outcome_has_a_banner_that_says_what_it_means(workspace: Workspace, outcome: str) -> None:
+    said = wording.OUTCOMES[outcome]
+    page = written(workspace, outcome=outcome)
+
+    assert f"{said.title} {said.meaning} Next: {said.next_step}" in page.text
+
+
+def test_a_run_without_an_outcome_yet_is_not_finished(workspace: Workspace) -> None:
+    assert "Not finished" in written(workspace, outcome=None).text
+
+
+@pytest.mark.parametrize(
+    ("outcome", "users", "next_step"),
+    [
+        ("applied", {"rejected": 2, "held": 1}, wording.CORRECT_LINES),
+        ("in_sync", {"rejected": 2}, wording.CORRECT_LINES),
+        ("planned", {"rejected": 2}, wording.CORRECT_LINES),
+        ("applied", {"held": 1}, wording.DECIDE_LINES),
+        ("applied", {"create": 9}, "There is nothing left to do."),
+        ("held", {"rejected": 2}, wording.OUTCOMES["held"].next_step),
+    ],
+)
+def test_the_next_step_follows_from_what_did_not_load(
+    workspace: Workspace, outcome: str, users: dict[str, int], next_step: str
+) -> None:
+    assert f"Next: {next_step}" in written(workspace, outcome=outcome, counts=counts(**users)).text
+
+
+def test_district_run_time_source_format_and_mode_stand_on_the_page(workspace: Workspace) -> None:
+    files = [SourceFile(name="users.csv", path="users.csv", entity="users", header=[], rows=1200, malformed=3)]
+    text = written(workspace, files=files, seconds={"ingest": 1.25, "load": 3.0}).text
+
+    for part in (
+        "Demo Unified",
+        "run-7",
+        "Tuesday 3 November 2026, 02:00 EST",
+        "data/landing/demo",
+        "Batch Upload",
+        "Delta: records missing from the delivery stay as they are",
+        "users.csv1,200 records, 3 malformed",
+        "Ingest1.2",
+        "All4.2",
+    ):
+        assert part in text
+
+
+def test_a_refused_run_with_nothing_but_its_manifest_says_what_to_correct(tmp_path: Path) -> None:
+    error = "FILE-HEADER users.csv, line 1: the column `userID` is unknown"
+    page = written(Workspace(tmp_path), outcome="refused", format=None, error=error)
+
+    assert "A header cannot be used users.csv, line 1 the column userID is unknown" in page.text
+    assert CODES["FILE-HEADER"].remedy.replace("`", "") in page.text
+    assert page.text.count("the column userID is unknown") == 1
+
+
+def test_a_failed_run_shows_its_error(workspace: Workspace) -> None:
+    assert (
+        "What went wrong the database is locked"
+        in written(workspace, outcome="failed", error="the database is locked").text
+    )
+
+
+def test_a_held_run_shows_each_reason_and_the_districts_limits(workspace: Workspace) -> None:
+    text = written(workspace, outcome="held", holds=[HOLD], counts=counts(deactivate=60)).text
+
+    assert "Unusually many records would be deactivated users: 60 of 300 would be deactivated" in text
+    assert "more than 12.5 % of the records of a kind would be deactivated or more than 60 % updated" in text
+    assert "at least 7 records" in text
+    assert text.count(HOLD.message) == 1
+    assert "What would change" in text
+
+
+def test_an_approved_hold_names_who_decided(workspace: Workspace) -> None:
+    text = written(workspace, outcome="applied", holds=[HOLD], approved_by="registrar").text
+
+    assert "Why a person had to decide" in text
+    assert "Decided by registrar." in text
+
+
+def test_counts_are_shown_for_every_entity_and_zero_is_faint(workspace: Workspace) -> None:
+    page = written(workspace, counts=counts(create=1204, deactivate=3, unchanged=88))
+    row = re.search(r'rowheader">Users</th>(.*?)</tr>', page.html, re.DOTALL)
+
+    assert row is not None
+    cells = re.findall(r'data-label="(.*?)"( class="zero")?>(.*?)</td>', row.group(1))
+    assert cells == [
+        (title, "" if number != "0" else ' class="zero"', number)
+        for title, number in zip(
+            wording.OPERATIONS.values(), ["1,204", "0", "0", "0", "3", "88", "0", "0", "0"], strict=True
+        )
+    ]
+    assert page.html.count('role="rowheader"') == len(ENTITIES)
+
+
+def test_a_run_that_did_not_come_to_count_shows_no_table_of_counts(workspace: Workspace) -> None:
+    assert "What changed" not in written(workspace).text
+
+
+def test_every_operation_of_the_counts_has_a_heading() -> None:
+    assert tuple(wording.OPERATIONS) == OPERATIONS
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        ([17], "17"),
+        ([40, 17, 24, 23, 25], "17, 23-25, 40"),
+        ([5, 5, 6], "5-6"),
+        ([9, 10, 99, 100], "9-10, 99-100"),
+    ],
+)
+def test_lines_are_shown_once_in_order_and_as_ranges(workspace: Workspace, lines: list[int], shown: str) -> None:
+    save_findings(workspace, [("ID-MISSING", "critical", line, "userId") for line in lines])
+
+    assert f"users.csv, column userId: {shown} ID-MISSING" in written(workspace).text
+
+
+def test_findings_are_grouped_by_severity_worst_first_then_by_code(workspace: Workspace) -> None:
+    rows: list[Finding] = [
+        ("VAL-TRIMMED", "info", 2, "userId"),
+        ("VAL-EMAIL", "warning", 3, "userEmail"),
+        ("ID-MISSING", "critical", 4, "userId"),
+        ("ID-CHARSET", "critical", 5, "userId"),
+        ("ID-CHARSET", "critical", 6, "userId"),
+    ]
+    save_findings(workspace, rows)
+    text = written(workspace).text
+
+    headings = ["Critical", "ID-CHARSET", "ID-MISSING", "Warnings", "VAL-EMAIL", "Advice", "VAL-TRIMMED"]
+    places = [text.index(heading, text.index("What was found")) for heading in headings]
+    assert places == sorted(places)
+    for code in ("ID-CHARSET", "VAL-EMAIL", "VAL-TRIMMED"):
+        known = CODES[code]
+        assert known.title in text
+        assert known.why in text
+        assert known.remedy.replace("`", "") in text
+        assert f"{code} · {known.rule}" in text
+
+
+def test_each_column_and_file_has_its_own_lines(workspace: Workspace) -> None:
+    save_findings(workspace, [("VAL-INVALID", "warning", 3, "userGrade"), ("VAL-INVALID", "warning", 4, None)])
+    text = written(workspace).text
+
+    assert "users.csv, column userGrade: 3" in text
+    assert "users.csv: 4" in text
+    assert "2 times" in text
+
+
+def test_a_notice_shows_its_message(workspace: Workspace) -> None:
+    notice = Notice(code="FILE-IGNORED", severity=Severity.INFO, message="nothing is read", file="demographics.csv")
+    text = written(workspace, notices=[notice]).text
+
+    assert "A file is accepted but not read 1 time nothing is read" in text
+    assert "demographics.csv" in text
+
+
+def test_a_run_without_findings_says_so(workspace: Workspace) -> None:
+    assert "What was found Nothing." in written(workspace).text
+
+
+def test_a_run_with_very_many_findings_makes_a_small_page_and_counts_the_rest(workspace: Workspace) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(
+            """
+            CREATE TABLE findings AS
+            SELECT
+                ['ID-MISSING', 'ID-CHARSET', 'REF-UNKNOWN'][1 + range % 3] AS code, 'critical' AS severity,
+                'users' AS entity, range AS row_id, 'users.csv' AS file, 2 + range * 2 AS line,
+                'userId' AS "column", 'odd' AS message
+            FROM range(300000)
+            """
+        )
+        connection.table("findings").write_parquet(str(workspace.findings))
+    page = written(workspace)
+
+    assert len(page.html) < 60_000
+    assert page.text.count("and 99,800 more lines, all of them in findings.csv") == 3
+    assert (workspace.root / "findings.csv").read_text().count("\n") == 300_001
+
+
+def test_organizations_stand_by_number_of_changes_and_unchanged_ones_are_left_out(workspace: Workspace) -> None:
+    save_organizations(
+        workspace,
+        [("1", "Small", 1, 0, 0, 9), ("2", "Quiet", 0, 0, 0, 500), ("3", "Large", 10, 2000, 3, 0)],
+    )
+    text = written(workspace).text
+
+    assert "Large 10 2,000 3" in text
+    assert text.index("Large") < text.index("Small")
+    assert "Quiet" not in text
+
+
+def test_organizations_after_the_thirtieth_are_summed(workspace: Workspace) -> None:
+    save_organizations(workspace, [(str(n), f"School {n:03}", 100 - n, 1, 0, 0) for n in range(35)])
+    page = written(workspace)
+
+    assert "School 029" in page.text
+    assert "School 030" not in page.text
+    assert "5 more organizations 340 5 0" in page.text
+    assert page.tags.count("svg") == facts.MOST_ORGANIZATIONS
+
+
+@pytest.mark.parametrize(
+    ("identifier", "shown"),
+    [
+        ("S1", "S1"),
+        ("123456789", "Organization without a name"),
+        ("123-45-6789", "Organization without a name"),
+        (None, "No organization"),
+    ],
+)
+def test_an_organization_without_a_name_goes_by_a_harmless_identifier(
+    workspace: Workspace, identifier: str | None, shown: str
+) -> None:
+    save_organizations(workspace, [(identifier, None, 4, 0, 0, 0)])
+    text = written(workspace).text
+
+    assert f"{shown} 4 0 0" in text
+    assert "6789" not in text
+
+
+def test_without_a_summary_of_organizations_the_section_is_left_out(workspace: Workspace) -> None:
+    assert "By organization" not in written(workspace).text
+
+
+def test_nothing_of_a_delivery_becomes_markup(workspace: Workspace) -> None:
+    evil = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>`<b>x</b>`"
+    save_organizations(workspace, [("1", evil, 1, 0, 0, 0)])
+    save_findings(workspace, [("ID-MISSING", "critical", 2, evil), (evil, "warning", 3, None)])
+    notice = Notice(code="FILE-IGNORED", severity=Severity.INFO, message=evil, file=evil)
+    hold = Notice(code="GUARD-EMPTY", severity=Severity.WARNING, message=evil)
+    files = [SourceFile(name=evil, path="x", entity="users", header=[], rows=1, malformed=0)]
+    page = written(
+        workspace, notices=[notice], holds=[hold], files=files, source=evil, run_id=evil, error=evil, approved_by=evil
+    )
+
+    assert not {"script", "img", "b"} & set(page.tags)
+    assert page.text.count("<script>alert(1)</script>") >= 8
+
+
+def test_the_page_asks_for_nothing_and_allows_nothing(workspace: Workspace) -> None:
+    page = written(workspace)
+
+    policy = re.search(r'Content-Security-Policy" content="(.*?)">', page.html)
+    assert policy is not None
+    assert policy.group(1).startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy.group(1)
+    assert not {"script", "img", "iframe", "form"} & set(page.tags)
+    assert "http:" not in page.html and "https:" not in page.html and "style=" not in page.html
+
+
+def test_links_are_relative_and_lead_to_files_that_exist(workspace: Workspace) -> None:
+    (workspace.root / "users.csv").write_text("userId\n\n1\n")
+    workspace.data_docs.mkdir()
+    (workspace.data_docs / "index.html").touch()
+    save_findings(workspace, [("ID-MISSING", "critical", 3, "userId")])
+    files = [SourceFile(name="users.csv", path="users.csv", entity="users", header=["userId"], rows=1, malformed=0)]
+    quarantine.write(workspace, manifest(files=files, batch_path=str(workspace.root)))
+    page = written(workspace, files=files)
+
+    links = [link for link in page.links if not link.startswith("#")]
+    assert links == ["findings.csv", "quarantine/users-errors.csv", "data_docs/index.html"]
+    assert all((workspace.root / link).is_file() for link in links)
+    assert "Rejected lines of users.csv 1 rejected line, whole" in page.text
+
+
+def test_files_that_a_run_did_not_write_are_not_linked(workspace: Workspace) -> None:
+    save_findings(workspace, [("ID-MISSING", "critical", 2, "userId")])
+
+    assert written(workspace).links == ["#findings", "findings.csv"]
+
+
+def test_values_of_rows_never_reach_page_or_json(workspace: Workspace) -> None:
+    """Only counts are taken from a finding's row; even a message that breaks the rule stays out."""
+    save_findings(workspace, [("ID-MISSING", "critical", 2, "userId")])
+    with duckdb.connect() as connection:
+        table = connection.read_parquet(str(workspace.findings)).project("* REPLACE ('Leena Parath' AS message)")
+        table.to_arrow_table()
+        table.write_parquet(str(workspace.root / "swap.parquet"))
+    (workspace.root / "swap.parquet").replace(workspace.findings)
+    page = written(workspace)
+
+    assert "Parath" not in page.html
+    assert "Parath" not in (workspace.root / "report.json").read_text()
+
+
+def test_the_json_has_the_keys_of_the_command_and_the_findings_grouped(workspace: Workspace) -> None:
+    save_findings(workspace, [("ID-MISSING", "critical", line, "userId") for line in (2, 3, 9)])
+    written(workspace, plan_id="p1", counts=counts(create=3), findings={"ID-MISSING": 3}, holds=[HOLD])
+    found = as_json(workspace)
+
+    assert {key: found[key] for key in ("run_id", "outcome", "plan_id", "findings", "holds", "artifacts")} == {
+        "run_id": "run-7",
+        "outcome": "applied",
+        "plan_id": "p1",
+        "findings": {"ID-MISSING": 3},
+        "holds": [{"code": HOLD.code, "message": HOLD.message}],
+        "artifacts": str(workspace.root),
+    }
+    assert found["counts"]["users"]["create"] == 3
+    (group,) = [group for group in found["findings_grouped"] if group["code"] == "ID-MISSING"]
+    assert group["count"] == 3
+    assert group["places"] == [{"file": "users.csv", "column": "userId", "count": 3, "lines": "2-3, 9", "more": 0}]
+
+
+def test_findings_of_later_steps_reach_findings_csv(workspace: Workspace) -> None:
+    quarantine.write(workspace, manifest())
+    save_findings(workspace, [("PLAN-AMBIGUOUS", "warning", 4, "userId")])
+    written(workspace)
+
+    assert "PLAN-AMBIGUOUS" in (workspace.root / "findings.csv").read_text()
+
+
+def test_the_report_is_readable_by_its_owner_alone_and_replaces_an_older_one(workspace: Workspace) -> None:
+    written(workspace)
+    page = written(workspace, outcome="held")
+
+    assert "Held" in page.text
+    assert sorted(path.name for path in workspace.root.glob("report*")) == ["report.html", "report.json"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in workspace.root.glob("report*")} == {0o600}
