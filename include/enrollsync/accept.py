@@ -33,6 +33,7 @@ def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, i
                 connection, f"SELECT * FROM {entity.name}_records", workspace.accepted_table(entity.name)
             )
         engine.write_parquet(connection, "SELECT * FROM removals", workspace.accepted_table("removals"))
+        connection.register("brought", _entities_of_files(manifest))
         engine.write_parquet(connection, _rejected_text(workspace), workspace.accepted_table("rejected"))
         return {entity.name: _count(connection, entity, manifest) for entity in ENTITIES}
 
@@ -40,7 +41,6 @@ def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, i
 def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
     codes = pa.table({"code": list(CODES), "scope": [code.scope.value for code in CODES.values()]})
     connection.register("scopes", codes)
-    connection.register("canonical_columns", _canonical_columns(manifest))
     connection.execute(f"""
         CREATE TABLE findings AS
         SELECT found.*, scope
@@ -53,18 +53,6 @@ def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, 
         WHERE severity = '{Severity.CRITICAL}' AND scope NOT IN ('{Scope.RECORD}', '{Scope.PLAN}')""")
 
 
-def _canonical_columns(manifest: RunManifest) -> pa.Table:
-    """Which canonical columns a finding's source column means, for taking single values away."""
-    rows = [
-        {"file": mapping.file, "entity": mapping.entity, "column": cell.column, "canonical": name}
-        for mapping in FORMATS[manifest.format or ""].mappings
-        for name, cell in mapping.cells.items()
-        if cell.column and name != "source_key"
-    ]
-    schema = pa.schema([(name, pa.string()) for name in ("file", "entity", "column", "canonical")])
-    return pa.Table.from_pylist([dict(row) for row in {tuple(row.items()): row for row in rows}], schema=schema)
-
-
 def _rows(entity: Entity, workspace: Workspace) -> str:
     """The canonical rows, with the columns that lose their value: `dropped` ones keep the database's."""
     return f"""
@@ -74,7 +62,6 @@ def _rows(entity: Entity, workspace: Workspace) -> str:
                 list(DISTINCT canonical) FILTER (scope = '{Scope.VALUE}') AS dropped,
                 list(DISTINCT canonical) AS emptied
             FROM findings
-            JOIN canonical_columns USING (file, entity, "column")
             WHERE entity = '{entity.name}' AND scope IN ('{Scope.VALUE}', '{Scope.CLEARED}')
             GROUP BY row_id
         )
@@ -217,9 +204,15 @@ def _rejected_text(workspace: Workspace) -> str:
     return f"""
         SELECT DISTINCT brought.entity, file, line, raw
         FROM read_parquet('{workspace.malformed}')
-        JOIN canonical_columns AS brought USING (file)
+        JOIN brought USING (file)
         UNION ALL
         {" UNION ALL ".join(parts)}"""
+
+
+def _entities_of_files(manifest: RunManifest) -> pa.Table:
+    """`file, entity`: what each file's lines speak of."""
+    pairs = sorted({(mapping.file, mapping.entity) for mapping in FORMATS[manifest.format or ""].mappings})
+    return pa.table({"file": [file for file, _ in pairs], "entity": [entity for _, entity in pairs]})
 
 
 def _without_kind(name: str) -> str:

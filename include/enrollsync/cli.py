@@ -40,7 +40,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 
 
 @app.callback()
-def _logging(verbose: Annotated[bool, typer.Option("--verbose", help="Log every step to standard error.")] = False) -> None:
+def _logging(
+    verbose: Annotated[bool, typer.Option("--verbose", help="Log every step to standard error.")] = False,
+) -> None:
     level = logging.INFO if verbose else logging.ERROR
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(level),

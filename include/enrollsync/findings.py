@@ -13,10 +13,12 @@ COLUMNS: dict[str, str] = {
     "file": "VARCHAR",
     "line": "BIGINT",
     "column": "VARCHAR",
+    "canonical": "VARCHAR",
     "message": "VARCHAR",
 }
 """Column -> DuckDB type. One row for each line concerned; `row_id` is NULL for a malformed line, `column` for a
-finding on the line as a whole, and no `message` holds a value of a row."""
+finding on the line as a whole, and no `message` holds a value of a row. `column` is the file's name for what
+`canonical` names in the canonical table."""
 
 ORDER: tuple[str, ...] = ("file", "line", "code", "entity", "column")
 """How the table is sorted."""

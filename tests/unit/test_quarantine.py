@@ -18,7 +18,6 @@ from hypothesis import strategies as st
 
 from enrollsync import findings, quarantine
 from enrollsync.codes import CODES, Severity
-from enrollsync.errors import Refused
 from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
 
 HEADER = ["School_id", "Student_id", "Last_name", "Password"]
@@ -189,42 +188,6 @@ def test_secret_columns_are_left_out_of_well_formed_lines(tmp_path: Path) -> Non
     assert "hunter2" not in run.errors_text()
 
 
-@pytest.mark.parametrize(
-    ("raw", "kept"),
-    [
-        ("S1,300,Par\x07ath,hunter2", "S1,300,Par\x07ath,"),
-        ("S1,300,Parath,too,many,hunter2", "S1,300,Parath,,,"),
-        ("S1,300,hunter2", "S1,300,"),
-        ('S1,300,"Parath,hunter2\nS1,301,Okafor,hunter2', 'S1,300,"Parath,\nS1,301,Okafor,'),
-    ],
-    ids=["control character", "too many fields", "too few fields", "several lines"],
-)
-def test_a_malformed_line_is_whole_but_for_where_a_secret_could_stand(tmp_path: Path, raw: str, kept: str) -> None:
-    run = Run(tmp_path, table(raw), malformed=[(2, raw)], secret=["Password"]).save()
-    run.write()
-
-    assert run.errors()[1][1] == kept
-    assert "hunter2" not in run.errors_text()
-
-
-@given(data=st.data(), secret_at=st.integers(0, 5), added=st.integers(-5, 5))
-def test_no_shift_of_fields_brings_a_secret_into_a_malformed_copy(
-    data: st.DataObject, secret_at: int, added: int
-) -> None:
-    header = [f"c{position}" for position in range(6)]
-    header[secret_at] = "Password"
-    fields = ["hunter2" if position == secret_at else f"v{position}" for position in range(6)]
-    for _ in range(added):
-        fields.insert(data.draw(st.integers(0, len(fields))), "extra")
-    for _ in range(-added):
-        fields.remove(data.draw(st.sampled_from([value for value in fields if value != "hunter2"])))
-    file = SourceFile(
-        name="a", path="a", entity="users", header=header, rows=0, malformed=1, secret_columns=["Password"]
-    )
-
-    assert "hunter2" not in quarantine._without_secrets(",".join(fields), file)
-
-
 @settings(max_examples=25, deadline=None)
 @given(values=st.lists(st.text(st.sampled_from('aé,"\n =;\t'), max_size=8), min_size=3, max_size=3))
 def test_every_field_survives_the_copy_as_delivered(
@@ -306,31 +269,7 @@ def test_a_code_that_the_table_does_not_know_stays_in_findings_csv(tmp_path: Pat
     assert [(row["code"], row["remedy"]) for row in read_findings(run.workspace)] == [("NEW-CODE", "")]
 
 
-@pytest.mark.parametrize(
-    ("file", "line"), [(None, None), ("users.csv", None), ("users.csv", 1), ("my users, all.csv", 7)]
-)
-def test_a_refused_run_without_any_file_of_its_own_still_says_why(
-    tmp_path: Path, file: str | None, line: int | None
-) -> None:
-    refused = Refused("FILE-HEADER", "the column `a: b` is unknown", file=file, line=line)
-    workspace = Workspace(tmp_path)
-    manifest = Run(tmp_path).manifest(files=[], batch_path=None, outcome="refused", error=str(refused))
-
-    assert quarantine.write(workspace, manifest) == {}
-    (row,) = read_findings(workspace)
-    assert (row["code"], row["file"], row["line"]) == ("FILE-HEADER", file or "", "" if line is None else str(line))
-    assert row["message"] == "the column `a: b` is unknown"
-
-
-def test_a_refusal_that_is_a_notice_already_is_not_said_twice(tmp_path: Path) -> None:
-    notice = Notice(code="FILE-MISSING", severity=Severity.CRITICAL, message="no users.csv")
-    manifest = Run(tmp_path).manifest(outcome="refused", error="FILE-MISSING: no users.csv", notices=[notice])
-
-    assert quarantine.file_level(manifest) == [notice]
-
-
 def test_holds_stand_among_the_findings_once(tmp_path: Path) -> None:
     hold = Notice(code="GUARD-EMPTY", severity=Severity.WARNING, message="all classes are gone")
 
     assert quarantine.file_level(Run(tmp_path).manifest(holds=[hold])) == [hold]
-    assert quarantine.file_level(Run(tmp_path).manifest(holds=[hold], notices=[hold])) == [hold]

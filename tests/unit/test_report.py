@@ -177,8 +177,14 @@ def test_district_run_time_source_format_and_mode_stand_on_the_page(workspace: W
 
 
 def test_a_refused_run_with_nothing_but_its_manifest_says_what_to_correct(tmp_path: Path) -> None:
-    error = "FILE-HEADER users.csv, line 1: the column `userID` is unknown"
-    page = written(Workspace(tmp_path), outcome="refused", format=None, error=error)
+    notice = Notice(
+        code="FILE-HEADER",
+        severity=Severity.CRITICAL,
+        message="the column `userID` is unknown",
+        file="users.csv",
+        line=1,
+    )
+    page = written(Workspace(tmp_path), outcome="refused", format=None, notices=[notice])
 
     assert "A header cannot be used users.csv, line 1 the column userID is unknown" in page.text
     assert CODES["FILE-HEADER"].remedy.replace("`", "") in page.text

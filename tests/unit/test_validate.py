@@ -110,7 +110,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def check(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Check:
-    """Validate tables and return the findings; for speed without the site, and without the suites of tables not given."""
+    """Validate tables and return the findings; for speed without the site and the suites of tables not given."""
     monkeypatch.setattr(checking, "write_site", lambda *_: None)
 
     def run(
@@ -142,7 +142,7 @@ def test_clean_tables_of_batch_upload_have_no_finding(check: Check) -> None:
     student = person(grade="5", email="u@x.org", birth_date="2015-03-09", user_district_id="7")
     assert not check(
         organizations=[organization()], users=[student, teacher], memberships=[membership()],
-        classes=[school_class(grade="Kindergarten", action="REMOVE-CLASS"), school_class(source_key="C2", class_id="C2")],
+        classes=[school_class(grade="5", action="REMOVE-CLASS"), school_class(source_key="C2", class_id="C2")],
         enrollments=[enrollment(is_primary="true")],
     )  # fmt: skip
 
@@ -179,7 +179,7 @@ def test_rule_2_other_than_ascii_letters_and_digits_is_critical_in_batch_upload(
 
 def test_rule_2_extended_takes_unicode_letters_digits_and_five_signs(check: Check) -> None:
     good = ["Ångström", "学1", "a.b-c_d/e@f", "٣"]
-    bad = ["a b", "a+b", "a#", "½"]
+    bad = ["a b", "a+b", "a\n", "½"]
     found = check("clever", users=[clever(person(user_id=name)) for name in good + bad])
     assert brief(found) == [("ID-CHARSET", "Student_id", line) for line in (6, 7, 8, 9)]
 
@@ -284,6 +284,27 @@ def test_rule_6_other_values_that_disagree_are_a_warning_on_their_column(check: 
         ("VAL-CONFLICT", "schoolName", 5), ("VAL-CONFLICT", "userGrade", 7),
     ]  # fmt: skip
     assert {row["severity"] for row in found} == {"warning"}
+
+
+def test_a_value_that_is_itself_at_fault_contradicts_nobody(check: Check) -> None:
+    found = check(
+        users=[person(grade="5", birth_date="2015-03-09"), person(grade="fifth", birth_date="31/31/2015")],
+        classes=[
+            school_class(grade="5", term_end="2027-06-01", line=4),
+            school_class(grade="six", term_end="May", line=5),
+        ],
+    )
+    assert [row["code"] for row in found] == ["VAL-INVALID"] * 4
+
+
+def test_different_people_are_not_told_besides_that_their_rows_disagree(check: Check) -> None:
+    rows = [person(grade="5", user_state_id="1"), person(given_name="Bo", grade="6", user_state_id="2")]
+    assert brief(check(users=rows)) == [("ID-DUPLICATE", "userId", 2), ("ID-DUPLICATE", "userId", 3)]
+
+
+def test_a_misspelt_identifier_is_no_second_person_with_the_same_email_and_ids(check: Check) -> None:
+    same = {"email": "a@x.org", "user_district_id": "7", "user_state_id": "8"}
+    assert brief(check(users=[person(**same), person(user_id="U 1", **same)])) == [("ID-CHARSET", "userId", 3)]
 
 
 def test_rule_6_one_school_in_two_rows_of_a_class_is_no_conflict_but_two_are(check: Check) -> None:
@@ -559,6 +580,7 @@ def test_nothing_is_printed_and_nothing_written_outside_of_the_workspace(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     monkeypatch.setenv("HOME", str(elsewhere))
+    monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
     write_canonical(workspace, planted())
     validate(workspace, manifest_for("batch_upload"), district_for("batch_upload"))
     assert capfd.readouterr() == ("", "")

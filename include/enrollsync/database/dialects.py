@@ -11,13 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import adbc_driver_postgresql.dbapi
-import adbc_driver_sqlite.dbapi
 import pyarrow as pa
-from adbc_driver_manager.dbapi import Connection as ArrowConnection
-from adbc_driver_manager.dbapi import Cursor
 from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect
@@ -27,6 +23,12 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
 from enrollsync.errors import DatabaseError
+
+if TYPE_CHECKING:
+    from adbc_driver_manager.dbapi import Connection as ArrowConnection
+    from adbc_driver_manager.dbapi import Cursor
+
+# The Arrow drivers are imported where they are used: they bring pandas along, a second that an unchanged batch saves.
 
 LOCK_SECONDS = 30
 """How long a writer waits for another one before it says so."""
@@ -125,6 +127,8 @@ class SqliteBackend:
 
     @contextmanager
     def _cursor(self) -> Iterator[Cursor]:
+        import adbc_driver_sqlite.dbapi
+
         # A reader too opens for writing: closing then tidies the write-ahead log away. The file is never created here.
         uri = f"{self.path.as_uri()}?mode=rw"
         # Transactions are begun by hand: the driver's own begin without the write lock.
@@ -206,6 +210,8 @@ class PostgresBackend:
             connection.commit()
 
     def _arrow(self) -> ArrowConnection:
+        import adbc_driver_postgresql.dbapi
+
         uri = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
         connection: ArrowConnection = adbc_driver_postgresql.dbapi.connect(uri)
         return connection

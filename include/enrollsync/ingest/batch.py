@@ -13,6 +13,7 @@ from enrollsync.errors import Refused
 from enrollsync.formats import FileSpec, Format
 from enrollsync.ingest.landing import Delivery, find_delivery, recognise
 from enrollsync.ingest.read import FileRead, read_file
+from enrollsync.ingest.secrets import without_secrets
 from enrollsync.settings import District, project_root
 from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
 
@@ -74,11 +75,6 @@ def kept_columns(declared: Format, spec: FileSpec, district: District) -> tuple[
 
 
 def _described(name: str, spec: FileSpec, result: FileRead) -> SourceFile:
-    secret = [
-        written
-        for written, expected in zip(result.header.as_written, result.header.expected, strict=True)
-        if expected in spec.secret
-    ]
     return SourceFile(
         name=spec.name,
         path=name,
@@ -86,8 +82,13 @@ def _described(name: str, spec: FileSpec, result: FileRead) -> SourceFile:
         header=result.header.as_written,
         rows=result.rows,
         malformed=len(result.malformed),
-        secret_columns=secret,
+        secret_columns=_secret_columns(spec, result),
     )
+
+
+def _secret_columns(spec: FileSpec, result: FileRead) -> list[str]:
+    header = zip(result.header.as_written, result.header.expected, strict=True)
+    return [written for written, expected in header if expected in spec.secret]
 
 
 def _supplied(declared: Format, read: dict[FileSpec, FileRead]) -> dict[str, dict[str, list[str]]]:
@@ -104,7 +105,13 @@ def _supplied(declared: Format, read: dict[FileSpec, FileRead]) -> dict[str, dic
 
 def _write_malformed(workspace: Workspace, read: dict[FileSpec, FileRead]) -> None:
     rows = [
-        {"file": spec.name, "line": bad.line, "last_line": bad.last_line, "reason": bad.reason, "raw": bad.raw}
+        {
+            "file": spec.name,
+            "line": bad.line,
+            "last_line": bad.last_line,
+            "reason": bad.reason,
+            "raw": without_secrets(bad.raw, result.header.as_written, _secret_columns(spec, result)),
+        }
         for spec, result in read.items()
         for bad in result.malformed
     ]

@@ -70,6 +70,7 @@ def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace,
     ours = [*_PLANNED_CODES, *(["REF-UNKNOWN"] if manifest.mode == "delta" else [])]
     parts = [_held_findings(entity, manifest) for entity in ENTITIES if entity.key]
     parts += [_unknown_findings(entity, link, manifest) for entity in ENTITIES for link in entity.links]
+    parts.append(_unknown_removals(workspace, manifest))
     kept = ", ".join(f"'{code}'" for code in ours)
     engine.write_parquet(
         connection,
@@ -105,6 +106,14 @@ def _unknown_findings(entity: Entity, link: str, manifest: RunManifest) -> str:
             WHERE {link} NOT IN (SELECT source_key FROM {target}_keys)"""
 
 
+def _unknown_removals(workspace: Workspace, manifest: RunManifest) -> str:
+    return f"""
+            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", manifest)}' AS severity, entity, file, line,
+                'class_id' AS "column", 'there is no such class to remove' AS message
+            FROM read_parquet('{workspace.accepted_table("removals")}')
+            WHERE source_key NOT IN (SELECT source_key FROM classes_keys)"""
+
+
 def _severity(code: str, manifest: RunManifest) -> str:
     return CODES[code].severity_in(manifest.format or "").value
 
@@ -113,9 +122,7 @@ def _sentence(code: str) -> str:
     return f"{CODES[code].title[0].lower()}{CODES[code].title[1:]}; the row waits"
 
 
-def _count(
-    connection: duckdb.DuckDBPyConnection, entity: Entity, accepted: dict[str, int]
-) -> dict[str, int]:
+def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, accepted: dict[str, int]) -> dict[str, int]:
     """Records read = created + updated + re-identified + reactivated + unchanged + held + rejected + collapsed."""
     planned = dict(
         connection.execute(

@@ -165,4 +165,3 @@ def _record_operations(entity: Entity) -> str:
         SELECT '{entity.name}', operation, {operation_keys(entity, "after")}, {entity_id(entity, "after")},
             file, line, 'the batch says so', false, before_json, after_json
         FROM {entity.name}_after AS after{names_joined(entity, "after")}"""
-

@@ -32,20 +32,22 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District) ->
     """
     from enrollsync.validate import checking, collect, suites
 
-    context = checking.quiet_context()
+    context = checking.quiet_context(workspace)
     words = suites.parameters(manifest, district)
-    results = {}
+    asked, results = [], []
     with connect(workspace.root) as connection:
         collect.create_table(connection)
         for entity in ENTITIES:
             suite = suites.fitted_suite(entity.name, manifest, district)
-            results[entity.name] = _run(connection, context, workspace, suite, words)
+            answered = _run(connection, context, workspace, suite, words)
             checks = collect.check_table(suite, words)
             names = collect.name_table(manifest, district, entity.name, checks["column"].to_pylist())
-            collect.add(connection, workspace, entity.name, checks, names, checking.answers(results[entity.name]))
+            collect.add(connection, workspace, entity.name, checks, names, checking.answers(answered))
+            asked.append(suite)
+            results.append(answered)
         collect.add_malformed(connection, workspace, manifest)
         collect.write(connection, workspace)
-    checking.write_site(context, workspace, manifest, results)
+    checking.write_site(context, manifest, asked, results)
 
 
 def _run(
@@ -58,5 +60,5 @@ def _run(
     """One suite over its table; a function of its own, so that the frame is let go before the next one is read."""
     from enrollsync.validate import checking, frames, suites
 
-    frame = frames.frame(connection, workspace, suite.name, suites.columns(suite))
+    frame = frames.frame(connection, workspace, suite.name, suites.columns(suite), words)
     return checking.run_suite(context, suite, frame, words)

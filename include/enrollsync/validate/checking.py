@@ -14,6 +14,11 @@ import pandas as pd
 from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult, ExpectationValidationResult
 from great_expectations.core.run_identifier import RunIdentifier
 from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
+from great_expectations.data_context.types.base import (
+    DataContextConfig,
+    InMemoryStoreBackendDefaults,
+    ProgressBarsConfig,
+)
 from great_expectations.data_context.types.resource_identifiers import (
     ExpectationSuiteIdentifier,
     ValidationResultIdentifier,
@@ -31,6 +36,7 @@ _RESULT_FORMAT = {
     "return_unexpected_index_query": False,
     "exclude_unexpected_values": True,
 }
+_SITE = "data_docs"
 _COUNTS = frozenset({"element_count", "unexpected_count", "unexpected_percent", "missing_count", "missing_percent"})
 """What of a result the site may show."""
 
@@ -45,12 +51,26 @@ class Answer:
     """The rows that fail it."""
 
 
-def quiet_context() -> EphemeralDataContext:
-    """A context that lives in memory, draws no progress bars and logs nothing."""
+def quiet_context(workspace: Workspace) -> EphemeralDataContext:
+    """A context that lives in memory but for its site, draws no progress bars, logs nothing and tells nobody."""
     logging.getLogger("great_expectations").setLevel(logging.CRITICAL)
-    context = gx.get_context(mode="ephemeral")
-    context.variables.progress_bars = {"globally": False, "metric_calculations": False}  # type: ignore[assignment]
-    return context
+    site = {
+        "class_name": "SiteBuilder",
+        "store_backend": {
+            "class_name": "TupleFilesystemStoreBackend",
+            "base_directory": str(workspace.data_docs.resolve()),
+        },
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "show_how_to_buttons": False,
+    }
+    config = DataContextConfig(
+        # Without this, a folder for another site is made among the system's temporary files.
+        store_backend_defaults=InMemoryStoreBackendDefaults(init_temp_docs_sites=False),
+        data_docs_sites={_SITE: site},
+        analytics_enabled=False,
+        progress_bars=ProgressBarsConfig(globally=False, metric_calculations=False),
+    )
+    return gx.get_context(mode="ephemeral", project_config=config)
 
 
 def run_suite(
@@ -98,26 +118,15 @@ def _must_have_run(name: str, result: ExpectationValidationResult) -> None:
 
 def write_site(
     context: EphemeralDataContext,
-    workspace: Workspace,
     manifest: RunManifest,
-    results: dict[str, list[ExpectationValidationResult]],
+    suites: list[ExpectationSuite],
+    results: list[list[ExpectationValidationResult]],
 ) -> None:
-    """Great Expectations' own static site in `data_docs/`, a page a suite, with counts and no values."""
-    context.add_data_docs_site(
-        "data_docs",
-        {
-            "class_name": "SiteBuilder",
-            "store_backend": {
-                "class_name": "TupleFilesystemStoreBackend",
-                "base_directory": str(workspace.data_docs.resolve()),
-            },
-            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
-            "show_how_to_buttons": False,
-        },
-    )
-    for name, checked in results.items():
-        _store(context, manifest, name, checked)
-    context.build_data_docs(site_names=["data_docs"])
+    """Great Expectations' own static site in `data_docs/`: a page a suite and one for its results, with no values."""
+    for suite, checked in zip(suites, results, strict=True):
+        context.suites.add(suite)
+        _store(context, manifest, suite.name, checked)
+    context.build_data_docs(site_names=[_SITE])
 
 
 def _store(

@@ -18,6 +18,7 @@ from enrollsync.canonical import BY_NAME
 from enrollsync.codes import CODES, Scope
 from enrollsync.engine import write_parquet
 from enrollsync.formats import FORMATS, source_column
+from enrollsync.normalise import identifier_column
 from enrollsync.settings import District
 from enrollsync.validate.checking import Answer
 from enrollsync.validate.frames import rows
@@ -64,6 +65,7 @@ def add(
             this.file,
             unnest(this.lines),
             coalesce(names.source, checks."column"),
+            checks."column",
             checks.message
         FROM failed
         JOIN checks ON checks.number = failed.number
@@ -83,7 +85,7 @@ def add(
             JOIN {rows(workspace, entity)} AS this ON this.row_id = failed.row_id
             WHERE checks."column" = 'blanks'
         )
-        SELECT code, severity, $entity, row_id, file, unnest(lines), source, message
+        SELECT code, severity, $entity, row_id, file, unnest(lines), source, NULL, message
         FROM trimmed
         """,
         {"entity": entity},
@@ -117,12 +119,10 @@ def name_table(manifest: RunManifest, district: District, entity: str, columns: 
 
 
 def _source_name(format_name: str, district: District, file: str, entity: str, column: str) -> str | None:
-    identifier = BY_NAME[entity].identifier
-    settings = [
-        mapping.setting for mapping in FORMATS[format_name].mappings if (mapping.file, mapping.entity) == (file, entity)
-    ]
-    if column == identifier and settings and settings[0] in district.identifiers.columns:
-        return district.identifiers.columns[settings[0]]
+    if column == BY_NAME[entity].identifier:
+        for mapping in FORMATS[format_name].mappings:
+            if (mapping.file, mapping.entity) == (file, entity):
+                return identifier_column(mapping, district)
     return source_column(format_name, file, entity, column)
 
 
@@ -143,6 +143,7 @@ def add_malformed(connection: duckdb.DuckDBPyConnection, workspace: Workspace, m
             malformed.file,
             malformed.line,
             NULL,
+            NULL,
             CASE
                 WHEN malformed.last_line > malformed.line
                 THEN format('{} (lines {} to {})', malformed.reason, malformed.line, malformed.last_line)
@@ -156,7 +157,10 @@ def add_malformed(connection: duckdb.DuckDBPyConnection, workspace: Workspace, m
 
 
 def write(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
-    """Write `findings.parquet`: each fault of a line once, by file, line and code."""
+    """Write `findings.parquet`: each fault of a line once, by file, line and code.
+
+    Rows of different people under one identifier are not rows of one record, so they are no conflict besides.
+    """
     per_record = ", ".join(f"'{name}'" for name, code in CODES.items() if code.scope in _PER_RECORD)
     preference = ", ".join(f"'{entity}'" for entity in PREFERENCE)
     write_parquet(
@@ -164,6 +168,8 @@ def write(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
         f"""
         SELECT {", ".join(f'"{name}"' for name in findings.COLUMNS)}
         FROM found
+        WHERE code <> 'VAL-CONFLICT'
+        OR (entity, row_id) NOT IN (SELECT (entity, row_id) FROM found WHERE code = 'ID-DUPLICATE')
         QUALIFY row_number() OVER (
             PARTITION BY code, file, line, "column", CASE WHEN code IN ({per_record}) THEN (entity, row_id) END
             ORDER BY list_position([{preference}], entity), row_id

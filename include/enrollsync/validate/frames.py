@@ -5,6 +5,8 @@ A reference is looked up here, set-wise, and judged there, as a column that is t
 
 from __future__ import annotations
 
+from typing import Any
+
 import duckdb
 import pandas as pd
 
@@ -13,21 +15,25 @@ from enrollsync.workspace import Workspace
 
 
 def frame(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, entity: str, columns: tuple[str, ...]
+    connection: duckdb.DuckDBPyConnection,
+    workspace: Workspace,
+    entity: str,
+    columns: tuple[str, ...],
+    words: dict[str, Any],
 ) -> pd.DataFrame:
     """One row for each canonical row of `entity`, its index the row ids, its `columns` Arrow's.
 
-    Besides the canonical columns there are those of `derived`.
+    Besides the canonical columns there are those of `derived`; `words` are the suites' parameters.
     """
-    table = connection.sql(query(workspace, BY_NAME[entity], columns)).to_arrow_table()
+    table = connection.sql(query(workspace, BY_NAME[entity], columns, words)).to_arrow_table()
     read: pd.DataFrame = table.drop_columns(["row_id"]).to_pandas(types_mapper=pd.ArrowDtype)
     read.index = pd.Index(table.column("row_id").to_numpy())
     return read
 
 
-def query(workspace: Workspace, entity: Entity, columns: tuple[str, ...]) -> str:
+def query(workspace: Workspace, entity: Entity, columns: tuple[str, ...], words: dict[str, Any]) -> str:
     """The statement that reads `columns` of an entity, joining only what they need."""
-    answers = derived(workspace, entity)
+    answers = derived(workspace, entity, words)
     selected = ",\n    ".join(f"{answers.get(column, f'this.{column}')} AS {column}" for column in columns)
     statement = f"SELECT\n    this.row_id,\n    {selected}\nFROM {rows(workspace, entity.name)} AS this"
     if "record" in columns:
@@ -36,33 +42,55 @@ def query(workspace: Workspace, entity: Entity, columns: tuple[str, ...]) -> str
     return statement
 
 
-def derived(workspace: Workspace, entity: Entity) -> dict[str, str]:
+def derived(workspace: Workspace, entity: Entity, words: dict[str, Any]) -> dict[str, str]:
     """The columns that are worked out -> how. NULL is no answer, and no check looks at it.
 
     `record` numbers the records that several rows speak of; `<link>_known` says whether the linked record is in the
     delivery at all; `<link>_given` and `identifier_given` whether one is named where its absence is this row's fault;
-    `staff_role` is the role of an employee.
+    `staff_role` is the role of an employee. What is `sound_` is a key or a value that is not itself at fault: a
+    misspelt identifier is no second person, and an impossible date contradicts nothing.
     """
     answers = {
         "record": "repeated.record",
         "staff_role": "CASE WHEN this.role IN ('teacher', 'staff') THEN this.role END",
-        "identifier_given": f"CASE WHEN this.source_key IS NOT NULL THEN this.{entity.identifier} IS NOT NULL END",
         # In other files an enrollment without a class or a person belongs to a class or a person without identifier.
         "class_given": "CASE WHEN this.file = 'enrollments.csv' THEN this.class_source_key IS NOT NULL END",
         "user_given": "CASE WHEN this.file = 'enrollments.csv' THEN this.user_source_key IS NOT NULL END",
         "organization_given": (
             "CASE WHEN this.user_source_key IS NOT NULL THEN this.organization_source_key IS NOT NULL END"
         ),
+        "sound_grade": f"CASE WHEN this.grade IN ({', '.join(map(_literal, words['grades']))}) THEN this.grade END",
+        "sound_birth_date": _sound_date(
+            "birth_date", f" BETWEEN DATE '1900-01-01' AND DATE {_literal(words['today'])}"
+        ),
+        "sound_term_start": _sound_date("term_start"),
+        "sound_term_end": _sound_date("term_end"),
     }
+    if entity.identifier:
+        # Arrow's name for the end of the text is pandas' to translate, DuckDB's is RE2's own.
+        regex = _literal(words["identifier_regex"].replace(r"\Z", r"\z"))
+        identifier = f"this.{entity.identifier}"
+        answers |= {
+            "identifier_given": f"CASE WHEN this.source_key IS NOT NULL THEN {identifier} IS NOT NULL END",
+            "sound_key": f"CASE WHEN regexp_matches(coalesce({identifier}, 'x'), {regex}) THEN this.source_key END",
+        }
     for link, target in entity.links.items():
         answers[link.replace("_source_key", "_known")] = f"this.{link} IN ({_keys(workspace, target)})"
     return answers
 
 
+def _sound_date(column: str, condition: str = " IS NOT NULL") -> str:
+    return f"CASE WHEN try_cast(this.{column} AS DATE){condition} THEN this.{column} END"
+
+
+def _literal(text: str) -> str:
+    """A text of our own (a path, a pattern, a grade) as SQL writes it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def rows(workspace: Workspace, entity: str) -> str:
     """The canonical rows of an entity, as a table function."""
-    path = str(workspace.canonical / f"{entity}.parquet").replace("'", "''")
-    return f"read_parquet('{path}')"
+    return f"read_parquet({_literal(str(workspace.canonical / f'{entity}.parquet'))})"
 
 
 def _keys(workspace: Workspace, entity: str) -> str:

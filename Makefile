@@ -1,0 +1,74 @@
+# Everything that EnrollSync needs is made inside this folder: .venv, .airflow and data, all three ignored by git.
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+DEMO := data/landing/demo
+
+export PATH := $(BIN):$(PATH)
+export AIRFLOW_HOME := $(CURDIR)/.airflow
+export AIRFLOW__CORE__DAGS_FOLDER := $(CURDIR)/dags
+export AIRFLOW__CORE__PLUGINS_FOLDER := $(CURDIR)/plugins
+export AIRFLOW__CORE__LOAD_EXAMPLES := False
+# A district runs by itself when its file has a schedule; nobody has to switch it on as well.
+export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION := False
+export AIRFLOW__API__HOST := 127.0.0.1
+export AIRFLOW__API__PORT := 8080
+export AIRFLOW__API__BASE_URL := http://localhost:8080
+export GX_ANALYTICS_ENABLED := false
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo up test lint lock browser
+
+help:
+	@echo "make demo    run the demo district through Airflow and show what came of it"
+	@echo "make up      start Airflow with the demo district on http://localhost:8080"
+	@echo "make test    run all tests"
+	@echo "make lint    check style and types"
+	@echo "make setup   only set everything up; the other commands do so by themselves"
+	@echo "make lock    pin the newest dependencies that pyproject.toml allows"
+
+setup: .venv/ready .airflow/ready
+
+# uv is pinned by the lock like everything else; pip's only task is to fetch it.
+.venv/ready: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { echo \
+	"EnrollSync needs Python 3.11, 3.12 or 3.13, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name another: make PYTHON=python3.12" >&2; exit 1; }
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv || { echo \
+	"The virtual environment could not be made; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Installing the locked dependencies into .venv"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check $$(sed -n 's/^\(uv==[^ ]*\) .*/\1/p' requirements.lock)
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
+	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+.airflow/ready: requirements.lock | .venv/ready
+	@echo "Setting up Airflow's database in .airflow"
+	@mkdir -p -m 700 .airflow && mkdir -p .airflow/logs
+	@airflow db migrate > .airflow/logs/setup.log 2>&1 || { tail -n 20 .airflow/logs/setup.log; exit 1; } >&2
+	@touch $@
+
+$(DEMO)/users.csv: | .venv/ready
+	@enrollsync sample $(DEMO) --format batch_upload --students 500 --seed 7 --dirt 0.02
+
+demo: setup $(DEMO)/users.csv
+	@python scripts/demo.py
+
+up: setup $(DEMO)/users.csv
+	@python scripts/up.py
+
+test: .venv/ready browser
+	@python -m pytest -n 2 --dist loadgroup
+
+# The browser tests drive Debian's Chromium; nothing else needs it.
+browser:
+	@command -v chromium > /dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
+	then echo "Installing chromium for the browser tests" && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium > /dev/null; \
+	else echo "The browser tests need chromium: install the package 'chromium' to run them." >&2; fi
+
+lint: .venv/ready
+	@ruff check .
+	@ruff format --check .
+	@mypy
+
+lock: .venv/ready
+	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	--group airflow --group test --group lint --group setup pyproject.toml -o requirements.lock

@@ -1,0 +1,13 @@
+"""Shows district files that cannot be used as Airflow import errors; it has no DAG of its own.
+
+It stands apart from `enrollment_sync.py` because Airflow keeps import errors per file and retires every DAG of a file
+that has one: a mistake in one district must not stop the others.
+"""
+
+from __future__ import annotations
+
+from enrollsync.airflow import read_districts
+from enrollsync.errors import ConfigurationError
+
+if problems := read_districts()[1]:
+    raise ConfigurationError("\n".join(problems))

@@ -1,0 +1,29 @@
+"""A district to run nights in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import structlog
+
+from nightly import Nightly, Query
+
+
+@pytest.fixture(autouse=True)
+def _quiet_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs keep their workspaces in the test's own folder and log nothing."""
+    monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+
+
+@pytest.fixture
+def nightly(tmp_path: Path, sqlite_url: str, query: Query) -> Nightly:
+    """A district on SQLite."""
+    return Nightly(tmp_path, sqlite_url, query)
+
+
+@pytest.fixture
+def nightly_everywhere(tmp_path: Path, database_url: str, query: Query) -> Nightly:
+    """A district on SQLite and on PostgreSQL, one after the other."""
+    return Nightly(tmp_path, database_url, query)

@@ -1,0 +1,337 @@
+"""Section 6 of the design, what goes and when a plan waits; and the promises about running again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enrollsync import steps
+from enrollsync.errors import StalePlan
+from enrollsync.plan import load_plan
+from nightly import Nightly, as_csv, clever, other, pupil, section, student, tutor
+
+TWENTY = [pupil(number) for number in range(1, 21)]
+
+
+@pytest.fixture
+def district(nightly: Nightly) -> Nightly:
+    """A Clever district whose twenty students, one teacher and one section are in the database."""
+    nightly.settings["primary_source"] = "clever"
+    assert nightly.run(clever(TWENTY))["outcome"] == "applied"
+    return nightly
+
+
+def status(district: Nightly, user_id: str) -> list[tuple[Any, ...]]:
+    return district.view("users", "status", f"user_id = '{user_id}'")
+
+
+# ---- the plain operations, on both databases ----------------------------------------------------
+
+
+def test_create_update_deactivate_and_reactivate_reach_the_views(nightly_everywhere: Nightly) -> None:
+    district = nightly_everywhere
+    district.settings["primary_source"] = "clever"
+    district.run(clever(TWENTY))
+    changed = district.run(clever([pupil(1, Grade="6"), *TWENTY[1:-1]]))
+    assert changed["counts"]["users"] | {"update": 1, "deactivate": 1, "unchanged": 19} == changed["counts"]["users"]
+    assert changed["counts"]["enrollments"]["deactivate"] == changed["counts"]["memberships"]["deactivate"] == 1
+    assert district.view("users", "grade, status", "user_id IN ('p-1', 'p-20')") == [("5", "inactive"), ("6", "active")]
+    assert district.view(
+        "changes", "operation, before_json, after_json", "entity_id = 'p-1' AND run_id = 'run-002'"
+    ) == [("update", '{"grade":"5"}', '{"grade":"6"}')]
+    back = district.run(clever([pupil(1, Grade="6"), *TWENTY[1:]]))
+    assert back["counts"]["users"] | {"reactivate": 1, "update": 0} == back["counts"]["users"]
+    assert status(district, "p-20") == [("active",)]
+    assert district.run()["outcome"] == "in_sync"
+
+
+def test_batch_upload_reaches_the_views_and_is_in_sync_the_next_night(nightly_everywhere: Nightly) -> None:
+    rows = [student(), student(classId="C2", className="Art"), other(1, userRole="teacher", primaryTeacher="Y")]
+    first = nightly_everywhere.run(rows)
+    assert {entity: numbers["create"] for entity, numbers in first["counts"].items()} == {
+        "organizations": 1, "users": 2, "memberships": 2, "classes": 2, "enrollments": 3,
+    }  # fmt: skip
+    assert sum(numbers["create"] for numbers in first["counts"].values()) == len(nightly_everywhere.view("changes"))
+    second = nightly_everywhere.run()
+    assert second["outcome"] == "in_sync" and second["counts"]["enrollments"]["unchanged"] == 3
+    assert nightly_everywhere.view("runs", "run_id, outcome") == [("run-001", "applied"), ("run-002", "in_sync")]
+
+
+# ---- delta: absence is not removal --------------------------------------------------------------
+
+
+def test_in_a_delta_absence_removes_nobody(nightly: Nightly) -> None:
+    nightly.run([student(), other(1), other(2)])
+    nightly.run([other(1, userGrade="6")])
+    assert nightly.view("users", "user_id, status") == [("300", "active"), ("u1", "active"), ("u2", "active")]
+
+
+def test_in_a_delta_another_school_is_added_and_becomes_the_primary_one(nightly: Nightly) -> None:
+    nightly.run([student()])
+    result = nightly.run([student(schoolId="S2", schoolName="South", classId="C2")])
+    memberships = nightly.view("memberships", "organization_id, is_primary, status")
+    assert [(name, bool(primary), state) for name, primary, state in memberships] == [
+        ("S1", False, "active"), ("S2", True, "active"),
+    ]  # fmt: skip
+    assert result["counts"]["memberships"] | {"create": 1, "update": 1} == result["counts"]["memberships"]
+    assert nightly.run()["outcome"] == "in_sync"
+
+
+def test_remove_class_deactivates_the_class_and_unenrolls_everyone(nightly: Nightly) -> None:
+    nightly.run([student(), other(1), other(2, classId="C2", className="Art")])
+    nightly.run([{"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C1"}])
+    assert nightly.view("classes", "class_id, status") == [("C1", "inactive"), ("C2", "active")]
+    assert nightly.view("enrollments", "user_id, status") == [("300", "inactive"), ("u1", "inactive"), ("u2", "active")]
+    assert nightly.run()["outcome"] == "in_sync"
+
+
+def test_remove_class_wins_over_other_rows_of_the_class(nightly: Nightly) -> None:
+    nightly.run([student(), other(1), other(2, classId="C2", className="Art")])
+    nightly.run([student(action="REMOVE-CLASS"), other(1), other(3)])
+    assert nightly.view("classes", "class_id, status") == [("C1", "inactive"), ("C2", "active")]
+    assert ("u3",) in nightly.view("users", "user_id")
+
+
+def test_remove_class_of_an_unknown_class_is_said(nightly: Nightly) -> None:
+    nightly.run([student(), {"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C9"}])
+    assert nightly.findings() == [("REF-UNKNOWN", "users.csv", 3)]
+
+
+# ---- snapshot: present but invalid is not absent ------------------------------------------------
+
+
+@pytest.mark.parametrize("row", [
+    pytest.param(pupil(20, Last_name=""), id="name missing"),
+    pytest.param(pupil(20, Student_id=""), id="identifier missing"),
+    pytest.param(pupil(20, Student_id="p-!20"), id="identifier damaged"),
+])  # fmt: skip
+def test_a_rejected_row_never_deactivates_its_record_or_what_hangs_on_it(
+    district: Nightly, row: dict[str, str]
+) -> None:
+    result = district.run(clever([*TWENTY[:19], row], enrollments=[("X1", f"p-{n}") for n in range(1, 20)]))
+    assert status(district, "p-20") == [("active",)]
+    assert district.view("enrollments", "status", "user_id = 'p-20'") == [("active",)]
+    assert result["counts"]["users"]["deactivate"] == 0
+
+
+@pytest.mark.parametrize("line", ["S1,p-20,,,Family20", 'S1,p-20,,,"Family20,Given20,5,,', "S1,,,,Family20,Given20"])
+def test_a_malformed_line_never_deactivates_its_record(district: Nightly, line: str) -> None:
+    files = clever(TWENTY[:19])
+    files["students.csv"] += line + "\n" + "S1,p-21,,,Family21,Given21,5,,\n"
+    district.run(files)
+    assert status(district, "p-20") == [("active",)]
+    assert status(district, "p-21") == [("active",)]
+    assert district.view("memberships", "status", "user_id = 'p-20'") == [("active",)]
+
+
+def test_a_rejected_enrollment_row_leaves_its_enrollment_but_not_its_student(district: Nightly) -> None:
+    files = clever(TWENTY[:19], enrollments=[("X1", f"p-{n}") for n in range(1, 21)])
+    district.run(files)
+    assert status(district, "p-20") == [("inactive",)]
+    assert district.view("enrollments", "status", "user_id = 'p-20'") == [("active",)]
+
+
+def test_a_row_that_waits_does_not_deactivate_the_record_it_resembles(district: Nightly) -> None:
+    people = [*TWENTY[:19], pupil(20, Student_id="q-20", Grade="6")]
+    district.run(clever(people))
+    assert ("PLAN-AMBIGUOUS", "students.csv", 21) in district.findings()
+    assert status(district, "p-20") == [("active",)]
+    assert district.view("enrollments", "status", "user_id = 'p-20'") == [("active",)]
+
+
+def test_terms_that_the_batch_lacks_or_that_have_ended_are_not_swept(nightly: Nightly) -> None:
+    nightly.settings["primary_source"] = "clever"
+    fall = {"Term_name": "Fall", "Term_start": "8/17/2026", "Term_end": "12/18/2026"}
+    spring = {"Term_name": "Spring", "Term_start": "1/4/2027", "Term_end": "6/11/2027"}
+    ended = {"Term_name": "Summer", "Term_start": "6/15/2026", "Term_end": "7/31/2026"}
+    many = [section(f"M{number}", **fall) for number in range(20)]
+    some = [section("F", **fall), section("S", **spring), section("E", **ended), section("N")]
+    nightly.run(clever(TWENTY, sections=[*many, *some], enrollments=[("M1", "p-1")]))
+    nightly.run(clever(TWENTY, sections=[*many, section("E2", **ended)], enrollments=[("M1", "p-1")]), approve=True)
+    states = dict(nightly.view("classes", "class_id, status"))
+    assert {name: states[name] for name in "FSEN"} == {
+        "F": "inactive", "S": "active", "E": "active", "N": "inactive",
+    }  # fmt: skip
+
+
+# ---- the guard ----------------------------------------------------------------------------------
+
+
+def test_over_a_tenth_deactivated_holds_the_whole_plan(nightly: Nightly) -> None:
+    nightly.settings["primary_source"] = "clever"
+    people = [pupil(number) for number in range(60)]
+    nightly.run(clever(people))
+    before = nightly.everything()
+    result = nightly.run(clever([*people[:53], pupil(70)]))
+    assert result["outcome"] == "held"
+    assert {hold["code"] for hold in result["holds"]} == {"GUARD-DEACTIVATE"}
+    assert nightly.everything() == before
+    assert nightly.run(approve=True)["outcome"] == "applied"
+    assert nightly.view("runs", "outcome, approved_by") == [
+        ("applied", "a person"), ("applied", None), ("held", None),
+    ]  # fmt: skip
+
+
+def test_at_the_limit_is_not_over_it(nightly: Nightly) -> None:
+    nightly.settings["primary_source"] = "clever"
+    people = [pupil(number) for number in range(59)]
+    nightly.run(clever(people))
+    # With the teacher there are 60 users, and 6 of them are a tenth; one enrollment more than a tenth may go.
+    nightly.settings["thresholds"] = {"deactivate_percent": 100 * 6 / 59}
+    assert nightly.run(clever(people[:53]))["outcome"] == "applied"
+
+
+def test_fewer_records_than_the_floor_never_wait(district: Nightly) -> None:
+    assert district.run(clever(TWENTY[:16]))["outcome"] == "applied"
+
+
+def test_over_three_quarters_updated_holds_the_plan(district: Nightly) -> None:
+    result = district.run(clever([person | {"Grade": "6"} for person in TWENTY]))
+    assert {hold["code"] for hold in result["holds"]} == {"GUARD-UPDATE"}
+
+
+def test_one_school_that_loses_its_people_holds_the_plan(nightly: Nightly) -> None:
+    nightly.settings["primary_source"] = "clever"
+    schools = [{"School_id": "S1", "School_name": "North"}, {"School_id": "S2", "School_name": "South"}]
+    small = [pupil(number, School_id="S2") for number in range(100, 106)]
+    people = [pupil(number) for number in range(80)]
+    nightly.run(clever([*people, *small], schools=schools))
+    result = nightly.run(clever(people, schools=schools))
+    assert [hold["message"] for hold in result["holds"]] == [
+        "6 of 6 active users of S2 would be deactivated (100.0 %; the limit is 10 %)"
+    ]
+
+
+def test_explicit_removals_count_district_wide_only(nightly: Nightly) -> None:
+    classes = [other(n, classId=f"C{n}", className=f"Class {n}") for n in range(70)]
+    small = [other(n, classId=f"D{n}", schoolId="S2", className=f"Class {n}") for n in range(100, 106)]
+    nightly.run([*classes, *small])
+    removals = [{"action": "REMOVE-CLASS", "schoolId": "S2", "classId": f"D{n}"} for n in range(100, 106)]
+    assert nightly.run(removals)["outcome"] == "applied"
+
+
+@pytest.mark.parametrize("name", ["students.csv", "teachers.csv", "sections.csv", "enrollments.csv", "schools.csv"])
+def test_a_header_only_file_in_a_snapshot_always_waits(district: Nightly, name: str) -> None:
+    district.settings["thresholds"] = {"deactivate_percent": 100, "floor": 1000}
+    files = clever(TWENTY)
+    files[name] = files[name].splitlines()[0] + "\n"
+    result = district.run(files)
+    assert result["outcome"] == "held"
+    assert "GUARD-EMPTY" in {hold["code"] for hold in result["holds"]}
+
+
+def test_an_entity_that_vanished_whole_waits_whatever_the_limits(nightly: Nightly) -> None:
+    nightly.settings |= {"primary_source": "clever", "thresholds": {"deactivate_percent": 100, "floor": 1000}}
+    nightly.run(clever([pupil(1)]))
+    renamed = {"School_id": "S9", "School_name": "Other"}
+    files = clever([pupil(1)], sections=[section("X9")], enrollments=[("X9", "p-1")])
+    files["schools.csv"] = as_csv([renamed, {"School_id": "S1", "School_name": "North"}], "School_id,School_name")
+    result = nightly.run(files)
+    assert [hold["message"] for hold in result["holds"]][:1] == ["all 1 active classes of this source would go"]
+
+
+def test_a_header_only_batch_upload_changes_nothing_once_there_are_records(nightly: Nightly) -> None:
+    nightly.run([student()])
+    assert nightly.run([])["outcome"] == "in_sync"
+
+
+def test_an_older_delivery_waits_when_found_and_not_when_named(nightly: Nightly) -> None:
+    landing = nightly.folder / "landing"
+    nightly.settings["source"] = {"path": str(landing)}
+
+    def deliver(row: dict[str, str], moment: int) -> dict[str, Any]:
+        folder = nightly.deliver([row])
+        landing.mkdir(exist_ok=True)
+        os.replace(folder / "users.csv", landing / "users.csv")
+        os.utime(landing / "users.csv", (moment, moment))
+        return run_found(nightly)
+
+    assert deliver(student(), 1_790_000_000)["outcome"] == "applied"
+    held = deliver(student(userGrade="6"), 1_780_000_000)
+    assert (held["outcome"], [hold["code"] for hold in held["holds"]]) == ("held", ["GUARD-STALE"])
+    assert nightly.run(source=str(landing))["outcome"] == "applied"
+
+
+def run_found(nightly: Nightly) -> dict[str, Any]:
+    """A night that looks for its delivery by itself."""
+    from datetime import UTC, datetime
+
+    number = next(nightly._numbers)
+    workspace = steps.start(
+        nightly.district, run_id=f"found-{number}", as_of=datetime(2026, 11, 23, number, tzinfo=UTC)
+    )
+    nightly.workspace = workspace
+    steps.ingest(workspace)
+    steps.validate(workspace)
+    if steps.plan(workspace)["outcome"] == "planned":
+        steps.load(workspace)
+    return steps.report(workspace)
+
+
+# ---- plans and runs -----------------------------------------------------------------------------
+
+
+def test_the_plan_is_the_same_for_any_row_order_and_binds_the_state(nightly: Nightly) -> None:
+    rows = [student(), student(classId="C2", className="Art"), other(1), other(2)]
+    first = nightly.run(rows, until="plan")["plan_id"]
+    assert nightly.run(rows[::-1], until="plan")["plan_id"] == first
+    assert nightly.run(rows[:3], until="plan")["plan_id"] != first
+    assert nightly.run([other(9, schoolId="S9")])["outcome"] == "applied"
+    assert nightly.run(rows, until="plan")["plan_id"] != first
+
+
+def test_planning_without_a_database_leaves_it_missing(nightly: Nightly) -> None:
+    result = nightly.run([student()], until="plan")
+    assert (result["outcome"], result["counts"]["users"]["create"]) == ("planned", 1)
+    assert not Path(nightly.database_url.removeprefix("sqlite:///")).exists()
+
+
+def test_a_plan_that_a_person_approved_is_refused_when_the_database_moved(nightly: Nightly) -> None:
+    nightly.run([student()])
+    nightly.run([student(userGrade="6")], until="plan")
+    stale = nightly.workspace
+    nightly.run([student(userGrade="7")])
+    with pytest.raises(StalePlan, match="nothing was written"):
+        steps.load(stale, approved_by="a person")
+    assert nightly.view("users", "grade") == [("7",)]
+
+
+def test_a_plan_that_nobody_approved_is_made_anew_when_the_database_moved(nightly: Nightly) -> None:
+    nightly.run([student()])
+    nightly.run([student(userGrade="6")], until="plan")
+    stale = nightly.workspace
+    nightly.run([other(1)])
+    steps.load(stale)
+    assert nightly.view("users", "user_id, grade") == [("300", "6"), ("u1", "5")]
+
+
+def test_running_a_step_again_changes_nothing(nightly: Nightly) -> None:
+    first = nightly.run([student(), student("3!")])
+    again = nightly.workspace
+    for step in (steps.ingest, steps.validate):
+        step(again)
+    before = nightly.everything()
+    plan = load_plan(Path(again) / "plan")
+    steps.load(again)
+    assert nightly.everything() == before
+    assert plan.counts == first["counts"]
+    assert len(nightly.view("runs")) == 1
+
+
+def test_counts_add_up_to_the_rows_read(nightly: Nightly) -> None:
+    nightly.run([student("300"), other(1), other(5)])
+    rows = [
+        student("301"), student("301", classId="C2"), other(1, userGrade="6"), other(2), other(2, classId="C2"),
+        other(3, userId=""), other(4), other(4, userFirstName="Else"), other(5, userId="u6", userGrade="7"),
+    ]  # fmt: skip
+    result = nightly.run({"users.csv": rows})
+    for entity, numbers in result["counts"].items():
+        assert sum(numbers.values()) - numbers["deactivate"] == len(rows), entity
+
+
+def test_teachers_and_students_of_one_night_are_told_apart_in_a_header_only_file(district: Nightly) -> None:
+    files = clever(TWENTY, teachers=[tutor("T1"), tutor("T2")])
+    assert district.run(files)["counts"]["users"]["create"] == 1

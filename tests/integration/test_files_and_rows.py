@@ -1,0 +1,306 @@
+"""Section 6 of the design, files and rows: what is refused, what is reported, what never is a problem."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightly import BATCH_HEADER, Nightly, clever, other, pupil, section, student, tutor, write_csv
+
+HEADER = ",".join(BATCH_HEADER)
+
+
+def line(**values: str) -> str:
+    """One line of users.csv."""
+    return ",".join(values.get(name, "") for name in BATCH_HEADER)
+
+
+GOOD = line(**student())
+SECOND = line(**other(2))
+
+
+# ---- file level: nothing loads ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("files", "code", "says"), [
+    ({"users.csv": b""}, "FILE-EMPTY", "empty"),
+    ({"users.csv": HEADER.replace("userId", "userID") + "\n" + GOOD}, "FILE-HEADER", "userId is missing"),
+    ({"users.csv": HEADER.replace("userGrade", "userGrad") + "\n" + GOOD}, "FILE-HEADER", "is 'userGrade' meant?"),
+    ({"users.csv": HEADER + ",userId\n" + GOOD + ",300"}, "FILE-HEADER", "2 times"),
+    ({"users.csv": HEADER + ",shoeSize\n" + GOOD + ",41"}, "FILE-HEADER", "'shoeSize' is not known"),
+    ({"users.csv": (HEADER + "\n" + GOOD).encode() + b"\xff\n"}, "FILE-ENCODING", "line 2"),
+    ({"users.csv": b"\x89PNG\r\n\x1a\n" + bytes(range(256))}, "FILE-ENCODING", "a PNG picture"),
+    ({"users.csv": HEADER + "\n" + GOOD + "\n,S1,North,C1"}, "FILE-INCOMPLETE", "line 3"),
+    ({"users.csv": HEADER + "\n" + GOOD + "\n", "more.part": ""}, "FILE-INCOMPLETE", "still being written"),
+    ({"pupils.csv": "a,b\n1,2\n"}, "FILE-MISSING", "none of the files is known"),
+    ({"users.csv": HEADER + "\n"}, "FILE-EMPTY", "no rows"),
+])  # fmt: skip
+def test_a_file_that_cannot_be_used_refuses_the_batch_in_one_line(
+    nightly: Nightly, files: dict[str, Any], code: str, says: str
+) -> None:
+    result = nightly.run(files)
+    assert (result["outcome"], result["findings"]) == ("refused", {code: 1})
+    assert says in result["message"]
+    assert "\n" not in result["message"]
+    assert nightly.view("users") == []
+    assert (Path(nightly.workspace) / "report.html").is_file()
+
+
+def test_a_clever_set_without_a_required_file_is_refused(nightly: Nightly) -> None:
+    nightly.settings["primary_source"] = "clever"
+    files = clever([pupil(1)])
+    del files["enrollments.csv"]
+    assert "enrollments.csv" in nightly.run(files)["message"]
+
+
+def test_a_folder_that_is_not_there_is_refused(nightly: Nightly) -> None:
+    result = nightly.run(source=str(nightly.folder / "nowhere"))
+    assert (result["outcome"], result["findings"]) == ("refused", {"FILE-MISSING": 1})
+
+
+def _zip(path: Path, entries: dict[str, str]) -> str:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return str(path)
+
+
+def test_a_zip_is_read_like_a_folder_and_leaves_no_copy_behind(nightly: Nightly) -> None:
+    source = _zip(nightly.folder / "set.zip", {"export/users.csv": f"{HEADER}\n{GOOD}\n"})
+    assert nightly.run(source=source)["outcome"] == "applied"
+    assert not list(Path(nightly.workspace).rglob("*.csv.*")) and not (Path(nightly.workspace) / "batch").exists()
+
+
+@pytest.mark.parametrize("entries", [
+    {"../users.csv": "x"}, {"/etc/users.csv": "x"}, {"..\\users.csv": "x"}, {"users.csv": "0" * (1 << 27)},
+])  # fmt: skip
+def test_an_unsafe_archive_is_refused_and_writes_nothing_outside(nightly: Nightly, entries: dict[str, str]) -> None:
+    result = nightly.run(source=_zip(nightly.folder / "set.zip", entries))
+    assert (result["outcome"], result["findings"]) == ("refused", {"FILE-UNSAFE": 1})
+    assert not (Path(nightly.workspace) / "users.csv").exists()
+
+
+def test_an_archive_with_a_link_is_refused(nightly: Nightly) -> None:
+    path = nightly.folder / "set.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        link = zipfile.ZipInfo("users.csv")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/etc/passwd")
+    assert nightly.run(source=str(path))["findings"] == {"FILE-UNSAFE": 1}
+
+
+def test_of_several_deliveries_the_newest_complete_one_is_taken(nightly: Nightly) -> None:
+    landing = nightly.folder / "landing"
+    for name, row, age in (("a", student("1"), 30), ("b", other(2), 20), ("c", other(3), 10)):
+        (landing / name).mkdir(parents=True)
+        write_csv(landing / name / "users.csv", [row], BATCH_HEADER)
+        moment = 1_790_000_000 - age
+        os.utime(landing / name / "users.csv", (moment, moment))
+    (landing / "c" / "users.csv.part").touch()
+    nightly.run(source=str(landing))
+    assert nightly.view("users", "user_id") == [("u2",)]
+
+
+# ---- never a problem ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", [
+    pytest.param(f"\ufeff{HEADER}\n{GOOD}\n{SECOND}\n", id="byte-order mark"),
+    pytest.param(f"{HEADER}\r\n{GOOD}\r\n{SECOND}\r\n", id="CRLF"),
+    pytest.param(f"{HEADER}\r{GOOD}\r{SECOND}\r", id="CR"),
+    pytest.param(f"{HEADER}\r\n{GOOD}\n{SECOND}\r", id="mixed line ends"),
+    pytest.param(f"{HEADER}\n{GOOD}\n{SECOND}", id="no line end at the end"),
+    pytest.param(f"{HEADER},,\n{GOOD},,\n{SECOND},,\n", id="trailing empty headers"),
+    pytest.param(f"{HEADER}\n\n{GOOD}\n\n\n{SECOND}\n\n", id="blank lines"),
+])  # fmt: skip
+def test_spelling_of_the_file_is_never_a_problem(nightly: Nightly, text: str) -> None:
+    nightly.run({"users.csv": text.encode()})
+    assert nightly.findings() == []
+    assert nightly.view("users", "user_id, given_name") == [("300", "Leena"), ("u2", "Given2")]
+
+
+def test_column_order_is_never_a_problem(nightly: Nightly) -> None:
+    row = dict(reversed(student().items()))
+    nightly.run({"users.csv": ",".join(row) + "\n" + ",".join(row.values()) + "\n"})
+    assert nightly.view("users", "user_id, given_name, grade") == [("300", "Leena", "5")]
+
+
+def test_utf_16_with_its_mark_is_read(nightly: Nightly) -> None:
+    nightly.run({"users.csv": f"{HEADER}\n{line(**student(userFirstName='José'))}\n".encode("utf-16")})
+    assert nightly.view("users", "given_name") == [("José",)]
+
+
+def test_another_encoding_is_read_when_the_district_names_it(nightly: Nightly) -> None:
+    nightly.settings["source"] = {"path": "x", "encoding": "cp1252"}
+    nightly.run({"users.csv": f"{HEADER}\n{line(**student(userFirstName='José'))}\n".encode("cp1252")})
+    assert nightly.view("users", "given_name") == [("José",)]
+
+
+def test_renamed_headers_are_read_when_the_district_names_them(nightly: Nightly) -> None:
+    nightly.settings["source"] = {"path": "x", "columns": {"sis_id": "userId"}}
+    nightly.run({"users.csv": f"{HEADER.replace('userId', 'sis_id')}\n{GOOD}\n"})
+    assert nightly.view("users", "user_id") == [("300",)]
+
+
+def test_clever_headers_may_differ_in_case(nightly: Nightly) -> None:
+    nightly.settings["primary_source"] = "clever"
+    files = clever([pupil(1)])
+    files["students.csv"] = files["students.csv"].replace("DOB", "Dob")
+    nightly.run(files)
+    assert ("2014-01-02",) in nightly.view("users", "birth_date")
+
+
+# ---- row level: a finding on that line, the rest goes on ----------------------------------------
+
+
+@pytest.mark.parametrize("bad", [
+    pytest.param(",S1,North,C1", id="too few fields"),
+    pytest.param(SECOND + ",more", id="too many fields"),
+    pytest.param(SECOND.replace("Given2", "Giv\0en2"), id="NUL"),
+    pytest.param(SECOND.replace("Given2", "Giv\x07en2"), id="control character"),
+    pytest.param(SECOND.replace("Given2", '"Given2'), id="quotation mark never closed"),
+    pytest.param(SECOND.replace("Given2", '"Gi"ven2'), id="text after a closing quotation mark"),
+])  # fmt: skip
+def test_a_malformed_line_is_reported_alone_and_the_rest_goes_on(nightly: Nightly, bad: str) -> None:
+    result = nightly.run({"users.csv": f"{HEADER}\n{GOOD}\n{bad}\n{line(**other(3))}\n{line(**other(4))}\n"})
+    assert nightly.findings() == [("ROW-MALFORMED", "users.csv", 3)]
+    assert nightly.view("users", "user_id") == [("300",), ("u3",), ("u4",)]
+    assert result["counts"]["users"]["rejected"] == 1
+
+
+def test_a_malformed_line_does_not_taint_other_lines_of_the_same_record(nightly: Nightly) -> None:
+    nightly.run({"users.csv": f"{HEADER}\n{GOOD}\n{GOOD},extra\n"})
+    assert nightly.view("users", "user_id") == [("300",)]
+
+
+def test_tabs_and_quoted_line_breaks_are_no_control_characters(nightly: Nightly) -> None:
+    row = line(**student(className='"Math\nfor all"', schoolName="North\tSide"))
+    nightly.run({"users.csv": f"{HEADER}\n{row}\n{line(**other(3, userId='3!'))}\n"})
+    assert nightly.view("classes", "name") == [("Math\nfor all",)]
+    assert nightly.findings() == [("ID-CHARSET", "users.csv", 4)]
+
+
+def test_the_quarantine_holds_every_rejected_line_whole(nightly: Nightly) -> None:
+    cut = ",S1,North,C1"
+    wrong = line(**student("3!", userFirstName='"O, ""Bo"""'))
+    nightly.run({"users.csv": f"{HEADER}\n{GOOD}\n{cut}\n{wrong}\n"})
+    text = (Path(nightly.workspace) / "quarantine" / "users-errors.csv").read_text()
+    header, first, second = list(csv.reader(io.StringIO(text)))
+    assert header == ["errors", *BATCH_HEADER]
+    assert first[0].startswith("line 3: ROW-MALFORMED") and first[1] == cut
+    assert second[0].startswith("line 4: ID-CHARSET userId") and second[11] == 'O, "Bo"'
+
+
+@pytest.mark.parametrize(("column", "value"), [("userFirstName", ""), ("userLastName", ""), ("userRole", "pupil"),
+                                               ("userRole", ""), ("action", "DELETE-ALL")])  # fmt: skip
+def test_a_line_without_what_is_required_does_not_load(nightly: Nightly, column: str, value: str) -> None:
+    nightly.run([student(**{column: value}), other(1)])
+    assert len(nightly.findings()) == 1
+    assert nightly.view("users", "user_id") == [("u1",)]
+
+
+@pytest.mark.parametrize(("given", "stored"), [
+    ("3/9/15", "2015-03-09"), ("03/09/2015", "2015-03-09"), ("2015-03-09", "2015-03-09"), ("3/9/65", "1965-03-09"),
+])  # fmt: skip
+def test_dates_are_read_in_the_spellings_of_the_wild(nightly: Nightly, given: str, stored: str) -> None:
+    nightly.run([student(userBirthDate=given)])
+    assert nightly.view("users", "birth_date") == [(stored,)]
+
+
+@pytest.mark.parametrize(("given", "stored"), [("K", "Kindergarten"), ("0", "Kindergarten"), ("05", "5"),
+                                               ("12", "12"), ("PreKindergarten", "PreKindergarten")])  # fmt: skip
+def test_grades_are_brought_to_one_spelling(nightly: Nightly, given: str, stored: str) -> None:
+    nightly.run([student(userGrade=given)])
+    assert nightly.view("users", "grade") == [(stored,)]
+
+
+# ---- references, email, other sources -----------------------------------------------------------
+
+
+@pytest.fixture
+def clever_district(nightly: Nightly) -> Nightly:
+    nightly.settings["primary_source"] = "clever"
+    return nightly
+
+
+def test_an_enrollment_of_an_unknown_class_or_user_is_rejected(clever_district: Nightly) -> None:
+    people = [pupil(1)]
+    result = clever_district.run(clever(people, enrollments=[("X1", "p-1"), ("X9", "p-1"), ("X1", "p-9")]))
+    assert clever_district.findings() == [("REF-UNKNOWN", "enrollments.csv", 3), ("REF-UNKNOWN", "enrollments.csv", 4)]
+    assert clever_district.view("enrollments", "class_id, user_id") == [("X1", "T1"), ("X1", "p-1")]
+    assert result["counts"]["enrollments"]["rejected"] == 2
+
+
+def test_a_class_of_an_unknown_school_is_rejected_and_its_enrollments_held(clever_district: Nightly) -> None:
+    result = clever_district.run(clever([pupil(1)], sections=[section("X1", School_id="S9")]))
+    assert clever_district.findings() == [("REF-UNKNOWN", "sections.csv", 2)]
+    assert clever_district.view("classes") == clever_district.view("enrollments") == []
+    assert result["counts"]["enrollments"]["held"] == 2
+
+
+def test_a_user_of_an_unknown_school_loads_without_the_membership(clever_district: Nightly) -> None:
+    clever_district.run(clever([pupil(1, School_id="S9"), pupil(2)]))
+    assert clever_district.findings() == [("REF-UNKNOWN", "students.csv", 2)]
+    assert clever_district.view("users", "user_id", "role = 'student'") == [("p-1",), ("p-2",)]
+    assert clever_district.view("memberships", "user_id", "role = 'student'") == [("p-2",)]
+
+
+def test_a_student_with_two_schools_has_two_memberships(clever_district: Nightly) -> None:
+    schools = [{"School_id": "S1", "School_name": "North"}, {"School_id": "S2", "School_name": "South"}]
+    clever_district.run(clever([pupil(1), pupil(1, School_id="S2")], schools=schools))
+    memberships = clever_district.view("memberships", "organization_id, is_primary", "user_id = 'p-1'")
+    assert [(name, bool(primary)) for name, primary in memberships] == [("S1", True), ("S2", False)]
+    assert clever_district.findings() == []
+
+
+def test_email_of_odd_shape_is_stored_as_given_with_a_warning(nightly: Nightly) -> None:
+    nightly.run([student(userEmail="leena at school")])
+    assert nightly.view("users", "email") == [("leena at school",)]
+    assert nightly.findings() == [("VAL-EMAIL", "users.csv", 2)]
+
+
+def test_email_shared_by_two_students_is_a_warning_whatever_the_case(nightly: Nightly) -> None:
+    nightly.run([student(), other(1, userEmail="LEENA@demo.example")])
+    assert nightly.findings() == [("VAL-EMAIL-DUPLICATE", "users.csv", 2), ("VAL-EMAIL-DUPLICATE", "users.csv", 3)]
+    assert len(nightly.view("users", "user_id")) == 2
+
+
+def test_email_shared_by_an_employee_and_a_student_is_no_finding(nightly: Nightly) -> None:
+    nightly.run([student(), other(1, userEmail="leena@demo.example", userRole="teacher")])
+    assert nightly.findings() == []
+
+
+def test_with_another_primary_source_batch_upload_brings_staff_alone(clever_district: Nightly) -> None:
+    clever_district.run([student(), other(1, userRole="staff", classId="")])
+    assert clever_district.findings() == [("ROW-STAFF-ONLY", "users.csv", 2)]
+    assert clever_district.view("users", "user_id, role") == [("u1", "staff")]
+
+
+def test_demographics_is_accepted_and_said_not_to_be_read(nightly: Nightly) -> None:
+    result = nightly.run({"users.csv": [student()], "demographics.csv": "anything\nat all\n"})
+    assert (result["outcome"], result["findings"]) == ("applied", {"FILE-IGNORED": 1})
+
+
+def test_a_password_is_never_kept(clever_district: Nightly) -> None:
+    files = clever([pupil(1, Student_id="a b")])
+    rows = files["students.csv"].splitlines()
+    files["students.csv"] = f"{rows[0]},Password\n{rows[1].replace('a b', 'a!b')},hunter2\n"
+    clever_district.run(files)
+    assert clever_district.findings()[-1] == ("ID-CHARSET", "students.csv", 2)
+    kept = [path for path in Path(clever_district.workspace).rglob("*") if path.is_file()]
+    assert kept and not [path for path in kept if b"hunter2" in path.read_bytes()]
+
+
+def test_teachers_of_a_section_are_enrolled_and_the_first_is_primary(clever_district: Nightly) -> None:
+    files = clever([], teachers=[tutor("T1"), tutor("T2")], sections=[section("X1", Teacher_2_id="T2")])
+    files["students.csv"] += "S1,p-1,,,Family,Given,5,,\n"
+    files["enrollments.csv"] += "S1,X1,p-1\n"
+    clever_district.run(files)
+    teachers = clever_district.view("enrollments", "user_id, is_primary", "role = 'teacher'")
+    assert [(name, bool(primary)) for name, primary in teachers] == [("T1", True), ("T2", False)]

@@ -1,0 +1,229 @@
+"""Section 5 of the design: each rule that is built, as a night in a small district."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nightly import Nightly, clever, other, pupil, student, tutor
+
+# ---- rules 1 to 3: what an identifier is --------------------------------------------------------
+
+
+def test_rule_1_identifiers_that_differ_in_case_are_two_people_with_an_info_finding(nightly: Nightly) -> None:
+    nightly.run([student("ab1"), other(2) | {"userId": "AB1"}])
+    assert nightly.view("users", "user_id") == [("AB1",), ("ab1",)]
+    assert nightly.findings() == [("ID-CASE", "users.csv", 2), ("ID-CASE", "users.csv", 3)]
+
+
+def test_rule_2_blanks_around_an_identifier_are_trimmed_and_leading_zeros_kept(nightly: Nightly) -> None:
+    nightly.run([student(" 00300 ")])
+    assert nightly.view("users", "user_id") == [("00300",)]
+    assert nightly.findings() == [("VAL-TRIMMED", "users.csv", 2)]
+
+
+@pytest.mark.parametrize("identifier", ["3 0", "30!", "30-1", "ä30"])
+def test_rule_2_other_characters_reject_the_line_in_batch_upload(nightly: Nightly, identifier: str) -> None:
+    result = nightly.run([student(identifier), other(1)])
+    assert nightly.findings() == [("ID-CHARSET", "users.csv", 2)]
+    assert nightly.view("users", "user_id") == [("u1",)]
+    assert result["counts"]["users"] | {"create": 1, "rejected": 1} == result["counts"]["users"]
+
+
+def test_rule_2_extended_characters_are_legal_in_clever(nightly: Nightly) -> None:
+    nightly.settings["primary_source"] = "clever"
+    nightly.run(clever([pupil(1, Student_id="ä.b-c_d/e@f")]))
+    assert ("ä.b-c_d/e@f",) in nightly.view("users", "user_id")
+    assert nightly.findings() == []
+
+
+@pytest.mark.parametrize("column", ["userId", "schoolId", "classId"])
+def test_rule_3_a_missing_identifier_rejects_the_line(nightly: Nightly, column: str) -> None:
+    nightly.run([student(**{column: ""}), other(1)])
+    assert nightly.findings() == [("ID-MISSING", "users.csv", 2)]
+    assert nightly.view("users", "user_id") == [("u1",)]
+
+
+def test_rule_3_staff_need_no_class(nightly: Nightly) -> None:
+    nightly.run([student(userRole="staff", classId="", className="")])
+    assert nightly.findings() == []
+    assert nightly.view("users", "user_id, role") == [("300", "staff")]
+
+
+# ---- rules 4 and 5: shared and dangerous identifiers --------------------------------------------
+
+
+def test_rule_4_an_identifier_of_a_teacher_and_a_student_is_withheld_from_both(nightly: Nightly) -> None:
+    nightly.settings["primary_source"] = "clever"
+    nightly.run(clever([pupil(1, Student_id="7"), pupil(2)], teachers=[tutor("7"), tutor("T1")]))
+    assert {code for code, _, _ in nightly.findings()} == {"ID-WITHHELD"}
+    assert nightly.view("users", "user_id, source_key") == [
+        (None, "staff:7"), (None, "student:7"), ("T1", "staff:T1"), ("p-2", "student:p-2"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("setting", "loads", "found"), [
+    ("warning", True, True), ("critical", False, True), ("off", True, False),
+])  # fmt: skip
+def test_rule_5_a_social_security_number_is_treated_as_the_district_says(
+    nightly: Nightly, setting: str, loads: bool, found: bool
+) -> None:
+    nightly.settings["identifiers"] = {"ssn": setting}
+    nightly.run([student("123456789"), other(1)])
+    assert (("123456789",) in nightly.view("users", "user_id")) is loads
+    assert nightly.findings() == ([("ID-SSN", "users.csv", 2)] if found else [])
+
+
+def test_rule_5_such_a_number_stands_in_no_report(nightly: Nightly) -> None:
+    nightly.settings["identifiers"] = {"ssn": "critical"}
+    nightly.run([student("123456789"), other(1)])
+    run = Path(nightly.workspace)
+    shown = [run / "report.html", run / "report.json", run / "findings.csv", run / "run.json",
+             *(run / "data_docs").rglob("*.html")]  # fmt: skip
+    assert len(shown) > 5
+    assert all("123456789" not in page.read_text() for page in shown)
+    assert "123456789" in (run / "quarantine" / "users-errors.csv").read_text()
+
+
+# ---- rules 6 and 7: rows that disagree, secondary IDs -------------------------------------------
+
+
+@pytest.mark.parametrize("values", [
+    {"userFirstName": "Lina"}, {"userLastName": "Smith"}, {"userBirthDate": "2015-03-10"},
+    {"userEmail": "other@demo.example"}, {"userRole": "teacher"},
+])  # fmt: skip
+def test_rule_6_rows_that_speak_of_different_people_all_wait(nightly: Nightly, values: dict[str, str]) -> None:
+    nightly.run([student(), student(classId="C2", **values), student(classId="C3"), other(1)])
+    assert nightly.findings() == [("ID-DUPLICATE", "users.csv", line) for line in (2, 3, 4)]
+    assert nightly.view("users", "user_id") == [("u1",)]
+
+
+def test_rule_6_the_record_in_the_database_stays_as_it_is(nightly: Nightly) -> None:
+    nightly.run([student(), other(1)])
+    before = nightly.everything()
+    nightly.run([student(userGrade="6"), student(userFirstName="Lina", userGrade="6"), other(1)])
+    assert nightly.everything() == before
+
+
+def test_rule_6_an_empty_value_is_no_disagreement(nightly: Nightly) -> None:
+    nightly.run([student(), student(classId="C2", userEmail="", userBirthDate="")])
+    assert nightly.findings() == []
+    assert nightly.view("users", "email, birth_date") == [("leena@demo.example", "2015-03-09")]
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+def test_rule_6_of_other_values_the_most_frequent_is_taken_in_any_row_order(
+    nightly: Nightly, order: tuple[int, ...]
+) -> None:
+    rows = [student(userGrade="5"), student(classId="C2", userGrade="6"), student(classId="C3", userGrade="6")]
+    nightly.run([rows[place] for place in order])
+    assert nightly.view("users", "grade") == [("6",)]
+    assert {code for code, _, _ in nightly.findings()} == {"VAL-CONFLICT"}
+
+
+def test_rule_6_a_tie_is_broken_by_code_point_order(nightly: Nightly) -> None:
+    nightly.run([student(userMiddleName="b"), student(classId="C2", userMiddleName="B")])
+    assert nightly.view("users", "middle_name") == [("B",)]
+
+
+def test_rule_7_a_secondary_id_of_two_people_is_stored_for_neither(nightly: Nightly) -> None:
+    nightly.run([student(userStateId="9"), other(1, userStateId="9"), other(2, userStateId="8")])
+    assert nightly.findings() == [("SEC-DUPLICATE", "users.csv", 2), ("SEC-DUPLICATE", "users.csv", 3)]
+    assert nightly.view("users", "user_id, user_state_id") == [("300", None), ("u1", None), ("u2", "8")]
+
+
+def test_rule_7_an_absent_column_keeps_the_value_and_an_empty_one_clears_it(nightly: Nightly) -> None:
+    nightly.run([student(userDistrictId="D1", userMiddleName="May")])
+    row = student(userMiddleName="")
+    nightly.run({"users.csv": ",".join(row) + "\n" + ",".join(row.values()) + "\n"})
+    assert nightly.view("users", "user_district_id, middle_name") == [("D1", None)]
+
+
+def test_rule_7_a_value_that_cannot_be_understood_keeps_what_the_roster_has(nightly: Nightly) -> None:
+    nightly.run([student()])
+    result = nightly.run([student(userGrade="grade five", userBirthDate="31/31/2015")])
+    assert result["outcome"] == "in_sync"
+    assert nightly.view("users", "grade, birth_date") == [("5", "2015-03-09")]
+    assert nightly.findings() == [("VAL-INVALID", "users.csv", 2)]
+
+
+# ---- rules 9 and 10: changed and recycled identifiers -------------------------------------------
+
+
+def test_rule_9_a_row_that_differs_in_the_identifier_alone_is_the_same_person(nightly: Nightly) -> None:
+    nightly.run([student("300"), other(1)])
+    key = nightly.view("users", "user_key", "user_id = '300'")
+    result = nightly.run([student("301")])
+    assert result["counts"]["users"] | {"reidentify": 1, "create": 0, "deactivate": 0} == result["counts"]["users"]
+    assert nightly.view("users", "user_key", "user_id = '301'") == key
+    assert nightly.view("enrollments", "class_id, user_id") == [("C1", "301"), ("C1", "u1")]
+    assert nightly.view("identifier_history", "entity, old_id, new_id") == [("users", "300", "301")]
+    assert nightly.run([student("301")])["outcome"] == "in_sync"
+
+
+@pytest.mark.parametrize("change", [
+    {"userGrade": "6"}, {"userEmail": "new@demo.example"}, {"schoolId": "S2", "schoolName": "South"},
+    {"userMiddleName": "May"}, {"userStateId": "7"},
+])  # fmt: skip
+def test_rule_9_an_almost_fit_waits_and_the_rest_applies(nightly: Nightly, change: dict[str, str]) -> None:
+    nightly.run([student("300"), other(1)])
+    result = nightly.run([student("301", **change), other(2)])
+    assert result["outcome"] == "applied"
+    assert nightly.findings() == [("PLAN-AMBIGUOUS", "users.csv", 2)]
+    assert nightly.view("users", "user_id") == [("300",), ("u1",), ("u2",)]
+    assert result["counts"]["users"]["held"] == 1
+    assert nightly.view("enrollments", "user_id") == [("300",), ("u1",), ("u2",)]
+
+
+def test_rule_9_two_candidates_wait(nightly: Nightly) -> None:
+    nightly.run([student("300")])
+    nightly.run([student("301"), student("302")])
+    assert nightly.view("users", "user_id") == [("300",)]
+    assert {code for code, _, _ in nightly.findings()} >= {"PLAN-AMBIGUOUS"}
+
+
+def test_rule_9_another_person_of_that_name_is_simply_new(nightly: Nightly) -> None:
+    nightly.run([student("300")])
+    nightly.run([student("301", userEmail="second@demo.example", userBirthDate="2012-01-01")])
+    assert nightly.view("users", "user_id") == [("300",), ("301",)]
+    assert nightly.findings() == []
+
+
+def test_rule_9_when_the_old_identifier_is_still_there_both_are_people(nightly: Nightly) -> None:
+    nightly.run([student("300")])
+    nightly.run([student("300"), student("301", userEmail="twin@demo.example")])
+    assert nightly.view("users", "user_id") == [("300",), ("301",)]
+
+
+def test_rule_9_in_a_snapshot_the_changed_identifier_does_not_deactivate_the_person(nightly: Nightly) -> None:
+    nightly.settings["primary_source"] = "clever"
+    people = [pupil(number) for number in range(1, 13)]
+    nightly.run(clever(people))
+    result = nightly.run(clever([pupil(1, Student_id="q-1"), *people[1:]]))
+    assert result["counts"]["users"] | {"reidentify": 1, "create": 0, "deactivate": 0} == result["counts"]["users"]
+    assert ("X1", "q-1", "active") in nightly.view("enrollments", "class_id, user_id, status")
+
+
+def test_rule_10_another_person_behind_a_known_identifier_waits(nightly: Nightly) -> None:
+    nightly.run([student("300")])
+    result = nightly.run([student("300", userFirstName="Bo", userLastName="Li", userEmail="bo@demo.example"), other(1)])
+    assert nightly.findings() == [("PLAN-RECYCLED", "users.csv", 2)]
+    assert nightly.view("users", "user_id, given_name") == [("300", "Leena"), ("u1", "Given1")]
+    assert result["counts"]["enrollments"]["held"] == 1
+
+
+def test_rule_10_a_new_name_alone_is_an_update(nightly: Nightly) -> None:
+    nightly.run([student("300")])
+    nightly.run([student("300", userFirstName="Leen", userLastName="Smith")])
+    assert nightly.view("users", "given_name, family_name") == [("Leen", "Smith")]
+
+
+def test_a_swap_waits_until_the_rules_for_it_are_built(nightly: Nightly) -> None:
+    nightly.run([student("1"), other(2)])
+    before = nightly.everything()
+    swapped: list[dict[str, Any]] = [student("u2"), other(2) | {"userId": "1"}]
+    result = nightly.run(swapped)
+    assert nightly.everything() == before
+    assert result["findings"] == {"PLAN-RECYCLED": 2}

@@ -1,0 +1,207 @@
+"""A small district for tests: deliver rows, run a night, look at the views.
+
+Runs the steps as the command does, without its process, so that Great Expectations is imported once.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import yaml
+
+from enrollsync import steps
+from enrollsync.errors import EnrollSyncError
+
+Query = Callable[[str, str], list[dict[str, Any]]]
+
+BATCH_HEADER = (
+    "action", "schoolId", "schoolName", "classId", "className", "classGrade", "userId", "userDistrictId",
+    "userStateId", "userRole", "userFirstName", "userMiddleName", "userLastName", "userEmail", "userGrade",
+    "userBirthDate", "primaryTeacher",
+)  # fmt: skip
+
+
+def student(user_id: str = "300", **values: str) -> dict[str, str]:
+    """A row of Batch Upload: Leena Parath in class C1 of school S1, unless `values` say otherwise."""
+    return {
+        "schoolId": "S1", "schoolName": "North", "classId": "C1", "className": "Math", "userId": user_id,
+        "userRole": "student", "userFirstName": "Leena", "userLastName": "Parath",
+        "userEmail": "leena@demo.example", "userGrade": "5", "userBirthDate": "2015-03-09", **values,
+    }  # fmt: skip
+
+
+def other(number: int, **values: str) -> dict[str, str]:
+    """A student unlike any other with another number."""
+    return student(
+        f"u{number}",
+        **{
+            "userFirstName": f"Given{number}", "userLastName": f"Family{number}",
+            "userEmail": f"person{number}@demo.example", "userBirthDate": f"2014-01-{number % 28 + 1:02}", **values,
+        },
+    )  # fmt: skip
+
+
+def write_csv(path: Path, rows: Iterable[dict[str, str]], header: Iterable[str] | None = None) -> None:
+    """Rows as a CSV file; without `header`, the columns that any row has."""
+    rows = list(rows)
+    columns = list(header or dict.fromkeys(name for row in rows for name in row))
+    with path.open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+@dataclass
+class Nightly:
+    """One district with its database; every night is a run."""
+
+    folder: Path
+    database_url: str
+    query: Query
+    settings: dict[str, Any] = field(default_factory=dict)
+    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    workspace: str = ""
+
+    @property
+    def district(self) -> str:
+        """Path of the district file, written anew with the present settings."""
+        path = self.folder / "district.yaml"
+        settings = {
+            "district_id": "demo",
+            "name": "Demo Unified",
+            "primary_source": "batch_upload",
+            "source": {"path": str(self.folder / "delivery")},
+            "database": {"url": self.database_url},
+            **self.settings,
+        }
+        path.write_text(yaml.safe_dump(settings))
+        return str(path)
+
+    def deliver(self, files: dict[str, Any] | list[dict[str, str]]) -> Path:
+        """Put one delivery down: rows of Batch Upload, or file name -> rows, text or bytes."""
+        delivery = self.folder / "delivery"
+        shutil.rmtree(delivery, ignore_errors=True)
+        delivery.mkdir(parents=True)
+        for name, content in (files if isinstance(files, dict) else {"users.csv": files}).items():
+            path = delivery / name
+            if isinstance(content, bytes):
+                path.write_bytes(content)
+            elif isinstance(content, str):
+                path.write_text(content)
+            else:
+                write_csv(path, content, BATCH_HEADER if name == "users.csv" else None)
+        return delivery
+
+    def run(
+        self, files: Any = None, *, until: str = "load", approve: bool = False, source: str | None = None
+    ) -> dict[str, Any]:
+        """Deliver `files` and run a night; returns what the command prints with --json."""
+        if files is not None:
+            self.deliver(files)
+        run_id = f"run-{next(self._numbers):03}"
+        self.workspace = steps.start(
+            self.district, run_id=run_id, as_of=datetime(2026, 11, 23, 7, tzinfo=UTC),
+            source=source or str(self.folder / "delivery"), dry_run=until != "load",
+        )  # fmt: skip
+        try:
+            steps.ingest(self.workspace)
+            steps.validate(self.workspace)
+            if until != "check":
+                planned = steps.plan(self.workspace)
+                if until == "load" and (planned["outcome"] == "planned" or approve):
+                    steps.load(self.workspace, approved_by="a person" if approve else None)
+        except EnrollSyncError:
+            pass
+        return steps.report(self.workspace)
+
+    def findings(self) -> list[tuple[str, str, int]]:
+        """Code, file and line of the last run's findings, sorted."""
+        return duckdb.sql(f"""
+            SELECT DISTINCT code, file, line
+            FROM read_parquet('{self.workspace}/findings.parquet')
+            ORDER BY ALL
+        """).fetchall()
+
+    def view(self, name: str, columns: str = "*", where: str = "true") -> list[tuple[Any, ...]]:
+        """Rows of a view, sorted, as tuples of the chosen columns."""
+        rows = self.query(self.database_url, f"SELECT {columns} FROM roster_{name} WHERE {where}")
+        return sorted((tuple(row.values()) for row in rows), key=str)
+
+    def everything(self) -> dict[str, list[tuple[Any, ...]]]:
+        """All of the roster as other programs see it, internal keys and unloved columns left out."""
+        return {
+            "organizations": self.view("organizations", "organization_id, name, status"),
+            "users": self.view(
+                "users",
+                "user_id, user_district_id, user_state_id, role, given_name, middle_name, family_name, email, "
+                "grade, birth_date, status",
+            ),
+            "memberships": self.view("memberships", "user_id, organization_id, role, is_primary, status"),
+            "classes": self.view("classes", "class_id, organization_id, name, grade, status"),
+            "enrollments": self.view("enrollments", "class_id, user_id, role, is_primary, status"),
+        }
+
+
+def clever(
+    students: Iterable[dict[str, str]] = (), teachers: Iterable[dict[str, str]] | None = None,
+    sections: Iterable[dict[str, str]] | None = None, enrollments: Iterable[tuple[str, str]] | None = None,
+    schools: Iterable[dict[str, str]] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """A Clever set: one school, one teacher and one section unless told otherwise; `students` from `pupil`.
+
+    `enrollments` are (section, student) pairs; by default every student attends section X1.
+    """
+    pupils = list(students)
+    pairs = enrollments if enrollments is not None else [("X1", pupil["Student_id"]) for pupil in pupils]
+    return {
+        "schools.csv": as_csv(schools or [{"School_id": "S1", "School_name": "North"}], "School_id,School_name"),
+        "students.csv": as_csv(
+            pupils, "School_id,Student_id,Student_number,State_id,Last_name,First_name,Grade,DOB,Student_email"
+        ),
+        "teachers.csv": as_csv(
+            [tutor("T1")] if teachers is None else teachers, "School_id,Teacher_id,Last_name,First_name,Teacher_email"
+        ),
+        "sections.csv": as_csv(
+            [section("X1")] if sections is None else sections,
+            "School_id,Section_id,Teacher_id,Teacher_2_id,Name,Term_name,Term_start,Term_end",
+        ),
+        "enrollments.csv": as_csv(
+            [{"School_id": "S1", "Section_id": one, "Student_id": two} for one, two in pairs],
+            "School_id,Section_id,Student_id",
+        ),
+    }
+
+
+def pupil(number: int, **values: str) -> dict[str, str]:
+    """A row of Clever's students.csv."""
+    return {
+        "School_id": "S1", "Student_id": f"p-{number}", "Last_name": f"Family{number}", "First_name": f"Given{number}",
+        "Grade": "5", "DOB": f"1/{number % 28 + 1}/2014", "Student_email": f"pupil{number}@demo.example", **values,
+    }  # fmt: skip
+
+
+def tutor(teacher_id: str, **values: str) -> dict[str, str]:
+    """A row of Clever's teachers.csv."""
+    return {
+        "School_id": "S1", "Teacher_id": teacher_id, "Last_name": "Lee", "First_name": f"Ann{teacher_id}",
+        "Teacher_email": f"{teacher_id.lower()}@demo.example", **values,
+    }  # fmt: skip
+
+
+def section(section_id: str, **values: str) -> dict[str, str]:
+    """A row of Clever's sections.csv."""
+    return {"School_id": "S1", "Section_id": section_id, "Teacher_id": "T1", "Name": f"Class {section_id}", **values}
+
+
+def as_csv(rows: Iterable[dict[str, str]], header: str) -> str:
+    """Rows as the text of a CSV file with that header."""
+    lines = [",".join(row.get(name, "") for name in header.split(",")) for row in rows]
+    return "\n".join([header, *lines, ""])
