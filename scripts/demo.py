@@ -90,7 +90,7 @@ def show(console: Console, workspace: Workspace, state: str) -> None:
 
 def main() -> int:
     """Exit status 0 when the DAG run succeeded, else 1."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 100)
     console.print(f"Running enrollment_sync__{DISTRICT} through Airflow ...")
     with output_to(LOG):
         run_id, state = run_dag()

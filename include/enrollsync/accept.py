@@ -223,7 +223,9 @@ def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunM
     """Rows read = records + rejected + held + collapsed."""
     name = entity.name
     identity = ", ".join(entity.identity)
-    read, records, rejected, held = connection.execute(f"""
+    read, records, rejected, held = engine.one_row(
+        connection,
+        f"""
         SELECT
             (SELECT coalesce(sum(len(lines)), 0) FROM {name}_rows {_upserts(entity)}),
             (SELECT count(*) FROM {name}_records),
@@ -237,8 +239,8 @@ def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunM
                     ANTI JOIN {name}_usable USING ({identity})
                     {_upserts(entity)}
                 )
-            )
-    """).fetchone() or (0, 0, 0, 0)
+            )""",
+    )
     malformed = sum(file.malformed for file in manifest.files if file.entity == name)
     return {"rejected": rejected + malformed, "held": held, "collapsed": int(read) - records - rejected - held}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -31,3 +32,9 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path,
     relation = connection.sql(query, params=parameters)
     relation.write_parquet(str(half))
     half.replace(path)
+
+
+def one_row(connection: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> tuple[Any, ...]:
+    """The only row of a result, read to its end: an unread result would block the connection."""
+    (row,) = connection.execute(query, parameters).fetchall()
+    return tuple(row)

@@ -12,6 +12,7 @@ import duckdb
 from enrollsync.canonical import ENTITIES
 from enrollsync.codes import CODES
 from enrollsync.database.schema import primary_key
+from enrollsync.engine import one_row
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, FileSpec
 from enrollsync.settings import District, Limits
@@ -72,8 +73,8 @@ def _empty_files(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -
         spec = declared.file(file.name)
         active = _active_of(connection, spec)
         if active and manifest.mode == "snapshot":
-            holds.append(_hold("GUARD-EMPTY", f"it has no rows, but the roster has {active:,} active records of its kind",
-                               file.name))  # fmt: skip
+            message = f"it has no rows, but the roster has {active:,} active records of its kind"
+            holds.append(_hold("GUARD-EMPTY", message, file.name))
         elif not active and not spec.optional_file:
             raise Refused("FILE-EMPTY", "it has a header and no rows; export it again", file=file.name)
     return holds
@@ -81,26 +82,30 @@ def _empty_files(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -
 
 def _active_of(connection: duckdb.DuckDBPyConnection, spec: FileSpec) -> int:
     role = f"AND role = '{spec.role}'" if spec.role else ""
-    found = connection.execute(f"""
+    (active,) = one_row(
+        connection,
+        f"""
         SELECT count(*)
         FROM db_{spec.entity}
-        WHERE status = 'active' AND source = getvariable('source') {role}
-    """).fetchone()
-    return int(found[0]) if found else 0
+        WHERE status = 'active' AND source = getvariable('source') {role}""",
+    )
+    return int(active)
 
 
 def _vanished(connection: duckdb.DuckDBPyConnection) -> list[Notice]:
     holds = []
     for entity in ENTITIES:
-        active, gone = connection.execute(f"""
+        active, gone = one_row(
+            connection,
+            f"""
             SELECT count(*), count(*) FILTER (gone)
             FROM (
                 SELECT {entity.name}_gone.reason IS NOT NULL AS gone
                 FROM db_{entity.name}
                 LEFT JOIN {entity.name}_gone USING ({", ".join(primary_key(entity))})
                 WHERE status = 'active' AND source = getvariable('source')
-            )
-        """).fetchone() or (0, 0)
+            )""",
+        )
         if active and active == gone:
             holds.append(_hold("GUARD-EMPTY", f"all {active:,} active {entity.name} of this source would go"))
     return holds

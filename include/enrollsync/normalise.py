@@ -102,13 +102,14 @@ def _mapping_query(mapping: Mapping, declared: Format, workspace: Workspace, dis
     present = _present_columns(workspace, mapping.file)
     _require_identifier(mapping, cells.get(entity.identifier or ""), present, district)
     raw = sorted({name for cell in cells.values() for name in (cell.column, cell.fallback) if name in present})
+    own = [name for name in raw if name not in _covered(mapping, declared)]
     values = [f"{_cell(cells.get(column), present)} AS {column}" for column in _columns(entity)]
     conditions = [_condition(when, present) for when in mapping.when]
     table = workspace.source / f"{mapping.file}.parquet"
     quoted = "".join(f', "{name}"' for name in raw)
     return f"""
         SELECT '{mapping.file}' AS file, list_min(lines) AS line, list_sort(lines) AS lines,
-            {_blanks([name for name in raw if name not in _covered(mapping, declared)])} AS blanks, {", ".join(values)}{_kind(entity, cells.get("role"), present)}
+            {_blanks(own)} AS blanks, {", ".join(values)}{_kind(entity, cells.get("role"), present)}
         FROM (
             SELECT list(line) AS lines{quoted}
             FROM read_parquet('{table}')

@@ -12,6 +12,7 @@ from pathlib import Path
 import duckdb
 from pydantic import BaseModel, ConfigDict
 
+from enrollsync.engine import one_row
 from enrollsync.workspace import Notice
 
 OPERATIONS = ("create", "update", "reidentify", "reactivate", "deactivate")
@@ -45,14 +46,16 @@ def load_plan(folder: Path) -> Plan:
 
 def plan_id(connection: duckdb.DuckDBPyConnection, district_id: str, source: str, state_version: int) -> str:
     """The content hash of table `operations`: the same operations on the same state give the same id, in any order."""
-    count, first, second = connection.execute("""
+    count, first, second = one_row(
+        connection,
+        """
         WITH digests AS (
             SELECT md5_number(concat_ws(chr(31), entity, operation, entity_key, entity_id,
                 coalesce(before_json, ''), coalesce(after_json, ''))) AS digest
             FROM operations
         )
         SELECT count(*), coalesce(sum(digest % 1000000000000000003), 0)::VARCHAR, coalesce(bit_xor(digest), 0)::VARCHAR
-        FROM digests
-    """).fetchone() or (0, "", "")
+        FROM digests""",
+    )
     content = f"{district_id}\n{source}\n{state_version}\n{count}\n{first}\n{second}"
     return hashlib.sha256(content.encode()).hexdigest()[:16]

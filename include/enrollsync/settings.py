@@ -74,7 +74,7 @@ class IdentifierSettings(_Settings):
     charset: Literal["alphanumeric", "extended"] | None = None
     """None: the source's own, `alphanumeric` for Batch Upload, else `extended`."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Entity or kind (`organizations`, `classes`, `students`, `staff`, `teachers`) -> source column of its identifier."""
+    """`organizations`, `classes`, `users`, `students`, `teachers` or `staff` -> source column of the identifier."""
 
 
 class Limits(_Settings):
@@ -113,10 +113,8 @@ def district_file(name: str) -> Path:
     Raises ConfigurationError when there is none.
     """
     as_path = Path(name)
-    if as_path.suffix in {".yaml", ".yml"} or as_path.is_file():
-        found = as_path
-    else:
-        found = districts_folder() / f"{name}.yaml"
+    is_path = as_path.suffix in {".yaml", ".yml"} or as_path.is_file()
+    found = as_path if is_path else districts_folder() / f"{name}.yaml"
     if not found.is_file():
         known = ", ".join(sorted(path.stem for path in districts_folder().glob("*.yaml"))) or "none"
         raise ConfigurationError(f"district {name!r}: no file {found}; districts here: {known}")

@@ -23,6 +23,7 @@ os.environ.update(
 )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep these tests on one worker: Airflow's database is made once, and SQLite has one writer."""
     for item in items:
@@ -41,6 +42,13 @@ def airflow_database() -> None:
     from airflow.utils.db import initdb
 
     initdb()
+
+
+@pytest.fixture(autouse=True)
+def shipped_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project's own district files, unless a test writes others."""
+    monkeypatch.delenv("ENROLLSYNC_HOME", raising=False)
+    monkeypatch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     with duckdb.connect() as connection:
         connection.execute(f"CREATE TABLE found ({findings.schema()})")
         connection.executemany(
-            "INSERT INTO found SELECT ?, ?, 'users', range, 'users.csv', 2 + range * 3, 'userDistrictId', 'odd' "
+            "INSERT INTO found SELECT ?, ?, 'users', range, 'users.csv', 2 + range * 3, 'userDistrictId', NULL, 'odd' "
             "FROM range(300)",
             [
                 (code.code, code.severity.value)

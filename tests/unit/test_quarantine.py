@@ -58,7 +58,7 @@ class Run:
         self.workspace.create()
         (self.folder / "Students.csv").write_bytes(self.text.encode(self.encoding))
         rows = [
-            (code, severity, "users", 1, "students.csv", line, column, message)
+            (code, severity, "users", 1, "students.csv", line, column, None, message)
             for code, severity, line, column, message in self.found
         ]
         save(self.workspace.findings, findings.schema(), rows)

@@ -99,7 +99,7 @@ def save_findings(workspace: Workspace, rows: Iterable[Finding]) -> None:
         connection.execute(f"CREATE TABLE findings ({findings.schema()})")
         for code, severity, line, column in rows:
             connection.execute(
-                "INSERT INTO findings VALUES (?, ?, 'users', 1, 'users.csv', ?, ?, 'odd')",
+                "INSERT INTO findings VALUES (?, ?, 'users', 1, 'users.csv', ?, ?, NULL, 'odd')",
                 [code, severity, line, column],
             )
         connection.table("findings").write_parquet(str(workspace.findings))

@@ -515,8 +515,18 @@ def test_a_malformed_line_is_a_finding_of_its_files_principal_entity(workspace: 
     })  # fmt: skip
     pq.write_table(malformed, workspace.source / "malformed.parquet")
     assert [tuple(row.values()) for row in check()] == [
-        ("ROW-MALFORMED", "critical", "users", None, "users.csv", 3, None, "has 3 fields instead of 17"),
-        ("ROW-MALFORMED", "critical", "users", None, "users.csv", 5, None, "has an open quotation mark (lines 5 to 9)"),
+        ("ROW-MALFORMED", "critical", "users", None, "users.csv", 3, None, None, "has 3 fields instead of 17"),
+        (
+            "ROW-MALFORMED",
+            "critical",
+            "users",
+            None,
+            "users.csv",
+            5,
+            None,
+            None,
+            "has an open quotation mark (lines 5 to 9)",
+        ),
     ]
 
 

@@ -99,7 +99,8 @@ class Text:
         """Lines with an odd number of quotation marks: a quoted line break begins or ends there, or a mark is stray."""
         positions, kinds = self._special
         lines, counts = np.unique(self._lines_of(positions[kinds == _QUOTE]), return_counts=True)
-        return lines[counts % 2 == 1]
+        odd: Positions = lines[counts % 2 == 1]
+        return odd
 
     @cached_property
     def controlled(self) -> Positions:

@@ -66,16 +66,16 @@ def read_file(
     columns = {name: place for name, place in header.positions().items() if name in kept}
     with engine.connect(target.parent, ordered=True) as connection:
         rejected = _parse(connection, path, text, records, len(header.as_written), columns, target)
-        rows = connection.execute("SELECT count(*) FROM read_parquet(?)", [str(target)]).fetchone()
+        (rows,) = engine.one_row(connection, "SELECT count(*) FROM read_parquet(?)", [str(target)])
     _refuse_if_cut(path, text, [*cut, *rejected])
     malformed = sorted([*records.malformed, *rejected], key=lambda one: one.line)
-    return FileRead(header, rows[0] if rows else 0, malformed)
+    return FileRead(header, rows, malformed)
 
 
 def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str, str]) -> Header:
     """Understand the header line.
 
-    Raises Refused (FILE-HEADER, or FILE-EMPTY for a file without one) naming every header that is missing, doubled or unknown.
+    Raises Refused: FILE-HEADER naming every header that is missing, doubled or unknown, FILE-EMPTY without any.
     """
     if not text.data.strip(b"\xef\xbb\xbf\r\n \t"):
         raise Refused("FILE-EMPTY", "the file is empty; export it again", file=spec.name)

@@ -1,4 +1,4 @@
-"""Takes out of damaged lines what no one may keep: values of secret columns, wherever the damage may have moved them."""
+"""Takes out of damaged lines what no one may keep: values of secret columns, wherever they may have moved."""
 
 from __future__ import annotations
 

@@ -129,15 +129,17 @@ def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, accepted: dict
             "SELECT operation, count(*) FROM operations WHERE entity = ? GROUP BY operation", [entity.name]
         ).fetchall()
     )
-    known, changed, unknown, waiting = connection.execute(f"""
+    known, changed, unknown, waiting = engine.one_row(
+        connection,
+        f"""
         SELECT
             (SELECT count(*) FROM {entity.name}_known),
             (SELECT count(*) FROM {entity.name}_changed),
             (SELECT count(*) FROM {entity.name}_unknown),
             (SELECT count(*) FROM {entity.name}_accepted)
                 - (SELECT count(*) FROM {entity.name}_known)
-                - (SELECT count(*) FROM {entity.name}_unknown)
-    """).fetchone() or (0, 0, 0, 0)
+                - (SELECT count(*) FROM {entity.name}_unknown)""",
+    )
     return {
         **{operation: planned.get(operation, 0) for operation in OPERATIONS},
         "unchanged": known - changed,

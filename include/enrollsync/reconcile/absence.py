@@ -14,7 +14,7 @@ from enrollsync.workspace import RunManifest, Workspace
 
 
 def plan_absences(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
-    """Add `deactivate` operations; leaves `<entity>_gone` (key columns, explicit, file, line, reason) for each entity."""
+    """Add `deactivate` operations; leaves `<entity>_gone` (keys, explicit, file, line, reason) for each entity."""
     if manifest.mode == "snapshot":
         connection.execute(_doubtful_words(workspace))
     for entity in ENTITIES:
@@ -132,7 +132,10 @@ def _covered(entity: Entity, manifest: RunManifest) -> list[str]:
                 SELECT class_key
                 FROM db_classes
                 WHERE term IS NOT NULL
-                    AND (term NOT IN (SELECT term FROM classes_delivered WHERE term IS NOT NULL) OR term_end < '{today}')
+                    AND (
+                        term NOT IN (SELECT term FROM classes_delivered WHERE term IS NOT NULL)
+                        OR term_end < '{today}'
+                    )
             )"""]  # fmt: skip
 
 
@@ -162,14 +165,18 @@ def _doubtful(entity: Entity) -> str:
         f"AND words.entity = '{entity.name}'"
         for sign in signs
     )
-    by_name = """
+    by_name = _named_on_one_line() if entity.name == "users" else ""
+    return f"CREATE TABLE {entity.name}_doubtful AS {by_sign}{by_name};"
+
+
+def _named_on_one_line() -> str:
+    return """
             UNION
             SELECT user_key
             FROM db_users AS old
             JOIN words AS given ON given.word = lower(old.given_name) AND given.entity = 'users'
             JOIN words AS family ON family.word = lower(old.family_name) AND family.entity = 'users'
-                AND family.file = given.file AND family.line = given.line""" if entity.name == "users" else ""  # fmt: skip
-    return f"CREATE TABLE {entity.name}_doubtful AS {by_sign}{by_name};"
+                AND family.file = given.file AND family.line = given.line"""
 
 
 def _doubtful_links(entity: Entity) -> str:

@@ -69,7 +69,7 @@ def names_joined(entity: Entity, table: str) -> str:
 
 
 def _primary_schools(manifest: RunManifest) -> str:
-    """Whose school is primary: in a delta a school that is new for the person, else the one that was, else the most frequent."""
+    """Each person's primary school: in a delta a new one, else the one that was, else the most frequent."""
     new_first = "known.status IS DISTINCT FROM 'active' DESC," if manifest.mode == "delta" else ""
     return f"""
         CREATE TABLE primary_schools AS

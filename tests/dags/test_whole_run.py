@@ -1,0 +1,80 @@
+"""The real DAG with the real steps on a small district: what `make demo` does."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enrollsync.workspace import RunManifest, Workspace
+
+PROJECT = Path(__file__).resolve().parents[2]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("airflow_database")]
+
+
+@pytest.fixture
+def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, districts: Callable[..., Path]) -> Callable[..., Any]:
+    """Run the DAG of a district with a generated delivery; each task's state and the run's manifest."""
+    from enrollsync import steps
+    from enrollsync.sample import write_sample
+
+    write_sample(tmp_path / "landing", "batch_upload", 60, 3, 0.0)
+    districts("lincoln", path=f"path: {tmp_path / 'landing'}", url=f"url: sqlite:///{tmp_path / 'roster.db'}")
+    monkeypatch.setattr(steps, "project_root", lambda: tmp_path)
+
+    def go(when: datetime | None = None, **conf: Any) -> tuple[dict[str, str], RunManifest]:
+        from airflow.dag_processing.dagbag import DagBag
+
+        dag = DagBag(PROJECT / "dags").dags["enrollment_sync__lincoln"]
+        run = dag.test(run_after=when, logical_date=when, run_conf=conf)
+        workspace = Workspace(Path(steps.workspace_for("lincoln", run.run_id)))
+        return {ti.task_id: ti.state for ti in run.get_task_instances()}, workspace.read()
+
+    return go
+
+
+def users(tmp_path: Path) -> int:
+    with sqlite3.connect(tmp_path / "roster.db") as database:
+        return database.execute("SELECT count(*) FROM roster_users WHERE status = 'active'").fetchone()[0]
+
+
+def test_first_run_applies_and_the_second_is_in_sync(sync: Callable[..., Any], tmp_path: Path) -> None:
+    tasks, manifest = sync()
+    assert (set(tasks.values()), manifest.outcome) == ({"success"}, "applied")
+    loaded = users(tmp_path)
+    assert loaded >= 60
+    tasks, manifest = sync()
+    assert (tasks["load"], tasks["report"], manifest.outcome) == ("skipped", "success", "in_sync")
+    assert users(tmp_path) == loaded
+
+
+def test_same_run_once_more_changes_nothing(sync: Callable[..., Any], tmp_path: Path) -> None:
+    when = datetime(2026, 11, 2, 7, tzinfo=UTC)
+    _, first = sync(when)
+    loaded = users(tmp_path)
+    tasks, again = sync(when)
+    assert again.run_id == first.run_id
+    assert "failed" not in tasks.values()
+    assert again.outcome == "in_sync"
+    assert users(tmp_path) == loaded
+    with sqlite3.connect(tmp_path / "roster.db") as database:
+        runs = database.execute("SELECT run_id, outcome FROM roster_runs").fetchall()
+    assert runs == [(first.run_id, "applied")], "the run did write; that it was repeated must not hide it"
+
+
+def test_dry_run_writes_no_database(sync: Callable[..., Any], tmp_path: Path) -> None:
+    tasks, manifest = sync(dry_run=True)
+    assert (tasks["load"], tasks["report"], manifest.outcome) == ("skipped", "success", "planned")
+    assert not (tmp_path / "roster.db").exists()
+
+
+def test_refused_delivery_fails_the_run_and_leaves_a_report(sync: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "landing" / "users.csv").write_text("nothing,of,a,roster\n")
+    tasks, manifest = sync()
+    assert (tasks["ingest"], tasks["load"], tasks["report"]) == ("failed", "upstream_failed", "failed")
+    assert manifest.outcome == "refused"
+    assert list((tmp_path / "data" / "runs").rglob("report.html"))
