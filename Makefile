@@ -55,8 +55,9 @@ demo: setup $(DEMO)/users.csv
 up: setup $(DEMO)/users.csv
 	@python scripts/up.py
 
+# A file's tests stay on one worker, so that what a file sets up is set up once.
 test: .venv/ready browser
-	@python -m pytest -n 2 --dist loadgroup
+	@python -m pytest -n 2 --dist loadfile
 
 # The browser tests drive Debian's Chromium; nothing else needs it.
 browser:

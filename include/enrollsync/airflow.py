@@ -94,7 +94,7 @@ def start(district: str) -> str:
     return steps.start(
         district,
         run_id=run.run_id,
-        as_of=run.start_date,
+        as_of=run.start_date or run.run_after,
         source=params["source"] or None,
         dry_run=params["dry_run"],
         database_url=database_url(load_district(district)),
@@ -109,11 +109,13 @@ def database_url(district: District) -> str | None:
     if district.database.connection is None:
         return None
     try:
-        uri = BaseHook.get_connection(district.database.connection).get_uri()
+        connection = BaseHook.get_connection(district.database.connection)
     except AirflowNotFoundException as error:
         remedy = f"set AIRFLOW_CONN_{district.database.connection.upper()}, or add it under Admin > Connections"
         raise ConfigurationError(f"district {district.district_id}: `database.connection`: {error}; {remedy}") from None
-    return re.sub(r"^postgres:", "postgresql:", uri)
+    if connection.conn_type == "sqlite":  # Airflow would escape the path's slashes
+        return f"sqlite:///{connection.schema or connection.host}"
+    return re.sub(r"^postgres:", "postgresql:", connection.get_uri())
 
 
 def skip_without_work(plan: dict[str, Any]) -> None:

@@ -176,13 +176,16 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         typer.echo(json.dumps(result))
         return
     console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 120
     console.print(f"[bold]{result['outcome']}[/bold]  run {result['run_id']}  plan {result['plan_id'] or '-'}")
     if result["outcome"] not in {"refused", "failed"}:
         console.print(_counts(result["counts"]))
     for hold in result["holds"]:
         console.print(f"held: {hold['code']}: {hold['message']}", style="yellow")
     if result["findings"]:
-        console.print("findings: " + ", ".join(f"{code} {n}" for code, n in result["findings"].items()))
+        findings = ", ".join(f"{code} {n:,}" for code, n in result["findings"].items())
+        console.print(f"findings: {findings}", soft_wrap=True)
     console.print(f"report: {result['artifacts']}/report.html", soft_wrap=True)
 
 

@@ -23,14 +23,6 @@ os.environ.update(
 )
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests on one worker: Airflow's database is made once, and SQLite has one writer."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("airflow"))
-
-
 def pytest_sessionfinish() -> None:
     """Remove the home again, on every worker that made one."""
     shutil.rmtree(HOME, ignore_errors=True)

@@ -165,15 +165,28 @@ def test_thousand_districts_parse_within_ten_seconds(districts: Callable[..., Pa
     assert time.monotonic() - started < 10
 
 
+@pytest.mark.parametrize(
+    ("connection", "url"),
+    [
+        ("postgresql://roster:p%40ss@db.example:5432/roster", "postgresql://roster:p%40ss@db.example:5432/roster"),
+        (
+            '{"conn_type": "postgres", "host": "db", "login": "me", "password": "p@/s", "schema": "roster", '
+            '"extra": {"sslmode": "require"}}',
+            "postgresql://me:p%40%2Fs@db/roster?sslmode=require",
+        ),
+        ("sqlite:////srv/roster.db", "sqlite:////srv/roster.db"),
+        ('{"conn_type": "sqlite", "host": "data/roster.db"}', "sqlite:///data/roster.db"),
+    ],
+)
 def test_connection_of_the_database_becomes_a_url(
-    districts: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    districts: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, connection: str, url: str
 ) -> None:
     from enrollsync import airflow
     from enrollsync.settings import load_district
 
     districts("lincoln", url="connection: district_db")
-    monkeypatch.setenv("AIRFLOW_CONN_DISTRICT_DB", "postgresql://roster:p%40ss@db.example:5432/roster")
-    assert airflow.database_url(load_district("lincoln")) == "postgresql://roster:p%40ss@db.example:5432/roster"
+    monkeypatch.setenv("AIRFLOW_CONN_DISTRICT_DB", connection)
+    assert airflow.database_url(load_district("lincoln")) == url
 
 
 def test_unknown_connection_is_a_configuration_error(districts: Callable[..., Path]) -> None:

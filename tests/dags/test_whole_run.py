@@ -24,7 +24,7 @@ def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, districts: Callable[..
 
     write_sample(tmp_path / "landing", "batch_upload", 60, 3, 0.0)
     districts("lincoln", path=f"path: {tmp_path / 'landing'}", url=f"url: sqlite:///{tmp_path / 'roster.db'}")
-    monkeypatch.setattr(steps, "project_root", lambda: tmp_path)
+    monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
 
     def go(when: datetime | None = None, **conf: Any) -> tuple[dict[str, str], RunManifest]:
         from airflow.dag_processing.dagbag import DagBag

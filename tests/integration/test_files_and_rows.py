@@ -181,7 +181,8 @@ def test_a_malformed_line_does_not_taint_other_lines_of_the_same_record(nightly:
 
 def test_tabs_and_quoted_line_breaks_are_no_control_characters(nightly: Nightly) -> None:
     row = line(**student(className='"Math\nfor all"', schoolName="North\tSide"))
-    nightly.run({"users.csv": f"{HEADER}\n{row}\n{line(**other(3, userId='3!'))}\n"})
+    damaged = line(**other(3, userId="3!", classId="C3", schoolId="S3"))
+    nightly.run({"users.csv": f"{HEADER}\n{row}\n{damaged}\n"})
     assert nightly.view("classes", "name") == [("Math\nfor all",)]
     assert nightly.findings() == [("ID-CHARSET", "users.csv", 4)]
 
@@ -292,7 +293,7 @@ def test_a_password_is_never_kept(clever_district: Nightly) -> None:
     rows = files["students.csv"].splitlines()
     files["students.csv"] = f"{rows[0]},Password\n{rows[1].replace('a b', 'a!b')},hunter2\n"
     clever_district.run(files)
-    assert clever_district.findings()[-1] == ("ID-CHARSET", "students.csv", 2)
+    assert ("ID-CHARSET", "students.csv", 2) in clever_district.findings()
     kept = [path for path in Path(clever_district.workspace).rglob("*") if path.is_file()]
     assert kept and not [path for path in kept if b"hunter2" in path.read_bytes()]
 

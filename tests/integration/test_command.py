@@ -1,0 +1,178 @@
+"""The `enrollsync` command: exit statuses, one clear line, the JSON object."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nightly import Nightly, other, student
+from typer.testing import CliRunner, Result
+
+from enrollsync.cli import app
+
+
+@pytest.fixture
+def district(nightly: Nightly) -> Nightly:
+    """A district with one delivery of two students."""
+    nightly.deliver([student(), other(1)])
+    return nightly
+
+
+def enrollsync(*arguments: str) -> Result:
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+def one_line(result: Result) -> str:
+    """What stands on standard error: exactly one line."""
+    (line,) = [line for line in result.stderr.splitlines() if line]
+    return line
+
+
+def test_check_touches_no_database(district: Nightly) -> None:
+    result = enrollsync("check", "--district", district.district, "--json")
+    assert result.exit_code == 0
+    assert json.loads(result.stdout)["outcome"] == "checked"
+    assert not Path(district.database_url.removeprefix("sqlite:///")).exists()
+
+
+def test_the_json_object_has_the_promised_keys(district: Nightly) -> None:
+    result = enrollsync("sync", "--district", district.district, "--json")
+    printed = json.loads(result.stdout)
+    assert {"run_id", "outcome", "plan_id", "counts", "findings", "holds", "artifacts"} <= set(printed)
+    assert list(printed["counts"]) == ["organizations", "users", "memberships", "classes", "enrollments"]
+    assert set(printed["counts"]["users"]) == {
+        "create", "update", "reidentify", "reactivate", "deactivate", "unchanged", "held", "rejected", "collapsed",
+    }  # fmt: skip
+    assert (printed["outcome"], printed["counts"]["users"]["create"]) == ("applied", 2)
+    assert Path(printed["artifacts"], "report.html").is_file()
+    assert result.stderr == ""
+
+
+def test_without_json_a_person_reads_counts_and_where_the_report_is(district: Nightly) -> None:
+    result = enrollsync("sync", "--district", district.district)
+    assert "applied" in result.stdout and "report.html" in result.stdout and "…" not in result.stdout
+
+
+def test_a_held_plan_ends_with_3_and_approving_that_plan_applies_it(district: Nightly) -> None:
+    district.settings["thresholds"] = {"update_percent": 0, "floor": 1}
+    enrollsync("sync", "--district", district.district)
+    district.deliver([student(userGrade="6")])
+    held = enrollsync("sync", "--district", district.district, "--json")
+    assert held.exit_code == 3
+    plan_id = json.loads(held.stdout)["plan_id"]
+    other_plan = enrollsync("sync", "--district", district.district, "--approve", "--plan", "0000")
+    assert other_plan.exit_code == 5 and plan_id in one_line(other_plan)
+    approved = enrollsync("sync", "--district", district.district, "--approve", "--plan", plan_id, "--json")
+    assert (approved.exit_code, json.loads(approved.stdout)["outcome"]) == (0, "applied")
+    assert district.view("users", "grade", "user_id = '300'") == [("6",)]
+
+
+def test_a_plan_that_would_be_held_says_so(district: Nightly) -> None:
+    district.settings["thresholds"] = {"update_percent": 0, "floor": 1}
+    enrollsync("sync", "--district", district.district)
+    district.deliver([student(userGrade="6")])
+    assert enrollsync("plan", "--district", district.district).exit_code == 3
+
+
+@pytest.mark.parametrize(("content", "says"), [
+    (b"", "FILE-EMPTY users.csv: the file is empty"),
+    (b"\x89PNG\r\n\x1a\n\x00\xff", "FILE-ENCODING users.csv, line 1: this is a PNG picture"),
+    (b"schoolId,classId,userId,userRole,userFirstName,userLastName\nS1,C1,1,student,A,B\nS1,C1,2,stu",
+     "FILE-INCOMPLETE users.csv, line 3: the file ends in the middle of a line"),
+])  # fmt: skip
+def test_a_file_that_is_none_ends_with_4_and_one_line(district: Nightly, content: bytes, says: str) -> None:
+    district.deliver({"users.csv": content})
+    result = enrollsync("sync", "--district", district.district)
+    assert result.exit_code == 4
+    assert says in one_line(result)
+
+
+def test_a_folder_that_is_not_there_ends_with_4_and_one_line(district: Nightly) -> None:
+    result = enrollsync("sync", "--district", district.district, "--source", "no/such/folder")
+    assert (result.exit_code, "no/such/folder" in one_line(result)) == (4, True)
+
+
+def test_a_database_that_cannot_be_written_ends_with_5_and_one_line(district: Nightly) -> None:
+    blocked = district.folder / "blocked"
+    blocked.write_text("a file where a folder is needed")
+    result = enrollsync("sync", "--district", district.district, "--database", f"sqlite:///{blocked}/roster.db")
+    assert result.exit_code == 5
+    assert "blocked" in one_line(result)
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ({"primary_source": "powerschool"}, "`primary_source`"),
+    ({"shoe_size": 4}, "`shoe_size` is no known key"),
+    ({"timezone": "Mars/Base"}, "`timezone`"),
+    ({"database": {}}, "needs either `url` or `connection`"),
+])  # fmt: skip
+def test_a_wrong_district_file_ends_with_2_and_names_file_and_key(
+    district: Nightly, change: dict[str, object], says: str
+) -> None:
+    district.settings |= change
+    result = enrollsync("sync", "--district", district.district)
+    assert result.exit_code == 2
+    assert says in one_line(result) and "district.yaml" in one_line(result)
+
+
+def test_an_unknown_district_ends_with_2_and_names_those_there_are(district: Nightly) -> None:
+    result = enrollsync("check", "--district", "nowhere")
+    assert result.exit_code == 2 and "nowhere" in one_line(result)
+
+
+def test_plan_without_approve_is_wrong_usage(district: Nightly) -> None:
+    assert enrollsync("sync", "--district", district.district, "--plan", "abc").exit_code == 2
+
+
+def test_an_error_is_one_json_object_too(district: Nightly) -> None:
+    district.deliver({"users.csv": b""})
+    result = enrollsync("sync", "--district", district.district, "--json")
+    assert json.loads(result.stdout)["outcome"] == "refused"
+
+
+def test_sample_makes_what_check_can_read(district: Nightly) -> None:
+    out = district.folder / "sample"
+    made = enrollsync("sample", str(out), "--format", "batch_upload", "--students", "30", "--seed", "1")
+    assert made.exit_code == 0 and "users.csv" in made.stdout
+    assert enrollsync("check", "--district", district.district, "--source", str(out)).exit_code == 0
+
+
+_AS_ANOTHER_USER = """
+import os, sys
+from enrollsync import cli, steps, validate
+import great_expectations
+if os.getuid() == 0:
+    os.setgid(65534)
+    os.setuid(65534)
+cli.app(sys.argv[1:])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="switches users as Linux does")
+def test_a_read_only_database_ends_with_5_and_one_line(district: Nightly) -> None:
+    enrollsync("sync", "--district", district.district)
+    district.deliver([student(userGrade="6")])
+    roster = Path(district.database_url.removeprefix("sqlite:///"))
+    before = roster.read_bytes()
+    for folder in (district.folder, *district.folder.parents):
+        if folder.owner() != "root" or folder.stat().st_mode & 0o077 == 0:
+            folder.chmod(0o755)
+    roster.chmod(0o444)
+    roster.parent.chmod(0o555)
+    home = district.folder / "home"
+    home.mkdir()
+    home.chmod(0o777)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _AS_ANOTHER_USER, "sync", "--district", district.district],
+            capture_output=True, text=True, check=False, env={**os.environ, "ENROLLSYNC_HOME": str(home)},
+        )  # fmt: skip
+    finally:
+        roster.parent.chmod(0o755)
+    assert done.returncode == 5, done.stderr
+    assert str(roster) in done.stderr and len(done.stderr.splitlines()) == 1
+    assert roster.read_bytes() == before

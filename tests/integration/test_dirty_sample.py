@@ -1,0 +1,119 @@
+"""A sample with five per cent dirt: every planted fault is found, nothing else is, and everything else is loaded.
+
+What must be in the views is read off the delivered lines themselves, past the package.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nightly import Nightly
+
+from enrollsync.sample import write_sample
+
+Row = dict[str, str]
+
+
+@pytest.fixture(params=[("batch_upload", 1), ("batch_upload", 2), ("clever", 1), ("clever", 2)], ids=str)
+def dirty(request: pytest.FixtureRequest, nightly: Nightly) -> tuple[Nightly, Path, dict[str, Any], dict[str, Any]]:
+    """A night on a dirty sample: the district, the folder, the answers and the result."""
+    format_name, seed = request.param
+    folder = nightly.folder / "sample"
+    write_sample(folder, format_name, 400, seed, 0.05)
+    nightly.settings["primary_source"] = format_name
+    result = nightly.run(source=str(folder))
+    return nightly, folder, json.loads((folder / "answers.json").read_text()), result
+
+
+def lines_that_load(folder: Path, name: str, faults: list[dict[str, Any]]) -> list[Row]:
+    """The records of a file without the lines that must not load; values without blanks around them."""
+    lost = {fault["line"] for fault in faults if fault["file"] == name and fault["effect"] == "line"}
+    text = (folder / name).read_text().split("\n")
+    header = next(csv.reader([text[0]]))
+    return [
+        {column: value.strip() for column, value in zip(header, next(csv.reader([line])), strict=True)}
+        for number, line in enumerate(text[1:], start=2)
+        if line and number not in lost
+    ]
+
+
+def test_every_fault_is_found_on_its_line_and_nothing_else_is(dirty: Any) -> None:
+    nightly, _, answers, result = dirty
+    planted = {(fault["code"], fault["file"], fault["line"]) for fault in answers["faults"]}
+    assert set(nightly.findings()) == planted
+    assert len({fault["code"] for fault in answers["faults"]}) > 10
+    assert result["outcome"] == "applied"
+
+
+def test_exactly_the_lines_that_must_not_load_are_in_quarantine(dirty: Any) -> None:
+    nightly, folder, answers, _ = dirty
+    lost: dict[str, set[int]] = {}
+    for fault in answers["faults"]:
+        if fault["effect"] in {"line", "record"}:
+            lost.setdefault(fault["file"], set()).add(fault["line"])
+    for name, numbers in lost.items():
+        copy = Path(nightly.workspace) / "quarantine" / name.replace(".csv", "-errors.csv")
+        with copy.open(newline="") as stream:
+            copied = {int(row[0].split(":")[0].removeprefix("line ")) for row in list(csv.reader(stream))[1:]}
+        assert copied == numbers
+
+
+def test_everything_else_is_in_the_views(dirty: Any) -> None:
+    nightly, folder, answers, _ = dirty
+    loaded = lambda name: lines_that_load(folder, name, answers["faults"])  # noqa: E731
+    if answers["format"] == "batch_upload":
+        expected = of_batch_upload(loaded("users.csv"))
+    else:
+        expected = of_clever({path.name: loaded(path.name) for path in folder.glob("*.csv")}, answers["faults"])
+    assert set(nightly.view("users", "user_id, given_name, family_name")) == expected["users"]
+    assert set(nightly.view("enrollments", "class_id, user_id")) == expected["enrollments"]
+    assert set(nightly.view("memberships", "user_id, organization_id")) == expected["memberships"]
+    assert set(nightly.view("classes", "class_id")) == expected["classes"]
+    assert set(nightly.view("organizations", "organization_id")) == expected["organizations"]
+
+
+def of_batch_upload(rows: list[Row]) -> dict[str, set[tuple[str, ...]]]:
+    return {
+        "users": {(row["userId"], row["userFirstName"], row["userLastName"]) for row in rows},
+        "enrollments": {(row["classId"], row["userId"]) for row in rows if row["userRole"] != "staff"},
+        "memberships": {(row["userId"], row["schoolId"]) for row in rows},
+        "classes": {(row["classId"],) for row in rows if row["classId"]},
+        "organizations": {(row["schoolId"],) for row in rows},
+    }
+
+
+def of_clever(files: dict[str, list[Row]], faults: list[dict[str, Any]]) -> dict[str, set[tuple[str, ...]]]:
+    apart = {(fault["file"], fault["line"]) for fault in faults if fault["effect"] == "record"}
+    people = [
+        (row[key], row["First_name"], row["Last_name"], row["School_id"])
+        for name, key in (("students.csv", "Student_id"), ("teachers.csv", "Teacher_id"), ("staff.csv", "Staff_id"))
+        for row in files[name]
+    ]
+    schools = {row["School_id"] for row in files["schools.csv"]}
+    students = {row["Student_id"] for row in files["students.csv"]}
+    sections = {row["Section_id"] for row in files["sections.csv"]}
+    taught = {
+        (row["Section_id"], value)
+        for row in files["sections.csv"]
+        for name, value in row.items()
+        if name.startswith("Teacher") and value
+    }
+    attended = {(row["Section_id"], row["Student_id"]) for row in files["enrollments.csv"]}
+    assert apart
+    return {
+        "users": {(key, given, family) for key, given, family, _ in people},
+        "enrollments": taught | {(one, two) for one, two in attended if one in sections and two in students},
+        "memberships": {(key, school) for key, _, _, school in people if school in schools},
+        "classes": {(name,) for name in sections},
+        "organizations": {(name,) for name in schools},
+    }
+
+
+def test_the_same_delivery_again_is_in_sync(dirty: Any) -> None:
+    nightly, folder, _, first = dirty
+    again = nightly.run(source=str(folder))
+    assert (again["outcome"], again["findings"]) == ("in_sync", first["findings"])
