@@ -46,16 +46,16 @@ def load_plan(folder: Path) -> Plan:
 
 def plan_id(connection: duckdb.DuckDBPyConnection, district_id: str, source: str, state_version: int) -> str:
     """The content hash of table `operations`: the same operations on the same state give the same id, in any order."""
-    count, first, second = one_row(
+    digests = one_row(
         connection,
         """
         WITH digests AS (
-            SELECT md5_number(concat_ws(chr(31), entity, operation, entity_key, entity_id,
-                coalesce(before_json, ''), coalesce(after_json, ''))) AS digest
+            SELECT hash(entity, operation, entity_key, entity_id, before_json, after_json) AS one,
+                hash(after_json, before_json, entity_id, entity_key, operation, entity, 'again') AS other
             FROM operations
         )
-        SELECT count(*), coalesce(sum(digest % 1000000000000000003), 0)::VARCHAR, coalesce(bit_xor(digest), 0)::VARCHAR
+        SELECT count(*), bit_xor(one), sum(one)::VARCHAR, bit_xor(other), sum(other)::VARCHAR
         FROM digests""",
     )
-    content = f"{district_id}\n{source}\n{state_version}\n{count}\n{first}\n{second}"
+    content = "\n".join(str(part) for part in (district_id, source, state_version, *digests))
     return hashlib.sha256(content.encode()).hexdigest()[:16]

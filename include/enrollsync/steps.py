@@ -161,7 +161,7 @@ def report(workspace: str) -> dict[str, Any]:
     place = Workspace(Path(workspace))
     manifest = place.read()
     district = load_district(manifest.district)
-    if manifest.outcome == "checked" and manifest.error:
+    if manifest.outcome is None:
         manifest = place.update(outcome="failed")
     started = time.monotonic()
     reports.write(place, manifest, district)
@@ -175,16 +175,7 @@ def report(workspace: str) -> dict[str, Any]:
 def result(workspace: str) -> dict[str, Any]:
     """The JSON object that every command prints, and `message`, one line for a person."""
     manifest = Workspace(Path(workspace)).read()
-    return {
-        "run_id": manifest.run_id,
-        "outcome": manifest.outcome or "failed",
-        "plan_id": manifest.plan_id,
-        "counts": manifest.counts,
-        "findings": manifest.findings,
-        "holds": [{"code": hold.code, "message": hold.message} for hold in manifest.holds],
-        "artifacts": workspace,
-        "message": manifest.error,
-    }
+    return {**reports.summary(manifest, Path(workspace)), "message": manifest.error}
 
 
 @contextmanager

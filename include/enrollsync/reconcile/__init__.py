@@ -153,8 +153,7 @@ def _write_plan(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> 
     engine.write_parquet(
         connection,
         """
-        SELECT row_number() OVER (ORDER BY file, line, entity, entity_id, operation) AS sequence,
-            * EXCLUDE (explicit)
+        SELECT row_number() OVER () AS sequence, * EXCLUDE (explicit)
         FROM operations""",
         workspace.plan / "operations.parquet",
     )
