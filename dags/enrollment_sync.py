@@ -38,7 +38,7 @@ def plan(validated: dict[str, Any]) -> dict[str, Any]:
     from enrollsync import steps
 
     with airflow.final_failures():
-        return steps.plan(validated["workspace"])
+        return steps.plan(validated["workspace"], database_url=airflow.database_of(validated["workspace"]))
 
 
 @task
@@ -48,7 +48,7 @@ def load(planned: dict[str, Any]) -> dict[str, Any]:
 
     airflow.skip_without_work(planned)
     with airflow.final_failures():
-        return steps.load(planned["workspace"])
+        return steps.load(planned["workspace"], database_url=airflow.database_of(planned["workspace"]))
 
 
 @task(trigger_rule="all_done")

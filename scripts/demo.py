@@ -14,7 +14,7 @@ from rich.table import Table
 
 from enrollsync import steps
 from enrollsync.codes import CODES
-from enrollsync.settings import project_root
+from enrollsync.settings import load_district, project_root
 from enrollsync.workspace import RunManifest, Workspace
 
 DISTRICT = "demo"
@@ -79,7 +79,7 @@ def show(console: Console, workspace: Workspace, state: str) -> None:
     for name, place in (
         ("report", workspace.root / "report.html"),
         ("quarantine", workspace.quarantine),
-        ("database", manifest.database_url.removeprefix("sqlite:///")),
+        ("database", (load_district(DISTRICT).database.url or "").removeprefix("sqlite:///")),
     ):
         shown = Path(place)
         inside = shown.is_absolute() and shown.is_relative_to(project_root())

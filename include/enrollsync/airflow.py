@@ -97,8 +97,14 @@ def start(district: str) -> str:
         as_of=run.start_date or run.run_after,
         source=params["source"] or None,
         dry_run=params["dry_run"],
-        database_url=database_url(load_district(district)),
     )
+
+
+def database_of(workspace: str) -> str | None:
+    """What `database_url` gives for the district of a run; asked in every task, because it may hold a password."""
+    from enrollsync.workspace import Workspace
+
+    return database_url(load_district(Workspace(Path(workspace)).read().district))
 
 
 def database_url(district: District) -> str | None:
@@ -137,7 +143,7 @@ def report(district: str) -> dict[str, Any]:
     workspace = steps.workspace_for(district, run.run_id)
     if not Path(workspace).is_dir():
         raise AirflowFailException("The run ended before it had a workspace; the log of `ingest` says why.")
-    result = steps.report(workspace)
+    result = steps.report(workspace, database_url=database_of(workspace))
     if result["outcome"] in ("refused", "failed") or _any_task_failed(run.dag_id, run.run_id):
         raise AirflowFailException(result["message"] or "An earlier task failed; its log says why.")
     return result

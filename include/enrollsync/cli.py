@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -81,7 +82,8 @@ def sync(
 
         outcome = steps.result(workspace)["outcome"]
         if outcome == "planned" or approve:
-            steps.load(workspace, approved_by=getpass.getuser() if outcome == "held" else None, only_plan=plan_id)
+            approver = getpass.getuser() if outcome == "held" else None
+            steps.load(workspace, approved_by=approver, only_plan=plan_id, database_url=database)
 
     if plan_id and not approve:
         _stop(ConfigurationError("--plan names the plan that --approve means; give both"), as_json)
@@ -133,11 +135,9 @@ def _run(
             run_id = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
             # A path on the command line starts where the command was given, not at the project's root.
             given = str(Path(source).resolve()) if source else None
-            workspace = steps.start(
-                district, run_id=run_id, as_of=started, source=given, dry_run=dry_run, database_url=database
-            )
-            error = _steps(step, last, then)
-            result = step("report", steps.report)
+            workspace = steps.start(district, run_id=run_id, as_of=started, source=given, dry_run=dry_run)
+            error = _steps(step, last, then, database)
+            result = step("report", partial(steps.report, database_url=database))
     except EnrollSyncError as refusal:
         _stop(refusal, as_json)
     _print(result, as_json)
@@ -147,7 +147,10 @@ def _run(
 
 
 def _steps(
-    step: Callable[[str, Callable[[str], Any]], Any], last: str, then: Callable[[str], None] | None
+    step: Callable[[str, Callable[[str], Any]], Any],
+    last: str,
+    then: Callable[[str], None] | None,
+    database: str | None,
 ) -> EnrollSyncError | None:
     from enrollsync import steps
 
@@ -155,7 +158,7 @@ def _steps(
         step("ingest", steps.ingest)
         step("validate", steps.validate)
         if last == "plan":
-            step("plan", steps.plan)
+            step("plan", partial(steps.plan, database_url=database))
         if then:
             step("load", then)
     except EnrollSyncError as error:

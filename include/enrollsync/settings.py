@@ -5,6 +5,7 @@ Secrets never stand in it; it names Airflow connections instead.
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -30,10 +31,20 @@ def districts_folder() -> Path:
     return Path(named) if named else project_root() / "include" / "districts"
 
 
+@functools.cache
+def _timezones() -> set[str]:
+    """Looking them up takes milliseconds, and a thousand districts ask."""
+    return available_timezones()
+
+
 def _known_timezone(name: str) -> str:
-    if name not in available_timezones():
+    if name not in _timezones():
         raise ValueError("is no time zone; write one like America/New_York")
     return name
+
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The safe loader in C where PyYAML was built with it."""
 
 
 class _Settings(BaseModel):
@@ -89,7 +100,7 @@ class Limits(_Settings):
 class District(_Settings):
     """One district: the tenant that everything is keyed by."""
 
-    district_id: str = Field(pattern=r"^[A-Za-z0-9_-]+$")
+    district_id: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=200)
     name: str
     primary_source: Source
     schedule: str | None = None
@@ -128,7 +139,7 @@ def load_district(name: str) -> District:
     """
     path = district_file(name)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
     except OSError as error:

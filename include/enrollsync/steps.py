@@ -48,12 +48,10 @@ def workspace_for(district: str, run_id: str) -> str:
 
 
 def start(
-    district: str, *, run_id: str, as_of: datetime, source: str | None = None, dry_run: bool = False,
-    database_url: str | None = None,
+    district: str, *, run_id: str, as_of: datetime, source: str | None = None, dry_run: bool = False
 ) -> str:  # fmt: skip
     """Make the workspace of a run and return its path; `as_of` is the run's idea of now, with a time zone."""
     settings = load_district(district)
-    url = database_url or settings.database.url or ""
     workspace = Workspace(Path(workspace_for(district, run_id))).create()
     workspace.write(
         RunManifest(
@@ -62,7 +60,6 @@ def start(
             as_of=as_of.astimezone(settings.zone),
             source=source,
             dry_run=dry_run,
-            database_url=url,
             counts={entity.name: dict.fromkeys(_COUNTED, 0) for entity in ENTITIES},
         )
     )
@@ -92,13 +89,14 @@ def validate(workspace: str) -> dict[str, Any]:
         return {"workspace": workspace, "findings": _findings(place, manifest)}
 
 
-def plan(workspace: str) -> dict[str, Any]:
+def plan(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
     """Compare with the database as it is now, and judge whether the plan may go ahead by itself.
 
-    A dry run only reads; otherwise the schema is created or migrated first.
+    A dry run only reads; otherwise the schema is created or migrated first. `database_url`, here and below, stands
+    for the district's own; it may hold a password and is kept nowhere.
     """
     with _step(workspace, "plan") as (place, manifest, district):
-        store = open_store(_database_url(manifest, district))
+        store = open_store(_database_url(district, database_url))
         if not manifest.dry_run:
             store.migrate()
         version = store.export(district.district_id, place.state)
@@ -125,7 +123,9 @@ def plan(workspace: str) -> dict[str, Any]:
         }
 
 
-def load(workspace: str, *, approved_by: str | None = None, only_plan: str | None = None) -> dict[str, Any]:
+def load(
+    workspace: str, *, approved_by: str | None = None, only_plan: str | None = None, database_url: str | None = None
+) -> dict[str, Any]:
     """Apply the plan in one transaction.
 
     A held plan needs `approved_by`; `only_plan` names the one plan that may be applied. When the database moved
@@ -133,14 +133,14 @@ def load(workspace: str, *, approved_by: str | None = None, only_plan: str | Non
     """
     for _ in range(_REPLANS):
         try:
-            return _load(workspace, approved_by, only_plan)
+            return _load(workspace, approved_by, only_plan, database_url)
         except StalePlan:
-            if approved_by or only_plan or plan(workspace)["outcome"] != "planned":
+            if approved_by or only_plan or plan(workspace, database_url=database_url)["outcome"] != "planned":
                 raise
-    return _load(workspace, approved_by, only_plan)
+    return _load(workspace, approved_by, only_plan, database_url)
 
 
-def _load(workspace: str, approved_by: str | None, only_plan: str | None) -> dict[str, Any]:
+def _load(workspace: str, approved_by: str | None, only_plan: str | None, database_url: str | None) -> dict[str, Any]:
     with _step(workspace, "load") as (place, manifest, district):
         made = load_plan(place.plan)
         if only_plan and only_plan != made.plan_id:
@@ -151,12 +151,12 @@ def _load(workspace: str, approved_by: str | None, only_plan: str | None) -> dic
             raise ConfigurationError(f"plan {made.plan_id} is held; approve it with `--approve --plan {made.plan_id}`")
         manifest = manifest.model_copy(update={"outcome": "applied", "approved_by": approved_by})
         if made.operations:
-            apply(open_store(_database_url(manifest, district)), place.plan, made, _record(manifest, district))
+            apply(open_store(_database_url(district, database_url)), place.plan, made, _record(manifest, district))
         place.update(outcome="applied" if made.operations else "in_sync", approved_by=approved_by)
         return {"workspace": workspace, "operations": made.operations, "plan_id": made.plan_id}
 
 
-def report(workspace: str) -> dict[str, Any]:
+def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
     """Write the report, remember a run that wrote nothing, and return the result (design, section 4.1)."""
     place = Workspace(Path(workspace))
     manifest = place.read()
@@ -167,7 +167,7 @@ def report(workspace: str) -> dict[str, Any]:
     reports.write(place, manifest, district)
     shutil.rmtree(place.batch, ignore_errors=True)
     if not manifest.dry_run and manifest.outcome not in {"applied", "checked", "planned"}:
-        _remember(manifest, district)
+        _remember(manifest, district, database_url)
     place.update(seconds=manifest.seconds | {"report": time.monotonic() - started})
     return result(workspace)
 
@@ -182,7 +182,7 @@ def result(workspace: str) -> dict[str, Any]:
 def _step(workspace: str, name: str) -> Iterator[tuple[Workspace, RunManifest, District]]:
     """What a step works on. Its time, and the error that ends it, go into the manifest."""
     place = Workspace(Path(workspace))
-    manifest = place.read()
+    manifest = place.update(error=None)
     district = load_district(manifest.district)
     started = time.monotonic()
     try:
@@ -227,12 +227,13 @@ def _stale(store: Store, manifest: RunManifest, district: District) -> list[Noti
     return [Notice(code="GUARD-STALE", severity=CODES["GUARD-STALE"].severity, message=message)]
 
 
-def _database_url(manifest: RunManifest, district: District) -> str:
-    if not manifest.database_url:
+def _database_url(district: District, given: str | None) -> str:
+    url = given or district.database.url
+    if not url:
         raise ConfigurationError(
             f"district {district.district_id}: `database.connection` is known to Airflow alone; give --database URL"
         )
-    return manifest.database_url
+    return url
 
 
 def _record(manifest: RunManifest, district: District) -> RunRecord:
@@ -254,10 +255,10 @@ def _record(manifest: RunManifest, district: District) -> RunRecord:
     )
 
 
-def _remember(manifest: RunManifest, district: District) -> None:
+def _remember(manifest: RunManifest, district: District, database_url: str | None) -> None:
     """A run that wrote nothing is a run all the same; that it cannot be remembered must not hide why it ended."""
     try:
-        store = open_store(_database_url(manifest, district))
+        store = open_store(_database_url(district, database_url))
         store.migrate()
         store.record_run(_record(manifest, district))
     except EnrollSyncError as error:

@@ -54,7 +54,6 @@ class RunManifest(BaseModel):
     source: str | None = None
     """The folder or zip as given by hand; None: the district's own."""
     dry_run: bool = False
-    database_url: str = ""
     format: str | None = None
     """The recognised format: `batch_upload`, `clever`."""
     mode: Mode = "delta"

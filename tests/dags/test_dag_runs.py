@@ -13,6 +13,7 @@ import pytest
 
 import enrollsync
 from enrollsync.errors import ConfigurationError, DatabaseError, Refused, StalePlan
+from enrollsync.workspace import RunManifest, Workspace
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -34,15 +35,17 @@ class FakeSteps(SimpleNamespace):
 
     def start(self, district: str, **given: Any) -> str:
         self.started = {"district": district, **given}
-        Path(self.workspace).mkdir(exist_ok=True)
+        manifest = RunManifest(run_id=given["run_id"], district=district, as_of=given["as_of"])
+        Workspace(Path(self.workspace)).create().write(manifest)
         return self.workspace
 
     def workspace_for(self, district: str, run_id: str) -> str:
         return self.workspace
 
     def __getattr__(self, name: str) -> Callable[[str], dict[str, Any]]:
-        def step(workspace: str) -> dict[str, Any]:
+        def step(workspace: str, database_url: str | None = None) -> dict[str, Any]:
             assert workspace == self.workspace
+            assert database_url is None
             self.calls.append(name)
             answer = self.answers[name]
             if isinstance(answer, BaseException):

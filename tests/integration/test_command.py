@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from nightly import Nightly, other, student
 from typer.testing import CliRunner, Result
 
 from enrollsync.cli import app
+from nightly import Nightly, other, student
 
 
 @pytest.fixture

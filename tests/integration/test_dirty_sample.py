@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from nightly import Nightly
 
 from enrollsync.sample import write_sample
+from nightly import Nightly
 
 Row = dict[str, str]
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrollsync.codes import CODES, Severity
-from enrollsync.errors import Refused
+from enrollsync.errors import ConfigurationError, Refused
 from enrollsync.formats import FileSpec, Format
 from enrollsync.ingest.landing import Delivery, find_delivery, recognise
 from enrollsync.ingest.read import FileRead, read_file
@@ -28,6 +28,9 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District) 
 
     Raises Refused when nothing of it can be used.
     """
+    if district.source.connection and not manifest.source:
+        raise ConfigurationError(f"district {district.district_id}: `source.connection` cannot be used yet; copy the "
+                                 "delivery to a folder and name that in `source.path`")  # fmt: skip
     source = project_root() / (manifest.source or district.source.path)
     delivery = find_delivery(source, workspace.batch)
     declared = recognise(delivery, district)
@@ -47,7 +50,7 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District) 
             "delivered_at": delivery.delivered_at,
             "files": [_described(delivery.files[spec.name].name, spec, result) for spec, result in read.items()],
             "supplied": _supplied(declared, read),
-            "notices": [*manifest.notices, *_notices(delivery, declared)],
+            "notices": list(_notices(delivery, declared)),
         }
     )
 
