@@ -28,10 +28,9 @@ def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, i
         connection.execute(_removals())
         for entity in ENTITIES:
             connection.execute(_usable(entity))
-            connection.execute(_records(entity))
-            engine.write_parquet(
-                connection, f"SELECT * FROM {entity.name}_records", workspace.accepted_table(entity.name)
-            )
+            records = workspace.accepted_table(entity.name)
+            engine.write_parquet(connection, _records(entity), records)
+            connection.execute(f"CREATE VIEW {entity.name}_records AS FROM read_parquet('{records}')")
         engine.write_parquet(connection, "SELECT * FROM removals", workspace.accepted_table("removals"))
         connection.register("brought", _entities_of_files(manifest))
         engine.write_parquet(connection, _rejected_text(workspace), workspace.accepted_table("rejected"))
@@ -148,7 +147,6 @@ def _records(entity: Entity) -> str:
     others = [name for name in entity.columns if name not in entity.identity]
     chosen = ", ".join(f"max(value) FILTER (name = '{name}') AS {name}" for name in others)
     return f"""
-        CREATE TABLE {entity.name}_records AS
         WITH several AS (
             SELECT {identity}
             FROM {entity.name}_usable

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from sqlalchemy import (
     Column,
@@ -104,18 +105,19 @@ def _refuse_stale(session: Session, plan: Plan) -> None:
 
 
 def _write(session: Session, entity: Entity, plan_folder: Path, run: RunRecord) -> None:
-    """Bring one base table to what the plan says."""
+    """Bring one base table to what the plan says: changes first, because a new record may take an identifier over."""
     path = plan_folder / f"{entity.name}.parquet"
-    if _count(path) == 0:
-        return
-    staged = _staged(entity)
-    session.stage(staged.name, _rows(path, arrow_schema(list(staged.columns))))
-    _refuse_strangers(session, entity, staged, run.district_id)
-    if entity.identifier:
-        session.execute(_history(entity, staged, run))
-        session.execute(_release(entity, staged, run.district_id))
-    session.execute(_change(entity, staged, run.district_id))
-    session.execute(_create(entity, staged, run.district_id))
+    changes, creations = _count_changes(path)
+    if changes:
+        staged = _staged(entity)
+        session.stage(staged.name, _changed_rows(path, arrow_schema(list(staged.columns))))
+        _refuse_strangers(session, entity, staged, run.district_id)
+        if entity.identifier:
+            session.execute(_history(entity, staged, run))
+            session.execute(_release(entity, staged, run.district_id))
+        session.execute(_change(entity, staged, run.district_id))
+    if creations:
+        session.append(entity.name, _created_rows(path, entity, run.district_id))
 
 
 def _remember(session: Session, plan: Plan, run: RunRecord) -> None:
@@ -139,13 +141,37 @@ def _count(path: Path) -> int:
     return int(pq.read_metadata(path).num_rows)
 
 
-def _rows(path: Path, schema: pa.Schema) -> pa.RecordBatchReader:
+def _count_changes(path: Path) -> tuple[int, int]:
+    """How many rows of a plan table change a record, and how many create one."""
+    operations = pq.read_table(path, columns=["operation"])["operation"]
+    creations = pc.sum(pc.equal(operations, "create")).as_py() or 0
+    return len(operations) - creations, creations
+
+
+def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """A Parquet file in batches, with the schema's columns and types."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(_BATCH_ROWS, columns=schema.names):
+            yield batch.select(schema.names).cast(schema)
+
+
+def _changed_rows(path: Path, schema: pa.Schema) -> pa.RecordBatchReader:
+    """The rows of a plan table that change a record."""
+    changed = (batch.filter(pc.not_equal(batch["operation"], "create")) for batch in _batches(path, schema))
+    return pa.RecordBatchReader.from_batches(schema, changed)
+
+
+def _created_rows(path: Path, entity: Entity, district_id: str) -> pa.RecordBatchReader:
+    """The rows of a plan table that create a record, as rows of the base table."""
+    base = BASE[entity.name]
+    own = arrow_schema([base.c[name] for name in columns_of(entity)])
+    read = pa.schema([("operation", pa.string()), *own])
+    schema = pa.schema([("district_id", pa.string()), *own])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_BATCH_ROWS, columns=schema.names):
-                yield batch.select(schema.names).cast(schema)
+        for batch in _batches(path, read):
+            new = batch.filter(pc.equal(batch["operation"], "create")).drop_columns(["operation"])
+            yield pa.record_batch([pa.repeat(district_id, new.num_rows), *new.columns], schema=schema)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
 
@@ -157,7 +183,7 @@ def _audit_rows(plan_folder: Path, run: RunRecord) -> pa.RecordBatchReader:
     schema = pa.schema([("district_id", pa.string()), ("run_id", pa.string()), *own])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in _rows(path, own):
+        for batch in _batches(path, own):
             constants = [pa.repeat(value, batch.num_rows) for value in (run.district_id, run.run_id)]
             yield pa.record_batch([*constants, *batch.columns], schema=schema)
 
@@ -228,17 +254,6 @@ def _change(entity: Entity, staged: Table, district_id: str) -> Update:
         .where(*_same_row(entity, staged, district_id))
         .where(staged.c.operation != "create")
     )
-
-
-def _create(entity: Entity, staged: Table, district_id: str) -> Insert:
-    """Creations, in the order of their keys, which is how the table lies."""
-    names = columns_of(entity)
-    new = (
-        select(literal(district_id), *(staged.c[name] for name in names))
-        .where(staged.c.operation == "create")
-        .order_by(*(staged.c[name] for name in primary_key(entity)))
-    )
-    return insert(BASE[entity.name]).from_select(["district_id", *names], new)
 
 
 def _count_strangers(entity: Entity, staged: Table, district_id: str) -> Select[tuple[int]]:

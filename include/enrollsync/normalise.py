@@ -34,6 +34,9 @@ _FLAGS: dict[str, str] = {
 }
 _ROLES: dict[str, str] = {role: role for role in KINDS}
 
+_MOST_LINES = 1 << 40
+"""More lines than any file has: a row's id is its mapping's number times this, and its first line."""
+
 _MACROS = r"""
     CREATE MACRO trimmed(x) AS nullif(trim(x, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '');
     CREATE MACRO as_text(x) AS trimmed(x);
@@ -84,17 +87,14 @@ def _entity_query(entity: Entity, workspace: Workspace, manifest: RunManifest, d
     read = {file.name for file in manifest.files}
     declared = FORMATS[manifest.format or ""]
     parts = [
-        _mapping_query(mapping, declared, workspace, district)
-        for mapping in declared.mappings
+        _mapping_query(number, mapping, declared, workspace, district)
+        for number, mapping in enumerate(declared.mappings)
         if mapping.entity == entity.name and mapping.file in read
     ]
-    return f"""
-        WITH mapped AS ({" UNION ALL ".join(parts) or _nothing(entity)})
-        SELECT row_number() OVER (ORDER BY file, line) AS row_id, *
-        FROM mapped"""
+    return " UNION ALL ".join(parts) or _nothing(entity)
 
 
-def _mapping_query(mapping: Mapping, declared: Format, workspace: Workspace, district: District) -> str:
+def _mapping_query(number: int, mapping: Mapping, declared: Format, workspace: Workspace, district: District) -> str:
     entity = BY_NAME[mapping.entity]
     cells = dict(mapping.cells)
     if entity.identifier and (column := identifier_column(mapping, district)):
@@ -104,18 +104,27 @@ def _mapping_query(mapping: Mapping, declared: Format, workspace: Workspace, dis
     raw = sorted({name for cell in cells.values() for name in (cell.column, cell.fallback) if name in present})
     own = [name for name in raw if name not in _covered(mapping, declared)]
     values = [f"{_cell(cells.get(column), present)} AS {column}" for column in _columns(entity)]
-    conditions = [_condition(when, present) for when in mapping.when]
-    table = workspace.source / f"{mapping.file}.parquet"
-    quoted = "".join(f', "{name}"' for name in raw)
     return f"""
-        SELECT '{mapping.file}' AS file, list_min(lines) AS line, list_sort(lines) AS lines,
+        SELECT {number * _MOST_LINES} + line AS row_id, '{mapping.file}' AS file, line, lines,
             {_blanks(own)} AS blanks, {", ".join(values)}{_kind(entity, cells.get("role"), present)}
-        FROM (
-            SELECT list(line) AS lines{quoted}
+        FROM ({_lines(mapping, raw, present, workspace)})"""
+
+
+def _lines(mapping: Mapping, raw: list[str], present: set[str], workspace: Workspace) -> str:
+    """The lines that the mapping takes; those that say the same are one row."""
+    conditions = " AND ".join(_condition(when, present) for when in mapping.when) or "true"
+    columns = "".join(f', "{name}"' for name in raw)
+    table = workspace.source / f"{mapping.file}.parquet"
+    if not mapping.repeats:
+        return f"""
+            SELECT line, [line] AS lines{columns}
             FROM read_parquet('{table}')
-            WHERE {" AND ".join(conditions) or "true"}
-            GROUP BY ALL
-        )"""
+            WHERE {conditions}"""
+    return f"""
+            SELECT min(line) AS line, list_sort(list(line)) AS lines{columns}
+            FROM read_parquet('{table}')
+            WHERE {conditions}
+            GROUP BY ALL"""
 
 
 def _columns(entity: Entity) -> tuple[str, ...]:
@@ -126,7 +135,8 @@ def _nothing(entity: Entity) -> str:
     columns = ", ".join(f"NULL::VARCHAR AS {name}" for name in _columns(entity))
     kind = ", NULL::VARCHAR AS kind" if entity.name == "users" else ""
     return f"""
-        SELECT '' AS file, 0::BIGINT AS line, []::BIGINT[] AS lines, NULL::VARCHAR AS blanks, {columns}{kind}
+        SELECT 0::BIGINT AS row_id, '' AS file, 0::BIGINT AS line, []::BIGINT[] AS lines, NULL::VARCHAR AS blanks,
+            {columns}{kind}
         WHERE false"""
 
 

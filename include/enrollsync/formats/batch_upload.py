@@ -47,7 +47,7 @@ BATCH_UPLOAD = Format(
     ),
     mappings=(
         Mapping(
-            "organizations", "users.csv", when=(_UPSERT,), setting="organizations",
+            "organizations", "users.csv", when=(_UPSERT,), setting="organizations", repeats=True,
             cells={
                 "source_key": _ORGANIZATION,
                 "organization_id": _ORGANIZATION,
@@ -56,7 +56,7 @@ BATCH_UPLOAD = Format(
             },
         ),
         Mapping(
-            "users", "users.csv", when=(_UPSERT,), setting="users",
+            "users", "users.csv", when=(_UPSERT,), setting="users", repeats=True,
             cells={
                 "source_key": _USER,
                 "user_id": _USER,
@@ -73,16 +73,18 @@ BATCH_UPLOAD = Format(
             },
         ),
         Mapping(
-            "memberships", "users.csv", when=(_UPSERT,),
+            "memberships", "users.csv", when=(_UPSERT,), repeats=True,
             cells={
                 "user_source_key": _USER,
                 "organization_source_key": _ORGANIZATION,
                 "role": Cell("userRole", "role"),
             },
         ),
-        Mapping("classes", "users.csv", cells=_CLASS_CELLS, when=(_UPSERT, _IN_A_CLASS), setting="classes"),
         Mapping(
-            "classes", "users.csv", cells=_CLASS_CELLS, setting="classes",
+            "classes", "users.csv", cells=_CLASS_CELLS, when=(_UPSERT, _IN_A_CLASS), setting="classes", repeats=True,
+        ),
+        Mapping(
+            "classes", "users.csv", cells=_CLASS_CELLS, setting="classes", repeats=True,
             when=(_UPSERT, When("userRole", ("student", "teacher"), negate=True), When("classId")),
         ),
         Mapping(

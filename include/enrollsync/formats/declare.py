@@ -42,6 +42,8 @@ class Mapping:
     file: str
     cells: dict[str, Cell]
     when: tuple[When, ...] = ()
+    repeats: bool = False
+    """Whether many lines say the same of one record, as the lines of a person with five classes do of the person."""
     setting: str | None = None
     """The key of `identifiers.columns` that may name another identifier column here."""
 

@@ -7,9 +7,11 @@ Line indexes are 0-based inside, 1-based in everything that is returned for peop
 
 from __future__ import annotations
 
+import bisect
 import codecs
 import csv
 import io
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,12 +22,18 @@ from numpy.typing import NDArray
 
 from enrollsync.errors import Refused
 
-_LF, _QUOTE, _TAB, _C1_LEAD = 10, 34, 9, 0xC2
+_LF, _QUOTE, _COMMA, _TAB, _C1_LEAD = 10, 34, 44, 9, 0xC2
 _SPECIAL = np.zeros(256, dtype=bool)
 _SPECIAL[:32] = True
 _SPECIAL[[_QUOTE, 127, _C1_LEAD]] = True
 _SPECIAL[_TAB] = False
+_EDGE = np.zeros(256, dtype=bool)
+_EDGE[[_COMMA, _LF, _QUOTE]] = True
+"""What may stand before an opening and after a closing quotation mark; two side by side are one doubled mark."""
 _CHUNK = 1 << 25
+_LONGEST = 2_000_000
+"""Bytes of a record; the parser takes no longer one."""
+_OPEN = "a quotation mark is never closed"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _PICTURES = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture",
              b"%PDF": "a PDF document", b"PK\x03\x04": "an archive or spreadsheet"}  # fmt: skip
@@ -52,6 +60,10 @@ class Records:
     last: Positions
     """0-based physical line on which it ends."""
     malformed: list[Malformed]
+
+    def fill(self, text: Text) -> bool:
+        """Whether every line of the text belongs to one: with blank lines, DuckDB misplaces what it rejects."""
+        return int((self.last - self.first + 1).sum()) == len(text.starts)
 
 
 class Text:
@@ -95,12 +107,23 @@ class Text:
         return np.searchsorted(self.starts, offsets, side="right") - 1
 
     @cached_property
-    def odd(self) -> Positions:
-        """Lines with an odd number of quotation marks: a quoted line break begins or ends there, or a mark is stray."""
+    def quoted(self) -> tuple[Positions, Positions]:
+        """Lines with an odd number of quotation marks, and all lines whose marks need a closer look.
+
+        On an odd line a quoted line break begins or ends, or a mark is stray. A closer look is due there too where
+        marks do not open after a comma and close before one.
+        """
         positions, kinds = self._special
-        lines, counts = np.unique(self._lines_of(positions[kinds == _QUOTE]), return_counts=True)
-        odd: Positions = lines[counts % 2 == 1]
-        return odd
+        marks = positions[kinds == _QUOTE]
+        lines = self._lines_of(marks)
+        first = np.flatnonzero(np.diff(lines, prepend=-1))
+        counts = np.diff(first, append=len(marks))
+        odd = lines[first[counts % 2 == 1]]
+        opening = np.resize([True, False], len(marks)) ^ np.repeat(first % 2 == 1, counts)
+        view = np.frombuffer(self.data, dtype=np.uint8)
+        at_edge = np.where(opening, _EDGE[view[marks - 1]], _EDGE[view[np.minimum(marks + 1, len(view) - 1)]])
+        at_edge |= marks == self.starts[0]
+        return odd, np.union1d(odd, lines[~at_edge])
 
     @cached_property
     def controlled(self) -> Positions:
@@ -128,19 +151,27 @@ class Text:
 def load_text(path: Path, encoding: str = "utf-8") -> Text:
     """Read a file as text.
 
-    Raises Refused (FILE-ENCODING) with the line of the first byte that cannot be read.
+    Raises Refused: FILE-ENCODING with the line of the first byte that is no text, FILE-MISSING for a file that
+    may not be read.
     """
-    data = path.read_bytes()
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise Refused("FILE-MISSING", f"it cannot be read: {error.strerror}", file=path.name) from None
     try:
         decoded = _recoded(data, encoding)
     except UnicodeDecodeError as error:
         kind = next((title for magic, title in _PICTURES.items() if data.startswith(magic)), None)
-        line = data[: error.start].count(b"\n") + 1
+        line = _count_ends(data[: error.start].decode(error.encoding, "replace")) + 1
         what = f"this is {kind}, not a CSV file" if kind else f"a byte on this line is not {encoding}"
         raise Refused("FILE-ENCODING", f"{what}; save it as CSV in UTF-8", file=path.name, line=line) from None
     if b"\r" in decoded:
         decoded = decoded.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return Text(decoded, original=decoded is data)
+
+
+def _count_ends(text: str) -> int:
+    return text.count("\n") + text.count("\r") - text.count("\r\n")
 
 
 def _recoded(data: bytes, encoding: str) -> bytes:
@@ -165,7 +196,7 @@ def split_records(text: Text, fields: int) -> Records:
     tainted = np.searchsorted(first, text.controlled, side="right") - 1
     tainted = np.unique(tainted[(tainted >= 0) & (last[np.maximum(tainted, 0)] >= text.controlled)])
     malformed = [
-        *(Malformed(n + 1, n + 1, "a quotation mark is never closed", text.line(n)) for n in stray),
+        *(Malformed(n + 1, n + 1, reason, text.line(n)) for n, reason in stray.items()),
         *(
             Malformed(a + 1, b + 1, "it has control characters", text.line(a, b))
             for a, b in zip(first[tainted].tolist(), last[tainted].tolist(), strict=True)
@@ -176,53 +207,72 @@ def split_records(text: Text, fields: int) -> Records:
     return Records(first[good], last[good], sorted(malformed, key=lambda one: one.line))
 
 
-def _joined(text: Text, fields: int) -> tuple[Positions, Positions, list[int]]:
+def _joined(text: Text, fields: int) -> tuple[Positions, Positions, dict[int, str]]:
     everything = np.arange(len(text.starts), dtype=np.int64)
     spans, stray = _spans(text, fields)
     if not spans and not stray:
-        return everything, everything, []
+        return everything, everything, {}
     starting = np.ones(len(everything), dtype=bool)
     ending = starting.copy()
     for begin, end in spans:
         starting[begin + 1 : end + 1] = False
         ending[begin:end] = False
-    starting[stray] = False
-    ending[stray] = False
+    starting[list(stray)] = False
+    ending[list(stray)] = False
     return everything[starting], everything[ending], stray
 
 
-def _spans(text: Text, fields: int) -> tuple[list[tuple[int, int]], list[int]]:
-    """Pair the odd lines from the top; grows with them alone, not with the file."""
-    odd = text.odd.tolist()
+def _spans(text: Text, fields: int) -> tuple[list[tuple[int, int]], dict[int, str]]:
+    """Pair the unclear lines from the top: (first, last) of records of several lines, and stray line -> reason.
+
+    Grows with the unclear lines alone, not with the file.
+    """
+    odd, unclear = (lines.tolist() for lines in text.quoted)
     spans: list[tuple[int, int]] = []
-    stray: list[int] = []
-    at = 0
-    while at < len(odd):
-        begin = odd[at]
-        end = odd[at + 1] if at + 1 < len(odd) else None
-        if _fields(text.line(begin)) == fields:
-            at += 1
-        elif end is not None and _is_one_record(text, begin, end, fields):
-            spans.append((begin, end))
-            at += 2
+    stray: dict[int, str] = {}
+    done = -1
+    for begin in unclear:
+        reason = None if begin <= done else _flaw(text.line(begin))
+        if reason is None:
+            continue
+        after = bisect.bisect_right(odd, begin)
+        if reason == _OPEN and after < len(odd) and _is_one_record(text, begin, odd[after], fields):
+            done = odd[after]
+            spans.append((begin, done))
         else:
-            stray.append(begin)
-            at += 1
+            stray[begin] = reason
     return spans, stray
 
 
 def _is_one_record(text: Text, begin: int, end: int, fields: int) -> bool:
+    if text.ends[end] - text.starts[begin] > _LONGEST:
+        return False
     within = (text.line(number) for number in range(begin + 1, end))
-    return _fields(text.line(begin, end)) == fields and not any(_fields(line) == fields for line in within)
+    return not any(_fields(line) == fields for line in within) and _fields(text.line(begin, end)) == fields
 
 
-def _fields(line: str) -> int | None:
+def _flaw(line: str) -> str | None:
+    """Why a text is not exactly one CSV record; None when it is one."""
+    try:
+        _parsed(line)
+    except csv.Error as error:
+        return "text follows a closing quotation mark" if "expected after" in str(error) else _OPEN
+    return None
+
+
+def _fields(text: str) -> int | None:
     """How many fields a text has that is exactly one CSV record; None when it is not one."""
     try:
-        records = list(csv.reader(io.StringIO(line, newline=""), strict=True))
+        records = _parsed(text)
     except csv.Error:
         return None
     return len(records[0]) if len(records) == 1 else None
+
+
+def _parsed(text: str) -> list[list[str]]:
+    """Read as the parser does, which passes over blanks between a comma and a quotation mark."""
+    tight = re.sub(r'" +(?=[,\n]|\Z)', '"', text)
+    return list(csv.reader(io.StringIO(tight, newline=""), strict=True, skipinitialspace=True))
 
 
 def read_lines(path: Path, encoding: str, wanted: Collection[int]) -> dict[int, str]:

@@ -62,11 +62,11 @@ def read_file(
     text = load_text(path, encoding)
     header = check_header(text, spec, declared, renames)
     records = split_records(text, len(header.as_written))
+    _refuse_damaged_header(path, records)
     cut = [bad for bad in records.malformed if bad.last_line == len(text.starts) and not text.ended]
     columns = {name: place for name, place in header.positions().items() if name in kept}
     with engine.connect(target.parent, ordered=True) as connection:
-        rejected = _parse(connection, path, text, records, len(header.as_written), columns, target)
-        (rows,) = engine.one_row(connection, "SELECT count(*) FROM read_parquet(?)", [str(target)])
+        rows, rejected = _parse(connection, path, text, records, len(header.as_written), columns, target)
     _refuse_if_cut(path, text, [*cut, *rejected])
     malformed = sorted([*records.malformed, *rejected], key=lambda one: one.line)
     return FileRead(header, rows, malformed)
@@ -125,9 +125,9 @@ def _hint(name: str, candidates: list[str] | tuple[str, ...]) -> str:
 def _parse(
     connection: duckdb.DuckDBPyConnection, path: Path, text: Text, records: Records, width: int,
     columns: dict[str, int], target: Path,
-) -> list[Malformed]:  # fmt: skip
-    """Let DuckDB parse the records into `target`; returns what it rejects."""
-    as_is = text.original and not records.malformed
+) -> tuple[int, list[Malformed]]:  # fmt: skip
+    """Let DuckDB parse the records into `target`; returns how many rows they are and what it rejects."""
+    as_is = text.original and records.fill(text)
     readable = path if as_is else target.with_suffix(".csv")
     if not as_is:
         readable.write_bytes(text.kept(records))
@@ -137,8 +137,13 @@ def _parse(
         if not as_is:
             readable.unlink()
     rejected = _rejected(connection, text, records, text.starts[records.first] if as_is else _offsets(text, records))
-    _renumber(connection, target, _good_lines(records, rejected))
-    return rejected
+    lines = _good_lines(records, rejected)
+    (rows,) = engine.one_row(connection, "SELECT count(*) FROM read_parquet(?)", [str(target)])
+    if rows != len(lines):
+        raise Refused("FILE-ENCODING", f"its quotation marks make {rows:,} records of {len(lines):,}; nobody can tell "
+                      "which are right, so put every mark within a value twice", file=path.name)  # fmt: skip
+    _renumber(connection, target, lines)
+    return rows, rejected
 
 
 def _renumber(connection: duckdb.DuckDBPyConnection, target: Path, lines: np.ndarray) -> None:
@@ -192,6 +197,13 @@ def _rejected(
 def _good_lines(records: Records, rejected: list[Malformed]) -> np.ndarray:
     lines = records.first[1:] + 1
     return lines[~np.isin(lines, np.array([bad.line for bad in rejected], dtype=np.int64))]
+
+
+def _refuse_damaged_header(path: Path, records: Records) -> None:
+    """Without its header line, the first row would be taken for one."""
+    if not len(records.first) or records.first[0] != 0:
+        reason = next(bad.reason for bad in records.malformed if bad.line == 1)
+        raise Refused("FILE-HEADER", f"the header line is damaged: {reason}", file=path.name, line=1)
 
 
 def _refuse_if_cut(path: Path, text: Text, malformed: list[Malformed]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import duckdb
 
+from enrollsync import engine
 from enrollsync.canonical import BY_NAME, ENTITIES, Entity
 from enrollsync.database.schema import columns_of, primary_key
 from enrollsync.workspace import RunManifest
@@ -20,14 +21,16 @@ OPERATIONS_TABLE = """
 """`entity_key` belongs to a keyed entity; the other keys are both ends of a link. `explicit`: asked for by a row."""
 
 
-def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> None:
-    """Work out creations, updates, re-identifications and reactivations of all entities."""
+def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> dict[str, int]:
+    """Work out what the rows of each entity create or change; returns how many do."""
+    changed: dict[str, int] = {}
     connection.execute(_primary_schools(manifest))
     for entity in ENTITIES:
         connection.execute(_images(entity, manifest))
-        connection.execute(f"CREATE TABLE {entity.name}_changed AS {_after(entity)}")
-        connection.execute(f"CREATE TABLE {entity.name}_after AS FROM {entity.name}_changed")
+        connection.execute(f"CREATE TABLE {entity.name}_after AS {_after(entity)}")
+        changed[entity.name] = engine.one_row(connection, f"SELECT count(*) FROM {entity.name}_after")[0]
         connection.execute(_record_operations(entity))
+    return changed
 
 
 def json_of_changes(entity: Entity, side: str) -> str:
