@@ -73,3 +73,23 @@ lint: .venv/ready
 lock: .venv/ready
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	--group airflow --group test --group lint --group setup pyproject.toml -o requirements.lock
+
+.PHONY: bench bench-plot lock-bench
+
+# `SIZE=1000000 RUNS=3 make bench`; benchmarks/__main__.py lists what else can be set. The peers have an environment of
+# their own, because they and the project cannot agree on one pandas.
+bench: .venv/ready .venv-bench/ready
+	@.venv-bench/bin/python -m benchmarks
+
+bench-plot: .venv-bench/ready
+	@.venv-bench/bin/python -m benchmarks.plot
+
+.venv-bench/ready: requirements-bench.lock | .venv/ready
+	@echo "Installing the bench's locked dependencies into .venv-bench"
+	@uv venv --quiet --allow-existing --python .venv/bin/python .venv-bench
+	@uv pip install --quiet --python .venv-bench/bin/python --require-hashes -r requirements-bench.lock
+	@touch $@
+
+lock-bench: .venv/ready
+	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	--group bench -o requirements-bench.lock

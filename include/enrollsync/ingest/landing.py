@@ -6,9 +6,11 @@ Nothing here looks into a CSV file.
 from __future__ import annotations
 
 import hashlib
+import lzma
 import shutil
 import stat
 import zipfile
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -122,7 +124,7 @@ def _unpack(archive: Path, target: Path) -> None:
         with zipfile.ZipFile(archive) as opened:
             _refuse_unsafe(opened, archive.name)
             opened.extractall(target)
-    except (zipfile.BadZipFile, EOFError) as error:
+    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise Refused("FILE-INCOMPLETE", f"the zip is damaged ({error}); deliver it again", file=archive.name) from None
     except (NotImplementedError, RuntimeError) as error:
         raise Refused("FILE-UNSAFE", f"the zip cannot be unpacked: {error}", file=archive.name) from None
@@ -132,7 +134,7 @@ def _refuse_unsafe(opened: zipfile.ZipFile, name: str) -> None:
     entries = opened.infolist()
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
-        if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
             raise Refused("FILE-UNSAFE", "an entry's path leads out of the archive; make a plain zip", file=name)
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise Refused("FILE-UNSAFE", "an entry is a link; make a plain zip of the files", file=name)

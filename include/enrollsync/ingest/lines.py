@@ -270,9 +270,9 @@ def _fields(text: str) -> int | None:
 
 
 def _parsed(text: str) -> list[list[str]]:
-    """Read as the parser does, which passes over blanks between a comma and a quotation mark."""
-    tight = re.sub(r'" +(?=[,\n]|\Z)', '"', text)
-    return list(csv.reader(io.StringIO(tight, newline=""), strict=True, skipinitialspace=True))
+    """Read as DuckDB does, which passes over one blank before an opening quotation mark and all after a closing one."""
+    tight = re.sub(r'" +(?=[,\n]|\Z)', '"', re.sub(r'(?m)(^|,) (?=")', r"\1", text))
+    return list(csv.reader(io.StringIO(tight, newline=""), strict=True))
 
 
 def read_lines(path: Path, encoding: str, wanted: Collection[int]) -> dict[int, str]:
