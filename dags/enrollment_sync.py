@@ -20,7 +20,8 @@ def ingest(district: str) -> dict[str, Any]:
     from enrollsync import steps
 
     with airflow.final_failures():
-        return steps.ingest(airflow.start(district))
+        workspace = airflow.start(district)
+        return airflow.skip_when_in_sync(steps.ingest(workspace, database_url=airflow.database_of(workspace)))
 
 
 @task

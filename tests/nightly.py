@@ -101,9 +101,15 @@ class Nightly:
         return delivery
 
     def run(
-        self, files: Any = None, *, until: str = "load", approve: bool = False, source: str | None = None
+        self,
+        files: Any = None,
+        *,
+        until: str = "load",
+        approve: bool = False,
+        source: str | None = None,
+        force: bool = True,
     ) -> dict[str, Any]:
-        """Deliver `files` and run a night; returns what the command prints with --json."""
+        """Deliver `files` and run a night, without short cuts; returns what the command prints with --json."""
         if files is not None:
             self.deliver(files)
         run_id = f"run-{next(self._numbers):03}"
@@ -112,9 +118,10 @@ class Nightly:
             source=source or str(self.folder / "delivery"), dry_run=until != "load",
         )  # fmt: skip
         try:
-            steps.ingest(self.workspace)
-            steps.validate(self.workspace)
-            if until != "check":
+            known = steps.ingest(self.workspace, force=force)["outcome"] == "in_sync"
+            if not known:
+                steps.validate(self.workspace)
+            if until != "check" and not known:
                 planned = steps.plan(self.workspace)
                 if until == "load" and (planned["outcome"] == "planned" or approve):
                     steps.load(self.workspace, approved_by="a person" if approve else None)

@@ -124,6 +124,13 @@ def database_url(district: District) -> str | None:
     return re.sub(r"^postgres:", "postgresql:", connection.get_uri())
 
 
+def skip_when_in_sync(ingested: dict[str, Any]) -> dict[str, Any]:
+    """End the current task, and so those that follow, as skipped when the delivery is known and nothing has moved."""
+    if ingested["outcome"] == "in_sync":
+        raise AirflowSkipException("In sync: the same delivery left nothing to do, and nothing was written since.")
+    return ingested
+
+
 def skip_without_work(plan: dict[str, Any]) -> None:
     """End the current task as skipped, saying why, when `plan` (as `steps.plan` returned it) is not to be applied."""
     if plan["outcome"] == "held":

@@ -87,7 +87,7 @@ def sync(
 
     if plan_id and not approve:
         _stop(ConfigurationError("--plan names the plan that --approve means; give both"), as_json)
-    _run(district, source, database, as_json, dry_run=False, last="plan", then=load)
+    _run(district, source, database, as_json, dry_run=False, last="plan", then=load, force=force)
 
 
 @app.command()
@@ -118,6 +118,7 @@ def _run(
     dry_run: bool,
     last: str,
     then: Callable[[str], None] | None = None,
+    force: bool = False,
 ) -> None:
     """Run the steps up to `last`, then `then`; report in any case, and end with the right status."""
     try:
@@ -136,7 +137,7 @@ def _run(
             # A path on the command line starts where the command was given, not at the project's root.
             given = str(Path(source).resolve()) if source else None
             workspace = steps.start(district, run_id=run_id, as_of=started, source=given, dry_run=dry_run)
-            error = _steps(step, last, then, database)
+            error = _steps(step, last, then, database, force)
             result = step("report", partial(steps.report, database_url=database))
     except EnrollSyncError as refusal:
         _stop(refusal, as_json)
@@ -151,11 +152,13 @@ def _steps(
     last: str,
     then: Callable[[str], None] | None,
     database: str | None,
+    force: bool,
 ) -> EnrollSyncError | None:
     from enrollsync import steps
 
     try:
-        step("ingest", steps.ingest)
+        if step("ingest", partial(steps.ingest, database_url=database, force=force))["outcome"] == "in_sync":
+            return None
         step("validate", steps.validate)
         if last == "plan":
             step("plan", partial(steps.plan, database_url=database))

@@ -123,7 +123,7 @@ def _write(session: Session, entity: Entity, plan_folder: Path, run: RunRecord) 
 def _remember(session: Session, plan: Plan, run: RunRecord) -> None:
     session.execute(_forget_run(run))
     states = {"state_before": plan.state_version, "state_after": plan.state_version + 1}
-    session.execute(insert(RUNS).values(**run.row(), **states))
+    session.execute(insert(RUNS).values(**{**run.row(), **states}))
     session.execute(_next_state(plan.district_id))
 
 

@@ -34,6 +34,8 @@ _FLAGS: dict[str, str] = {
 }
 _ROLES: dict[str, str] = {role: role for role in KINDS}
 
+_YEARS_AHEAD = 5
+"""A year of two digits lies at most so far ahead: terms end sooner, and nobody born a century before is left."""
 _MOST_LINES = 1 << 40
 """More lines than any file has: a row's id is its mapping's number times this, and its first line."""
 
@@ -43,7 +45,7 @@ _MACROS = r"""
     CREATE MACRO as_date(x) AS coalesce(
         CASE
             WHEN regexp_full_match(trimmed(x), '\d{1,2}/\d{1,2}/\d{2}') THEN
-                strftime(in_the_past(try_strptime(trimmed(x), '%m/%d/%y')), '%Y-%m-%d')
+                strftime(in_our_time(try_strptime(trimmed(x), '%m/%d/%y')), '%Y-%m-%d')
             WHEN regexp_full_match(trimmed(x), '\d{4}-\d{2}-\d{2}|\d{1,2}/\d{1,2}/\d{4}') THEN
                 strftime(try_strptime(trimmed(x), ['%Y-%m-%d', '%m/%d/%Y']), '%Y-%m-%d')
         END,
@@ -75,8 +77,8 @@ def identifier_column(mapping: Mapping, district: District) -> str | None:
 def _define_macros(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> None:
     today = manifest.as_of.date().isoformat()
     connection.execute(f"""
-        CREATE MACRO in_the_past(x) AS
-        CASE WHEN x > DATE '{today}' THEN x - INTERVAL 100 YEAR ELSE x END""")
+        CREATE MACRO in_our_time(x) AS
+        CASE WHEN x > DATE '{today}' + INTERVAL {_YEARS_AHEAD} YEAR THEN x - INTERVAL 100 YEAR ELSE x END""")
     connection.execute(_MACROS)
     for name, spellings in (("as_grade", _GRADE_SPELLINGS), ("as_flag", _FLAGS), ("as_role", _ROLES)):
         cases = " ".join(f"WHEN '{given}' THEN '{meant}'" for given, meant in spellings.items())
@@ -174,7 +176,7 @@ def _covered(mapping: Mapping, declared: Format) -> set[str]:
     for other in declared.mappings:
         if other.file == mapping.file and other.entity == mapping.entity:
             break
-        if other.file == mapping.file:
+        if other.file == mapping.file and set(other.when) <= set(mapping.when):
             earlier |= {name for cell in other.cells.values() for name in (cell.column, cell.fallback) if name}
     return earlier
 

@@ -7,6 +7,7 @@ in the modules they call. Running a step again is harmless.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import time
@@ -20,13 +21,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import structlog
 
-from enrollsync import accept, quarantine
+from enrollsync import accept, quarantine, shortcut
 from enrollsync import report as reports
 from enrollsync.canonical import ENTITIES
 from enrollsync.codes import CODES
 from enrollsync.database import RunRecord, Store, open_store
 from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, StalePlan
-from enrollsync.ingest.batch import read_batch
+from enrollsync.ingest.batch import find_batch, read_batch
 from enrollsync.load import apply
 from enrollsync.normalise import normalise
 from enrollsync.plan import OPERATIONS, load_plan
@@ -66,14 +67,41 @@ def start(
     return str(workspace.root)
 
 
-def ingest(workspace: str) -> dict[str, Any]:
-    """Find the batch, recognise its format, read its files into canonical tables. Raises Refused."""
+def ingest(workspace: str, *, database_url: str | None = None, force: bool = False) -> dict[str, Any]:
+    """Find the batch, recognise its format, read its files into canonical tables. Raises Refused.
+
+    When the same batch left nothing to do on the database as it is, the run is `in_sync` without reading it; `force`,
+    and a dry run, take no such short cut.
+    """
     with _step(workspace, "ingest") as (place, manifest, district):
-        manifest = read_batch(place, manifest, district)
+        batch = find_batch(place, manifest, district)
+        mark = shortcut.fingerprint(batch.digest, district)
+        found = {"batch_hash": batch.digest, "delivered_at": batch.delivery.delivered_at, "fingerprint": mark}
+        manifest = place.update(**found, format=batch.declared.name, checked_at=manifest.as_of)
+        if not force and not manifest.dry_run and _nothing_to_do(place, manifest, district, database_url):
+            return {"workspace": workspace, "outcome": "in_sync"}
+        manifest = read_batch(place, manifest, district, batch)
         place.write(manifest)
         normalise(place, manifest, district)
         rows = {file.name: file.rows for file in manifest.files}
-        return {"workspace": workspace, "format": manifest.format, "mode": manifest.mode, "rows": rows}
+        return {"workspace": workspace, "format": manifest.format, "mode": manifest.mode, "rows": rows, "outcome": None}
+
+
+def _nothing_to_do(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> bool:
+    store = open_store(_database_url(district, database_url))
+    last = shortcut.settled_before(store, district, manifest.fingerprint or "", manifest.as_of)
+    if last is None:
+        return False
+    place.update(
+        outcome="in_sync",
+        mode=last["mode"],
+        plan_id=last["plan_id"],
+        counts=shortcut.counts_after(json.loads(last["counts_json"])),
+        findings=json.loads(last["findings_json"]),
+        checked_at=datetime.fromisoformat(last["checked_at"]),
+        state_version=last["state_after"] or last["state_before"],
+    )
+    return True
 
 
 def validate(workspace: str) -> dict[str, Any]:
@@ -113,6 +141,7 @@ def plan(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
             holds=holds,
             plan_id=made.plan_id,
             outcome=outcome,
+            state_version=made.state_version,
         )
         return {
             "workspace": workspace,
@@ -252,6 +281,9 @@ def _record(manifest: RunManifest, district: District) -> RunRecord:
         counts=manifest.counts,
         findings=manifest.findings,
         message=manifest.error,
+        fingerprint=manifest.fingerprint,
+        checked_at=manifest.checked_at,
+        state_version=manifest.state_version,
     )
 
 

@@ -72,6 +72,12 @@ class RunManifest(BaseModel):
     approved_by: str | None = None
     error: str | None = None
     """One line for a person, when the run was refused or failed."""
+    fingerprint: str | None = None
+    """See `shortcut.py`."""
+    checked_at: datetime | None = None
+    """When the database was last compared row by row."""
+    state_version: int | None = None
+    """The database's state that the run found."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Step -> wall time."""
 

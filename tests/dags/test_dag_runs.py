@@ -26,7 +26,7 @@ class FakeSteps(SimpleNamespace):
         self.calls: list[str] = []
         self.started: dict[str, Any] = {}
         self.answers: dict[str, Any] = {
-            "ingest": {},
+            "ingest": {"outcome": None},
             "validate": {},
             "plan": {"outcome": "planned", "plan_id": "p1", "holds": []},
             "load": {},
@@ -99,6 +99,15 @@ def test_good_delivery_is_loaded_by_a_manual_run_without_logical_date(
 def test_source_given_by_hand_reaches_the_steps(steps: FakeSteps, run: Callable[..., Any]) -> None:
     run(source="data/other")
     assert steps.started["source"] == "data/other"
+
+
+def test_a_known_delivery_is_not_looked_at_and_is_reported(steps: FakeSteps, run: Callable[..., Any]) -> None:
+    steps.answers["ingest"] = {"outcome": "in_sync"}
+    steps.answers["report"] = {"outcome": "in_sync", "message": None}
+    state, tasks, _ = run()
+    assert state == "success"
+    assert tasks == {name: "skipped" for name in ("ingest", "validate", "plan", "load")} | {"report": "success"}
+    assert steps.calls == ["ingest", "report"]
 
 
 NOT_TO_BE_APPLIED = pytest.mark.parametrize(

@@ -136,9 +136,12 @@ RUNS = Table(
     Column("message", Text),
     Column("state_before", BigInteger),
     Column("state_after", BigInteger),
+    Column("fingerprint", Text),
+    Column("checked_at", Text),
     Index("ix_runs_started_at", "district_id", "started_at"),
 )
-"""`state_before` and `state_after` are NULL for a run that wrote nothing."""
+"""`state_before` is the state that a run found, `state_after` NULL when it wrote nothing. `fingerprint`: see
+`shortcut.py`; `checked_at`: when the database was last compared row by row, by this run or one that it relies on."""
 
 CHANGES = Table(
     "changes",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from sqlalchemy import Connection, Table, delete, insert, make_url, select
+from sqlalchemy import Connection, Table, delete, func, insert, make_url, select
 from sqlalchemy.exc import ArgumentError
 
 from enrollsync.database import migrations
@@ -46,9 +46,15 @@ class RunRecord:
     findings: dict[str, int] = field(default_factory=dict)
     message: str | None = None
     """One line for a person; no values of students."""
+    fingerprint: str | None = None
+    """See `shortcut.py`."""
+    checked_at: datetime | None = None
+    """When the database was last compared row by row."""
+    state_version: int | None = None
+    """The state that the run found; None when it did not look."""
 
-    def row(self) -> dict[str, str | None]:
-        """The columns of `runs` but for the state before and after."""
+    def row(self) -> dict[str, str | int | None]:
+        """The columns of `runs` but for the state after."""
         return {
             "district_id": self.district_id,
             "run_id": self.run_id,
@@ -64,6 +70,9 @@ class RunRecord:
             "counts_json": json.dumps(self.counts),
             "findings_json": json.dumps(self.findings),
             "message": self.message,
+            "fingerprint": self.fingerprint,
+            "checked_at": instant(self.checked_at),
+            "state_before": self.state_version,
         }
 
 
@@ -146,6 +155,20 @@ class Store:
             return None
         delivered = rows[0]["delivered_at"]
         return rows[0]["batch_hash"], datetime.fromisoformat(delivered) if delivered else None
+
+    def settled(self, district_id: str) -> dict[str, Any] | None:
+        """The newest run that left the roster as its delivery says, if nothing was written since; None otherwise."""
+        if not self.is_current():
+            return None
+        query = (
+            select(RUNS)
+            .join(DISTRICT_STATE, DISTRICT_STATE.c.district_id == RUNS.c.district_id)
+            .where(RUNS.c.district_id == district_id, RUNS.c.outcome.in_(("applied", "in_sync")))
+            .where(func.coalesce(RUNS.c.state_after, RUNS.c.state_before) == DISTRICT_STATE.c.version)
+            .order_by(RUNS.c.started_at.desc())
+            .limit(1)
+        )
+        return next(iter(self._rows(query)), None)
 
     def runs(self, district_id: str) -> list[dict[str, Any]]:
         """The runs, newest first: the columns of `runs` (instants as ISO text), `counts` and `findings` as dicts."""

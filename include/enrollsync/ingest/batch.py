@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -23,22 +24,42 @@ _MALFORMED = pa.schema([
 ])  # fmt: skip
 
 
-def read_batch(workspace: Workspace, manifest: RunManifest, district: District) -> RunManifest:
-    """Find, recognise and read the batch; returns the manifest with what was found.
+@dataclass(frozen=True)
+class Batch:
+    """A delivery whose format is known, not read yet."""
+
+    delivery: Delivery
+    declared: Format
+    present: tuple[FileSpec, ...]
+    """The format's files that are there."""
+    digest: str
+    """The batch's identity."""
+    stamps: dict[Path, tuple[int, int]]
+    """Size and time of each file before it was looked into."""
+
+
+def find_batch(workspace: Workspace, manifest: RunManifest, district: District) -> Batch:
+    """Find the delivery and recognise its format. Raises Refused when there is none, or an incomplete or unsafe one."""
+    if district.source.connection and not manifest.source:
+        raise ConfigurationError(
+            f"district {district.district_id}: `source.connection` cannot be used yet; copy the delivery to a folder "
+            "and name that in `source.path`"
+        )
+    delivery = find_delivery(project_root() / (manifest.source or district.source.path), workspace.batch)
+    declared = recognise(delivery, district)
+    stamps = _stamps(delivery)
+    present = tuple(spec for spec in declared.files if spec.name in delivery.files)
+    return Batch(delivery, declared, present, delivery.digest([spec.name for spec in present]), stamps)
+
+
+def read_batch(workspace: Workspace, manifest: RunManifest, district: District, batch: Batch) -> RunManifest:
+    """Read the batch's files into the workspace; returns the manifest with what was found.
 
     Raises Refused when nothing of it can be used.
     """
-    if district.source.connection and not manifest.source:
-        raise ConfigurationError(f"district {district.district_id}: `source.connection` cannot be used yet; copy the "
-                                 "delivery to a folder and name that in `source.path`")  # fmt: skip
-    source = project_root() / (manifest.source or district.source.path)
-    delivery = find_delivery(source, workspace.batch)
-    declared = recognise(delivery, district)
-    before = _fingerprint(delivery)
-    present = [spec for spec in declared.files if spec.name in delivery.files]
-    read = {spec: _read(workspace, delivery, declared, spec, district) for spec in present if spec.read}
-    digest = delivery.digest([spec.name for spec in present])
-    if _fingerprint(delivery) != before:
+    delivery, declared = batch.delivery, batch.declared
+    read = {spec: _read(workspace, delivery, declared, spec, district) for spec in batch.present if spec.read}
+    if _stamps(delivery) != batch.stamps:
         raise Refused("FILE-INCOMPLETE", "a file changed while it was read; wait for the upload to end")
     _write_malformed(workspace, read)
     return manifest.model_copy(
@@ -46,8 +67,6 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District) 
             "format": declared.name,
             "mode": district.source.mode or declared.mode,
             "batch_path": str(delivery.folder),
-            "batch_hash": digest,
-            "delivered_at": delivery.delivered_at,
             "files": [_described(delivery.files[spec.name].name, spec, result) for spec, result in read.items()],
             "supplied": _supplied(declared, read),
             "notices": list(_notices(delivery, declared)),
@@ -132,5 +151,5 @@ def _notices(delivery: Delivery, declared: Format) -> Iterable[Notice]:
         )
 
 
-def _fingerprint(delivery: Delivery) -> dict[Path, tuple[int, int]]:
+def _stamps(delivery: Delivery) -> dict[Path, tuple[int, int]]:
     return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in delivery.files.values()}

@@ -202,6 +202,8 @@ def _memory() -> None:
         _text("message"),
         _number("state_before"),
         _number("state_after"),
+        _text("fingerprint"),
+        _text("checked_at"),
         sa.PrimaryKeyConstraint("district_id", "run_id"),
     )
     op.create_index("ix_runs_started_at", "runs", ["district_id", "started_at"])

@@ -1,0 +1,43 @@
+"""Whether a night may end before it begins: the same delivery and settings, on a database that has not moved.
+
+A change that somebody made behind our back does not move the database's version; it is seen by a full check, which
+`--force` asks for and which is due after the district's `recheck_days`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from importlib.metadata import version
+from typing import Any
+
+from enrollsync.database import Store
+from enrollsync.settings import District
+
+
+def fingerprint(batch_hash: str, district: District) -> str:
+    """What decides over a run's result besides the database: the files, the settings, the program's version."""
+    text = "\n".join((batch_hash, district.model_dump_json(), version("enrollsync")))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def settled_before(store: Store, district: District, mark: str, as_of: datetime) -> dict[str, Any] | None:
+    """The last run's row when it leaves nothing to do tonight; None when a full run is needed."""
+    last = store.settled(district.district_id)
+    if last is None or last["fingerprint"] != mark:
+        return None
+    checked = datetime.fromisoformat(last["checked_at"])
+    return last if as_of - checked < timedelta(days=district.recheck_days) else None
+
+
+def counts_after(counts: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
+    """What the same rows count as when they come again: all that was planned is unchanged now."""
+    planned = ("create", "update", "reidentify", "reactivate")
+    return {
+        entity: {
+            **dict.fromkeys(numbers, 0),
+            **{name: numbers[name] for name in ("held", "rejected", "collapsed")},
+            "unchanged": numbers["unchanged"] + sum(numbers[name] for name in planned),
+        }
+        for entity, numbers in counts.items()
+    }

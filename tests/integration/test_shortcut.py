@@ -1,0 +1,78 @@
+"""The same delivery on a database that has not moved ends at once; anything else is looked at again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from nightly import Nightly, other, student
+
+from enrollsync import shortcut, steps
+from enrollsync.database import open_store
+from enrollsync.settings import load_district
+
+
+def looked(nightly: Nightly) -> bool:
+    """Whether the last run read the delivery."""
+    return (Path(nightly.workspace) / "findings.parquet").exists()
+
+
+def test_an_unchanged_delivery_is_in_sync_without_reading_it(nightly_everywhere: Nightly) -> None:
+    nightly = nightly_everywhere
+    first = nightly.run([student(), student("3!"), other(1)])
+    again = nightly.run(force=False)
+    assert (again["outcome"], looked(nightly)) == ("in_sync", False)
+    assert again["findings"] == first["findings"]
+    assert again["counts"]["users"] | {"create": 0, "unchanged": 2, "rejected": 1} == again["counts"]["users"]
+    assert again["counts"] == nightly.run()["counts"] and looked(nightly)
+    assert nightly.view("runs", "outcome") == [("applied",), ("in_sync",), ("in_sync",)]
+
+
+@pytest.mark.parametrize("change", ["delivery", "settings", "database", "force"])
+def test_whatever_changed_is_looked_at(nightly: Nightly, change: str) -> None:
+    rows = [student(), other(1)]
+    nightly.run(rows)
+    if change == "delivery":
+        nightly.deliver([*rows, other(2)])
+    if change == "settings":
+        nightly.settings["identifiers"] = {"ssn": "off"}
+    if change == "database":
+        nightly.run([other(3)])
+        nightly.deliver(rows)
+    nightly.run(force=change == "force")
+    assert looked(nightly)
+
+
+def test_a_hand_edit_is_seen_by_a_forced_run(nightly: Nightly) -> None:
+    import sqlite3
+
+    nightly.run([student(), other(1)])
+    with sqlite3.connect(nightly.database_url.removeprefix("sqlite:///")) as connection:
+        connection.execute("UPDATE users SET grade = '9' WHERE user_id = '300'")
+    assert nightly.run(force=False)["counts"]["users"]["update"] == 0
+    assert nightly.run(force=True)["counts"]["users"]["update"] == 1
+    assert nightly.view("users", "grade", "user_id = '300'") == [("5",)]
+
+
+@pytest.mark.parametrize(("days", "known"), [(6.9, True), (7, False), (30, False)])
+def test_a_full_check_is_due_after_recheck_days(nightly: Nightly, days: float, known: bool) -> None:
+    nightly.run([student()])
+    nightly.run(force=False)  # a short cut is no check
+    district = load_district(nightly.district)
+    store = open_store(nightly.database_url)
+    mark = steps.Workspace(Path(nightly.workspace)).read().fingerprint or ""
+    later = datetime(2026, 11, 23, 7, tzinfo=UTC) + timedelta(days=days)
+    assert (shortcut.settled_before(store, district, mark, later) is not None) is known
+
+
+def test_a_held_delivery_is_looked_at_again(nightly: Nightly) -> None:
+    nightly.settings["thresholds"] = {"update_percent": 0, "floor": 1}
+    nightly.run([student()])
+    assert nightly.run([student(userGrade="6")])["outcome"] == "held"
+    assert nightly.run(force=False)["outcome"] == "held"
+
+
+def test_a_plan_takes_no_short_cut(nightly: Nightly) -> None:
+    nightly.run([student()])
+    assert nightly.run(force=False, until="plan")["outcome"] == "in_sync" and looked(nightly)

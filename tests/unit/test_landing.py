@@ -1,0 +1,283 @@
+"""Which delivery is taken, how archives are opened, and what the files are recognised as."""
+
+from __future__ import annotations
+
+import os
+import stat
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enrollsync.errors import ConfigurationError, Refused
+from enrollsync.ingest.landing import Delivery, find_delivery, recognise
+from enrollsync.settings import District
+
+NOON = 1_790_000_000
+CLEVER_FILES = ("schools.csv", "students.csv", "teachers.csv", "sections.csv", "enrollments.csv")
+
+
+@pytest.fixture
+def landing(tmp_path: Path) -> Path:
+    folder = tmp_path / "landing"
+    folder.mkdir()
+    return folder
+
+
+def put(path: Path, content: str = "x\n", *, at: int = NOON) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content)
+    os.utime(path, (at, at))
+    return path
+
+
+def zip_up(path: Path, entries: dict[str, str], *, at: int = NOON) -> Path:
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in entries.items():
+            archive.writestr(zipfile.ZipInfo(name), content, zipfile.ZIP_DEFLATED)
+    os.utime(path, (at, at))
+    return path
+
+
+def find(source: Path) -> Delivery:
+    return find_delivery(source, source.parent / "batch")
+
+
+def refusal(source: Path) -> Refused:
+    with pytest.raises(Refused) as refused:
+        find(source)
+    return refused.value
+
+
+def district(primary_source: str = "batch_upload", **more: Any) -> District:
+    return District.model_validate({
+        "district_id": "demo", "name": "Demo", "primary_source": primary_source,
+        "source": {"path": "x"}, "database": {"url": "sqlite://"}, **more,
+    })  # fmt: skip
+
+
+# ---- folders ------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_files_is_a_delivery_that_arrived_with_its_newest_file(landing: Path) -> None:
+    put(landing / "students.csv", at=NOON)
+    put(landing / "schools.csv", at=NOON + 60)
+    put(landing / "readme.txt", at=NOON + 90)
+    found = find(landing)
+    assert sorted(found.files) == ["schools.csv", "students.csv"]
+    assert found.delivered_at == datetime.fromtimestamp(NOON + 60, UTC)
+
+
+@pytest.mark.parametrize("name", ["Users.csv", "USERS.CSV", "users.Csv"])
+def test_names_of_files_may_be_written_in_any_case(landing: Path, name: str) -> None:
+    put(landing / name)
+    assert find(landing).files == {"users.csv": landing / name}
+
+
+def test_two_files_that_differ_in_case_only_are_refused(landing: Path) -> None:
+    put(landing / "Users.csv")
+    put(landing / "users.csv")
+    assert refusal(landing).code == "FILE-UNSAFE"
+
+
+@pytest.mark.parametrize("name", ["users.csv.part", "users.csv.FILEPART", "upload.tmp", "x.lock", "a.crdownload"])
+def test_a_folder_in_which_something_still_arrives_is_refused(landing: Path, name: str) -> None:
+    put(landing / "users.csv")
+    put(landing / name)
+    refused = refusal(landing)
+    assert (refused.code, refused.file) == ("FILE-INCOMPLETE", name)
+
+
+def test_a_folder_without_files_is_refused(landing: Path) -> None:
+    put(landing / "readme.txt")
+    (landing / "users.csv").mkdir()
+    assert refusal(landing).code == "FILE-MISSING"
+
+
+def test_a_source_that_is_not_there_is_refused_with_its_path(landing: Path) -> None:
+    assert str(landing / "nowhere") in str(refusal(landing / "nowhere"))
+
+
+def test_a_csv_file_instead_of_a_folder_is_refused(landing: Path) -> None:
+    assert refusal(put(landing / "users.csv")).file == "users.csv"
+
+
+def test_a_folder_that_may_not_be_read_is_refused_with_its_path(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(folder: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    refused = refusal(landing)
+    assert refused.code == "FILE-MISSING"
+    assert f"{landing} cannot be read" in refused.message
+
+
+# ---- the newest complete delivery ---------------------------------------------------------------
+
+
+def test_the_newest_delivery_is_taken_whether_folder_or_zip(landing: Path) -> None:
+    put(landing / "monday" / "users.csv", at=NOON)
+    zip_up(landing / "tuesday.zip", {"users.csv": "tuesday"}, at=NOON + 60)
+    assert find(landing).files["users.csv"].read_text() == "tuesday"
+    put(landing / "wednesday" / "users.csv", "wednesday", at=NOON + 120)
+    assert find(landing).files["users.csv"].read_text() == "wednesday"
+
+
+def test_the_newest_delivery_is_told_by_its_newest_file(landing: Path) -> None:
+    put(landing / "a" / "schools.csv", at=NOON)
+    put(landing / "a" / "students.csv", at=NOON + 60)
+    put(landing / "b" / "schools.csv", at=NOON + 30)
+    assert find(landing).folder.name == "a"
+
+
+def test_of_deliveries_of_one_moment_the_last_name_is_taken(landing: Path) -> None:
+    for day in ("2026-11-02", "2026-11-04", "2026-11-03"):
+        put(landing / day / "users.csv")
+    assert find(landing).folder.name == "2026-11-04"
+
+
+@pytest.mark.parametrize("incomplete", ["folder", "zip"])
+def test_an_incomplete_delivery_is_passed_over_for_an_older_one(landing: Path, incomplete: str) -> None:
+    put(landing / "old" / "users.csv", at=NOON)
+    if incomplete == "folder":
+        put(landing / "new" / "users.csv", at=NOON + 60)
+        put(landing / "new" / "users.csv.part", at=NOON + 60)
+    else:
+        put(landing / "new.zip", "PK\x03\x04 cut in the middle", at=NOON + 60)
+    assert find(landing).folder.name == "old"
+
+
+def test_when_every_delivery_is_incomplete_nothing_is_taken(landing: Path) -> None:
+    put(landing / "new" / "users.csv")
+    put(landing / "new" / "users.csv.part")
+    assert refusal(landing).code == "FILE-INCOMPLETE"
+
+
+# ---- archives -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("entries", [
+    pytest.param({"users.csv": "x"}, id="plain"),
+    pytest.param({"export/users.csv": "x", "__MACOSX/export/._users.csv": "y"}, id="folder of a Mac"),
+    pytest.param({"./": "", "./users.csv": "x"}, id="entry for the folder itself"),
+])  # fmt: skip
+def test_an_archive_is_read_like_a_folder(landing: Path, entries: dict[str, str]) -> None:
+    found = find(zip_up(landing / "set.zip", entries, at=NOON + 5))
+    assert found.files["users.csv"].read_text() == "x"
+    assert found.delivered_at == datetime.fromtimestamp(NOON + 5, UTC)
+
+
+def test_an_archive_is_unpacked_for_its_owner_alone_and_over_no_older_files(landing: Path) -> None:
+    put(landing.parent / "batch" / "students.csv")
+    found = find(zip_up(landing / "set.zip", {"users.csv": "x"}))
+    assert list(found.files) == ["users.csv"]
+    assert stat.S_IMODE(found.folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("entries", [
+    {"../users.csv": "x"}, {"a/../../users.csv": "x"}, {"/users.csv": "x"}, {"..\\users.csv": "x"},
+    {"C:\\users.csv": "x"}, {"users.csv": "0" * (1 << 27)},
+])  # fmt: skip
+def test_an_unsafe_archive_is_refused_and_leaves_nothing_outside(landing: Path, entries: dict[str, str]) -> None:
+    assert refusal(zip_up(landing / "set.zip", entries)).code == "FILE-UNSAFE"
+    assert [path for path in landing.parent.rglob("*") if path.is_file()] == [landing / "set.zip"]
+
+
+def test_an_archive_with_two_files_that_differ_in_case_only_is_refused(landing: Path) -> None:
+    assert refusal(zip_up(landing / "set.zip", {"Users.csv": "x", "users.csv": "y"})).code == "FILE-UNSAFE"
+
+
+def test_an_archive_with_a_link_is_refused(landing: Path) -> None:
+    with zipfile.ZipFile(landing / "set.zip", "w") as archive:
+        link = zipfile.ZipInfo("users.csv")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        archive.writestr(link, "/etc/passwd")
+    assert refusal(landing / "set.zip").code == "FILE-UNSAFE"
+
+
+def test_an_archive_under_a_password_is_refused(landing: Path) -> None:
+    path = zip_up(landing / "set.zip", {"users.csv": "x"})
+    content = bytearray(path.read_bytes())
+    for signature, flags in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        content[content.index(signature) + flags] |= 1
+    path.write_bytes(content)
+    refused = refusal(path)
+    assert refused.code == "FILE-UNSAFE" and "encrypted" in refused.message
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_LZMA])
+def test_an_archive_with_damaged_content_is_refused(landing: Path, kind: int) -> None:
+    path = landing / "set.zip"
+    with zipfile.ZipFile(path, "w", kind) as archive:
+        archive.writestr("users.csv", "".join(f"{number * 7919 % 1000}," for number in range(5000)))
+    content = bytearray(path.read_bytes())
+    content[60:400] = b"\xff" * 340
+    path.write_bytes(content)
+    refused = refusal(path)
+    assert (refused.code, refused.file) == ("FILE-INCOMPLETE", "set.zip")
+
+
+def test_a_file_that_only_calls_itself_an_archive_is_refused(landing: Path) -> None:
+    assert refusal(put(landing / "set.zip", "not a zip")).code == "FILE-INCOMPLETE"
+
+
+def test_an_archive_without_files_of_ours_is_refused(landing: Path) -> None:
+    assert refusal(zip_up(landing / "set.zip", {"readme.txt": "x"})).code == "FILE-MISSING"
+
+
+# ---- identity and format ------------------------------------------------------------------------
+
+
+def test_a_batch_is_known_by_its_content_whatever_its_folder_time_and_case(landing: Path) -> None:
+    put(landing / "a" / "users.csv", "same")
+    put(landing / "b" / "Users.csv", "same", at=NOON + 60)
+    put(landing / "c" / "users.csv", "other")
+    first, second, third = (find(landing / name).digest(["users.csv"]) for name in "abc")
+    assert first == second != third
+
+
+def test_contents_that_change_places_are_another_batch(landing: Path) -> None:
+    for folder, one, two in (("a", "x", "y"), ("b", "y", "x")):
+        put(landing / folder / "schools.csv", one)
+        put(landing / folder / "students.csv", two)
+    names = ["schools.csv", "students.csv"]
+    assert find(landing / "a").digest(names) != find(landing / "b").digest(names)
+    assert find(landing / "a").digest(names) == find(landing / "a").digest(names[::-1])
+
+
+def deliver(landing: Path, *names: str) -> Delivery:
+    for name in names:
+        put(landing / name)
+    return find(landing)
+
+
+@pytest.mark.parametrize(("names", "primary", "expected"), [
+    (["users.csv"], "batch_upload", "batch_upload"),
+    (["users.csv", "demographics.csv", "notes.csv"], "batch_upload", "batch_upload"),
+    (CLEVER_FILES, "clever", "clever"),
+    ([*CLEVER_FILES, "staff.csv"], "clever", "clever"),
+    (["users.csv"], "clever", "batch_upload"),
+])  # fmt: skip
+def test_the_format_is_told_from_the_files(landing: Path, names: list[str], primary: str, expected: str) -> None:
+    assert recognise(deliver(landing, *names), district(primary)).name == expected
+
+
+@pytest.mark.parametrize(("names", "primary", "said"), [
+    (["notes.csv"], "batch_upload", "none of the files is known"),
+    (["demographics.csv"], "batch_upload", "lacks users.csv"),
+    (CLEVER_FILES[:-1], "clever", "lacks enrollments.csv"),
+    (CLEVER_FILES, "batch_upload", "primary source is batch_upload"),
+])  # fmt: skip
+def test_files_that_make_no_delivery_of_the_district_are_refused(
+    landing: Path, names: list[str], primary: str, said: str
+) -> None:
+    with pytest.raises(Refused, match=said) as refused:
+        recognise(deliver(landing, *names), district(primary))
+    assert refused.value.code == "FILE-MISSING"
+
+
+def test_oneroster_is_named_as_what_cannot_be_read_yet(landing: Path) -> None:
+    with pytest.raises(ConfigurationError, match="OneRoster"):
+        recognise(deliver(landing, "orgs.csv", "users.csv"), district("oneroster"))

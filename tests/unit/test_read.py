@@ -1,0 +1,300 @@
+"""One file into one table: every record with its line, every damaged line by itself, and headers understood."""
+
+from __future__ import annotations
+
+import random
+import re
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from enrollsync.errors import Refused
+from enrollsync.formats import FORMATS, Format
+from enrollsync.ingest.lines import Malformed, load_text, split_records
+from enrollsync.ingest.read import FileRead, read_file
+
+BATCH, CLEVER = FORMATS["batch_upload"], FORMATS["clever"]
+NAMES = ("schoolId", "userId", "userRole", "userFirstName", "userLastName", "classId")
+HEADER = ",".join(NAMES)
+PLAIN = ["a", "b", "c", "d", "e", "f"]
+LINE = ",".join(PLAIN)
+
+values = st.lists(st.text("ab,\"\n\r \té\u2028😀'", max_size=4), min_size=6, max_size=6)
+line_ends = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a file gave: line -> values, and the damaged lines."""
+
+    rows: dict[int, list[str]]
+    malformed: list[Malformed]
+    result: FileRead
+
+    @property
+    def damaged(self) -> list[int]:
+        return [one.line for one in self.malformed]
+
+
+def read(
+    content: str | bytes, *, declared: Format = BATCH, file: str = "users.csv", kept: tuple[str, ...] = NAMES,
+    renames: dict[str, str] | None = None, encoding: str = "utf-8",
+) -> Table:  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / file
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        target = Path(folder) / f"{file}.parquet"
+        result = read_file(path, target, declared.file(file), declared, kept, renames or {}, encoding)
+        assert sorted(entry.name for entry in Path(folder).iterdir()) == [file, target.name]
+        table = pq.read_table(target).to_pylist()
+    rows = {row.pop("line"): [value or "" for value in row.values()] for row in table}
+    assert len(rows) == len(table) == result.rows
+    return Table(rows, result.malformed, result)
+
+
+class Editor:
+    """Builds a text, and knows which line a text editor would show."""
+
+    def __init__(self, end: str, *, mark: bool = False) -> None:
+        self.end = end
+        self.text = ("\ufeff" if mark else "") + HEADER
+        self.line = 1
+
+    def add(self, record: str, blank_lines: int = 0) -> int:
+        """Put a record on a line of its own; returns the line's number."""
+        self.text += self.end * (1 + blank_lines) + record
+        first = self.line + 1 + blank_lines
+        self.line = first + len(re.findall("\r\n|\r|\n", record))
+        return first
+
+
+def as_record(fields: list[str], *, quote_all: bool = False) -> str:
+    return ",".join(
+        '"' + field.replace('"', '""') + '"' if quote_all or re.search('[,"\r\n]', field) else field for field in fields
+    )
+
+
+def as_read(fields: list[str]) -> list[str]:
+    """Line breaks within a value become LF; nothing else changes."""
+    return [re.sub("\r\n|\r", "\n", field) for field in fields]
+
+
+# ---- every record, every damaged line -----------------------------------------------------------
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.tuples(values, st.booleans(), st.integers(0, 4)), max_size=6),
+    end=line_ends, mark=st.booleans(), ended=st.booleans(),
+)  # fmt: skip
+def test_every_record_comes_back_with_the_line_an_editor_shows(
+    rows: list[tuple[list[str], bool, int]], end: str, mark: bool, ended: bool
+) -> None:
+    editor = Editor(end, mark=mark)
+    expected = {
+        editor.add(as_record(fields, quote_all=quoted), blank): as_read(fields) for fields, quoted, blank in rows
+    }
+    table = read(editor.text + (end if ended else ""))
+    assert table.rows == expected
+    assert table.malformed == []
+
+
+DAMAGED = (
+    "a,b", "a,b,c,d,e", "a,b,c,d,e,f,g", 'a,"b,b",c', "a,b\0,c,d,e,f", "a,b\x07,c,d,e,f", "a,b\x85,c,d,e,f",
+    'a,b,c,d,e,"f', 'a,b,c,d,e,"', 'a, "b,c,d,e,f', 'a,"b"x,c,d,e,f', 'a,"b"x"y",c,d,e,f', 'a,5",c,"d,e,f', "  ",
+)  # fmt: skip
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    rows=st.lists(st.tuples(st.one_of(st.sampled_from(DAMAGED), values), st.integers(0, 4)), max_size=8),
+    end=line_ends, mark=st.booleans(),
+)  # fmt: skip
+def test_exactly_the_damaged_lines_are_reported_and_all_others_read(
+    rows: list[tuple[str | list[str], int]], end: str, mark: bool
+) -> None:
+    editor = Editor(end, mark=mark)
+    expected, damaged = {}, []
+    for row, blank in rows:
+        if isinstance(row, str):
+            damaged.append((editor.add(row, blank), row))
+            # After an open quotation mark only a sound line can tell where the damage ends.
+            expected[editor.add(LINE)] = PLAIN
+        else:
+            expected[editor.add(as_record(row), blank)] = as_read(row)
+    table = read(editor.text + end)
+    assert table.rows == expected
+    assert [(one.line, one.raw) for one in table.malformed] == damaged
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    body=st.lists(st.sampled_from([*'a, "\n\t\r', "a,", '"a",', '","', LINE + "\n"]), max_size=40).map("".join),
+    tail=st.sampled_from(["", LINE + "\n", f'"a",b,c,d,e,"f"\n{LINE}\n']),
+)
+def test_whatever_a_file_says_no_record_of_it_gets_lost(body: str, tail: str) -> None:
+    content = f"{HEADER}\n{body}\n{tail}"
+    table = read(content)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "users.csv"
+        path.write_bytes(content.encode())
+        records = split_records(load_text(path), len(NAMES))
+    found = [*(records.first[1:] + 1).tolist(), *(one.line for one in records.malformed)]
+    assert sorted([*table.rows, *table.damaged]) == sorted(found)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_are_right_all_over_a_long_file(mark: bytes, end: str) -> None:
+    chance = random.Random(3)
+    lines, damaged = [HEADER], []
+    while len(lines) < 100_000:
+        number = len(lines) + 1
+        if chance.random() < 0.0005:
+            damaged.append(number)
+            lines += [chance.choice([bad for bad in DAMAGED if "\0" not in bad]), f"S1,u{number + 1},student,G,F,C1"]
+        elif chance.random() < 0.0005:
+            lines += [f'S1,u{number},student,"G', "", 'G, ""x""",F,C1']
+        elif chance.random() < 0.0005:
+            lines.append("")
+        else:
+            lines.append(f"S1,u{number},student,G,F,C1")
+    table = read(mark + end.join([*lines, ""]).encode())
+    assert len(damaged) > 20 and table.damaged == damaged
+    assert len(table.rows) > 99_000
+    assert [row[1] for row in table.rows.values()] == [f"u{line}" for line in table.rows]
+
+
+@pytest.mark.parametrize(("bad", "reason"), [
+    ("a,b,c", "it has too few fields"), (f"{LINE},g", "it has too many fields"),
+    ("a\0,b,c,d,e,f", "it has control characters"), ('a,"b,c,d,e,f', "a quotation mark is never closed"),
+    ('a,"b"c,c,d,e,f', "text follows a closing quotation mark"),
+])  # fmt: skip
+def test_a_damaged_line_says_why(bad: str, reason: str) -> None:
+    (found,) = read(f"{HEADER}\n{LINE}\n{bad}\n{LINE}\n").malformed
+    assert (found.line, found.last_line, found.reason, found.raw) == (3, 3, reason, bad)
+
+
+def test_a_damaged_record_of_several_lines_is_reported_from_its_first_to_its_last() -> None:
+    table = read(f'{HEADER}\n{LINE}\n\na,"b\n\nb",c,d,e,f\x07\n{LINE}\n')
+    assert [(one.line, one.last_line) for one in table.malformed] == [(4, 6)]
+    assert list(table.rows) == [2, 7]
+
+
+def test_a_line_too_long_for_the_parser_is_reported_alone() -> None:
+    table = read(f"{HEADER}\n{LINE}\na,{'b' * 2_100_000},c,d,e,f\n{LINE}\n{LINE}\n")
+    assert (table.damaged, list(table.rows)) == ([3], [2, 4, 5])
+
+
+# ---- what is kept of a row ----------------------------------------------------------------------
+
+
+def test_only_the_kept_columns_are_read_whatever_their_order_in_the_file() -> None:
+    table = read(f"classId,userEmail,{HEADER.removesuffix(',classId')}\n1,2,3,4,5,6,7\n", kept=("userId", "classId"))
+    assert table.rows == {2: ["1", "4"]}
+
+
+def test_values_are_kept_as_text() -> None:
+    assert read(f"{HEADER}\n007,1e5,true,null, x ,2015-03-09\n").rows == {
+        2: ["007", "1e5", "true", "null", " x ", "2015-03-09"]
+    }
+
+
+def test_a_file_with_a_header_alone_has_no_rows() -> None:
+    assert read(f"{HEADER}\n").rows == read(HEADER).rows == {}
+
+
+# ---- headers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("header", [
+    pytest.param(f"{HEADER},,", id="trailing empty cells"),
+    pytest.param(HEADER.replace(",", " , "), id="blanks around the names"),
+    pytest.param('"' + HEADER.replace(",", '","') + '"', id="quoted names"),
+    pytest.param(f"\ufeff{HEADER}", id="byte-order mark"),
+])  # fmt: skip
+def test_spellings_of_a_header_that_are_no_problem(header: str) -> None:
+    table = read(f"{header}\n{LINE}{',' * (header.count(',') - 5)}\n")
+    assert table.rows == {2: PLAIN}
+
+
+@pytest.mark.parametrize(("header", "said"), [
+    (HEADER.replace("userId", "userid"), "the column userId is missing (is 'userid' meant?)"),
+    (HEADER.removeprefix("schoolId,"), "the column schoolId is missing"),
+    (f"{HEADER},userId", "the column userId stands there 2 times"),
+    (f"{HEADER},shoeSize", "the column 'shoeSize' is not known"),
+    (f"{HEADER},,userEmail", "column 7 has no name"),
+    (f"\n{HEADER}", "the column userId is missing"),
+])  # fmt: skip
+def test_a_header_that_cannot_be_used_is_refused_with_what_is_wrong(header: str, said: str) -> None:
+    with pytest.raises(Refused) as refused:
+        read(f"{header}\n{LINE}\n")
+    assert (refused.value.code, refused.value.file, refused.value.line) == ("FILE-HEADER", "users.csv", 1)
+    assert said in str(refused.value)
+
+
+def test_all_that_is_wrong_with_a_header_is_said_at_once() -> None:
+    with pytest.raises(Refused, match="schoolId.*classId.*shoeSize"):
+        read("userId,userRole,userFirstName,userLastName,shoeSize\n")
+
+
+def test_the_district_may_rename_headers() -> None:
+    table = read(f"{HEADER.replace('userId', 'sis id')}\n{LINE}\n", renames={"sis id": "userId"})
+    assert table.rows == {2: PLAIN}
+    assert table.result.header.as_written[1] == "sis id"
+
+
+def test_clever_headers_may_differ_in_case_and_have_strangers() -> None:
+    table = read(
+        "SCHOOL_ID,shoe size,section_id,Student_id\nS1,44,X1,7\n",
+        declared=CLEVER, file="enrollments.csv", kept=("School_id", "Section_id", "Student_id"),
+    )  # fmt: skip
+    assert table.rows == {2: ["S1", "X1", "7"]}
+
+
+@pytest.mark.parametrize("stranger", ["shoe\x07size", '"shoe size', 'shoe "size"x,"y'])
+def test_a_damaged_header_line_is_refused_and_no_row_is_taken_for_it(stranger: str) -> None:
+    with pytest.raises(Refused, match="FILE-HEADER") as refused:
+        read(
+            f"School_id,Section_id,Student_id,{stranger}\nS1,X1,7,44\nS1,X1,8,44\n",
+            declared=CLEVER, file="enrollments.csv", kept=("School_id", "Section_id", "Student_id"),
+        )  # fmt: skip
+    assert refused.value.line == 1
+
+
+@pytest.mark.parametrize("content", ["", "\n\n", "\ufeff", " \t\r\n"])
+def test_an_empty_file_is_refused(content: str) -> None:
+    with pytest.raises(Refused, match="FILE-EMPTY"):
+        read(content)
+
+
+# ---- files that are cut -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last", ["a,b", 'a,b,c,d,e,"f', 'a,"b\nc', "a,b\0", 'a,b,c,d,5"x,"'])
+def test_a_file_that_ends_in_mid_line_is_refused(last: str) -> None:
+    with pytest.raises(Refused, match="FILE-INCOMPLETE") as refused:
+        read(f"{HEADER}\n{LINE}\n{last}")
+    assert refused.value.line == 3 + last.count("\n")
+
+
+def test_a_damaged_last_line_with_its_line_end_is_a_finding_like_any_other() -> None:
+    assert read(f"{HEADER}\n{LINE}\na,b\n").damaged == [3]
+
+
+def test_an_unended_last_line_that_is_whole_is_read() -> None:
+    assert list(read(f"{HEADER}\na,b\n{LINE}").rows) == [3]
+
+
+# ---- the parser and the lines must agree --------------------------------------------------------
+
+
+def test_a_parser_that_sees_other_records_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("enrollsync.ingest.read._rejected", lambda *_: [Malformed(3, 3, "imagined", LINE)])
+    with pytest.raises(Refused, match="2 records of 1"):
+        read(f"{HEADER}\n{LINE}\n{LINE}\n")
