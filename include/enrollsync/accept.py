@@ -30,7 +30,7 @@ def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, i
             connection.execute(_usable(entity))
             records = workspace.accepted_table(entity.name)
             engine.write_parquet(connection, _records(entity), records)
-            connection.execute(f"CREATE VIEW {entity.name}_records AS FROM read_parquet('{records}')")
+            connection.execute(f"CREATE VIEW {entity.name}_records AS FROM {engine.parquet(records)}")
         engine.write_parquet(connection, "SELECT * FROM removals", workspace.accepted_table("removals"))
         connection.register("brought", _entities_of_files(manifest))
         engine.write_parquet(connection, _rejected_text(workspace), workspace.accepted_table("rejected"))
@@ -43,7 +43,7 @@ def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, 
     connection.execute(f"""
         CREATE TABLE findings AS
         SELECT found.*, scope
-        FROM read_parquet('{workspace.findings}') AS found
+        FROM {engine.parquet(workspace.findings)} AS found
         JOIN scopes USING (code)""")
     connection.execute(f"""
         CREATE TABLE lost_lines AS
@@ -68,7 +68,7 @@ def _rows(entity: Entity, workspace: Workspace) -> str:
             coalesce(dropped, []) AS kept
         FROM (
             SELECT *
-            FROM read_parquet('{workspace.canonical_table(entity.name)}')
+            FROM {engine.parquet(workspace.canonical_table(entity.name))}
             LEFT JOIN taken USING (row_id)
         ) AS given"""
 
@@ -165,7 +165,10 @@ def _records(entity: Entity) -> str:
         elected AS (
             SELECT {identity}, name, value
             FROM votes
-            QUALIFY row_number() OVER (PARTITION BY {identity}, name ORDER BY votes DESC, value) = 1
+            QUALIFY row_number() OVER (
+                PARTITION BY {identity}, name
+                ORDER BY name = 'is_primary' AND value = 'true' DESC, votes DESC, value
+            ) = 1
         ),
         merged AS (
             SELECT {identity}, {chosen}
@@ -201,7 +204,7 @@ def _rejected_text(workspace: Workspace) -> str:
     ]
     return f"""
         SELECT DISTINCT brought.entity, file, line, raw
-        FROM read_parquet('{workspace.malformed}')
+        FROM {engine.parquet(workspace.malformed)}
         JOIN brought USING (file)
         UNION ALL
         {" UNION ALL ".join(parts)}"""
@@ -245,7 +248,8 @@ def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunM
 
 def _upserts(entity: Entity) -> str:
     if entity.name == CLASSES.name:
-        return "WHERE action IS NULL OR row_id IN (SELECT row_id FROM classes_lost WHERE own)"
+        removed = "coalesce(source_key, '') IN (SELECT source_key FROM removals)"
+        return f"WHERE action IS NULL AND NOT {removed} OR row_id IN (SELECT row_id FROM classes_lost WHERE own)"
     if entity.name == "enrollments":
         return "WHERE class_source_key IS NULL OR class_source_key NOT IN (SELECT source_key FROM removals)"
     return ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import json
 import logging
+import os
 import sys
 import uuid
 from collections.abc import Callable
@@ -82,7 +83,7 @@ def sync(
 
         outcome = steps.result(workspace)["outcome"]
         if outcome == "planned" or approve:
-            approver = getpass.getuser() if outcome == "held" else None
+            approver = _user() if outcome == "held" else None
             steps.load(workspace, approved_by=approver, only_plan=plan_id, database_url=database)
 
     if plan_id and not approve:
@@ -167,6 +168,14 @@ def _steps(
     except EnrollSyncError as error:
         return error
     return None
+
+
+def _user() -> str:
+    """Who approves: the name of the account, or its number where it has none."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _stop(error: EnrollSyncError, as_json: bool) -> None:

@@ -101,8 +101,8 @@ _TABLE = (
         "section 6, file level", CRITICAL, Scope.BATCH,
     ),
     Code(
-        "FILE-IGNORED", "A file is accepted but not read",
-        "Its columns are not public; nothing in it reaches the roster.",
+        "FILE-IGNORED", "A file is not read",
+        "It is no file of this format, or its columns are not public; nothing in it reaches the roster.",
         "Nothing to do.",
         "formats, Batch Upload", INFO, Scope.NONE,
     ),

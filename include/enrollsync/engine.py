@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,24 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path,
     relation = connection.sql(query, params=parameters)
     relation.write_parquet(str(half))
     half.replace(path)
+
+
+def parquet(path: Path) -> str:
+    """`read_parquet('path')` for one file, whatever characters its folders' names have."""
+    return f"read_parquet('{_exactly(path)}')"
+
+
+def _exactly(path: Path) -> str:
+    """The path without a character that would end the text or stand for many files."""
+    return re.sub(r"([\[*?])", r"[\1]", str(path)).replace("'", "''")
+
+
+def masked(identifier: str) -> str:
+    """SQL for an identifier that may be shown: what looks like a social security number keeps four digits (rule 5)."""
+    return (
+        f"CASE WHEN regexp_full_match({identifier}, '[0-9]{{9}}|[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}') "
+        f"THEN '*****' || right({identifier}, 4) ELSE {identifier} END"
+    )
 
 
 def one_row(connection: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> tuple[Any, ...]:

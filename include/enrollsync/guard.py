@@ -12,7 +12,7 @@ import duckdb
 from enrollsync.canonical import ENTITIES
 from enrollsync.codes import CODES
 from enrollsync.database.schema import primary_key
-from enrollsync.engine import one_row
+from enrollsync.engine import masked, one_row
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, FileSpec
 from enrollsync.settings import District, Limits
@@ -68,28 +68,29 @@ def _empty_files(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -
     declared = FORMATS[manifest.format or ""]
     holds: list[Notice] = []
     for file in manifest.files:
-        if file.rows or file.malformed:
+        if file.rows:
             continue
         spec = declared.file(file.name)
-        active = _active_of(connection, spec)
+        active, known = _records_of(connection, spec)
         if active and manifest.mode == "snapshot":
-            message = f"it has no rows, but the roster has {active:,} active records of its kind"
+            message = f"it has no readable rows, but the roster has {active:,} active records of its kind"
             holds.append(_hold("GUARD-EMPTY", message, file.name))
-        elif not active and not spec.optional_file:
-            raise Refused("FILE-EMPTY", "it has a header and no rows; export it again", file=file.name)
+        elif not known and not spec.optional_file:
+            raise Refused("FILE-EMPTY", "it has a header and no readable rows; export it again", file=file.name)
     return holds
 
 
-def _active_of(connection: duckdb.DuckDBPyConnection, spec: FileSpec) -> int:
+def _records_of(connection: duckdb.DuckDBPyConnection, spec: FileSpec) -> tuple[int, int]:
+    """How many records of the file's kind are active, and how many there are at all."""
     role = f"AND role = '{spec.role}'" if spec.role else ""
-    (active,) = one_row(
+    active, known = one_row(
         connection,
         f"""
-        SELECT count(*)
+        SELECT count(*) FILTER (status = 'active'), count(*)
         FROM db_{spec.entity}
-        WHERE status = 'active' AND source = getvariable('source') {role}""",
+        WHERE source = getvariable('source') {role}""",
     )
-    return int(active)
+    return active, known
 
 
 def _vanished(connection: duckdb.DuckDBPyConnection) -> list[Notice]:
@@ -136,7 +137,7 @@ def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list
     }[entity]
     key = {"users": "user_key", "classes": "class_key"}[entity]
     rows = connection.execute(f"""
-        SELECT '{entity} of ' || coalesce(organization_id, organization.source_key), count(*),
+        SELECT '{entity} of ' || {masked("coalesce(organization_id, organization.source_key)")}, count(*),
             count(*) FILTER (operation = 'deactivate' AND NOT explicit),
             count(*) FILTER (operation IN ('update', 'reidentify'))
         FROM (FROM db_{entity} WHERE status = 'active') AS record

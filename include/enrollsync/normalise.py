@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from enrollsync import engine
 from enrollsync.canonical import BY_NAME, ENTITIES, GRADES, KINDS, Entity
-from enrollsync.errors import ConfigurationError
+from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, Cell, Format, Mapping, When
 from enrollsync.settings import District
 from enrollsync.workspace import RunManifest, Workspace
@@ -66,7 +66,7 @@ def normalise(workspace: Workspace, manifest: RunManifest, district: District) -
 
 def identifier_column(mapping: Mapping, district: District) -> str | None:
     """The source column that gives a mapping's identifier, the district's own choice first (rule 4)."""
-    configured = district.identifiers.columns
+    configured = {str(key): column for key, column in district.identifiers.columns.items()}
     chosen = configured.get(mapping.setting or "")
     if chosen is None and mapping.entity == "users":
         chosen = configured.get("users")
@@ -116,15 +116,15 @@ def _lines(mapping: Mapping, raw: list[str], present: set[str], workspace: Works
     """The lines that the mapping takes; those that say the same are one row."""
     conditions = " AND ".join(_condition(when, present) for when in mapping.when) or "true"
     columns = "".join(f', "{name}"' for name in raw)
-    table = workspace.source / f"{mapping.file}.parquet"
+    table = engine.parquet(workspace.source / f"{mapping.file}.parquet")
     if not mapping.repeats:
         return f"""
             SELECT line, [line] AS lines{columns}
-            FROM read_parquet('{table}')
+            FROM {table}
             WHERE {conditions}"""
     return f"""
             SELECT min(line) AS line, list_sort(list(line)) AS lines{columns}
-            FROM read_parquet('{table}')
+            FROM {table}
             WHERE {conditions}
             GROUP BY ALL"""
 
@@ -148,8 +148,10 @@ def _present_columns(workspace: Workspace, file: str) -> set[str]:
 
 def _require_identifier(mapping: Mapping, cell: Cell | None, present: set[str], district: District) -> None:
     if cell and district.identifiers.columns and cell.column not in present:
-        raise ConfigurationError(f"district {district.district_id}: `identifiers.columns` names {cell.column}, which "
-                                 f"{mapping.file} does not have; correct it")  # fmt: skip
+        message = (
+            f"the column {cell.column}, which `identifiers.columns` names, is missing; correct the file or the setting"
+        )
+        raise Refused("FILE-HEADER", message, file=mapping.file, line=1)
 
 
 def _cell(cell: Cell | None, present: set[str]) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -47,6 +48,14 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader in C where PyYAML was built with it."""
 
 
+def _known_encoding(name: str) -> str:
+    try:
+        "".encode(name)
+    except LookupError:
+        raise ValueError("is no text encoding; write one like utf-8 or cp1252") from None
+    return name
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,7 +71,7 @@ class SourceSettings(_Settings):
     """None: the format's own."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Header in the files -> header that the format expects."""
-    encoding: str = "utf-8"
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
 
 
 class DatabaseSettings(_Settings):
@@ -84,7 +93,9 @@ class IdentifierSettings(_Settings):
     ssn: Literal["critical", "warning", "off"] = "warning"
     charset: Literal["alphanumeric", "extended"] | None = None
     """None: the source's own, `alphanumeric` for Batch Upload, else `extended`."""
-    columns: dict[str, str] = Field(default_factory=dict)
+    columns: dict[Literal["organizations", "classes", "users", "students", "teachers", "staff"], str] = Field(
+        default_factory=dict
+    )
     """`organizations`, `classes`, `users`, `students`, `teachers` or `staff` -> source column of the identifier."""
 
 
@@ -116,6 +127,24 @@ class District(_Settings):
     def zone(self) -> ZoneInfo:
         """The district's time zone, in which its nights and its dates are counted."""
         return ZoneInfo(self.timezone)
+
+    def for_source(self, source: str, headers: Iterable[str]) -> District:
+        """The settings as they hold for files of `source`, whose format knows `headers`.
+
+        What is said of the primary source's files is not said of another's. A header may be spelt in any case.
+        """
+        if source != self.primary_source:
+            columns, mode = {}, None
+        else:
+            spelt = {header.casefold(): header for header in headers}
+            mode = self.source.mode
+            columns = {key: spelt.get(name.casefold(), name) for key, name in self.identifiers.columns.items()}
+        return self.model_copy(
+            update={
+                "identifiers": self.identifiers.model_copy(update={"columns": columns}),
+                "source": self.source.model_copy(update={"mode": mode}),
+            }
+        )
 
 
 def district_file(name: str) -> Path:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import structlog
@@ -27,6 +28,7 @@ from enrollsync.canonical import ENTITIES
 from enrollsync.codes import CODES
 from enrollsync.database import RunRecord, Store, open_store
 from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, StalePlan
+from enrollsync.formats import FORMATS
 from enrollsync.ingest.batch import find_batch, read_batch
 from enrollsync.load import apply
 from enrollsync.normalise import normalise
@@ -75,6 +77,7 @@ def ingest(workspace: str, *, database_url: str | None = None, force: bool = Fal
     """
     with _step(workspace, "ingest") as (place, manifest, district):
         batch = find_batch(place, manifest, district)
+        district = district.for_source(batch.declared.name, batch.declared.headers)
         mark = shortcut.fingerprint(batch.digest, district)
         found = {"batch_hash": batch.digest, "delivered_at": batch.delivery.delivered_at, "fingerprint": mark}
         manifest = place.update(**found, format=batch.declared.name, checked_at=manifest.as_of)
@@ -164,8 +167,11 @@ def load(
         try:
             return _load(workspace, approved_by, only_plan, database_url)
         except StalePlan:
-            if approved_by or only_plan or plan(workspace, database_url=database_url)["outcome"] != "planned":
+            if approved_by or only_plan:
                 raise
+            made = plan(workspace, database_url=database_url)
+            if made["outcome"] != "planned":
+                return made
     return _load(workspace, approved_by, only_plan, database_url)
 
 
@@ -213,12 +219,19 @@ def _step(workspace: str, name: str) -> Iterator[tuple[Workspace, RunManifest, D
     place = Workspace(Path(workspace))
     manifest = place.update(error=None)
     district = load_district(manifest.district)
+    if manifest.format:
+        district = district.for_source(manifest.format, FORMATS[manifest.format].headers)
     started = time.monotonic()
     try:
         yield place, manifest, district
     except EnrollSyncError as error:
         _note_error(place, error)
         raise
+    except (duckdb.IOException, duckdb.OutOfMemoryException, MemoryError) as error:
+        reason = " ".join(str(error).split())[:300]
+        failure = EnrollSyncError(f"{name}: there is not enough room, or a file is gone: {reason}")
+        _note_error(place, failure)
+        raise failure from error
     finally:
         took = time.monotonic() - started
         place.update(seconds=place.read().seconds | {name: took})

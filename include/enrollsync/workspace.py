@@ -39,6 +39,8 @@ class SourceFile(BaseModel):
     rows: int
     """Records that could be read; malformed lines not included."""
     malformed: int
+    blind: bool = False
+    """Whether a malformed line may have its identifier where a secret could stand, so that nobody may look."""
     secret_columns: list[str] = Field(default_factory=list)
     """Columns (as the file spells them) that must never be copied anywhere."""
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from nightly import Nightly, other, student
 
 from enrollsync import shortcut, steps
 from enrollsync.database import open_store
 from enrollsync.settings import load_district
+from nightly import Nightly, other, student
 
 
 def looked(nightly: Nightly) -> bool:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import ArgumentError
 from enrollsync.database import migrations
 from enrollsync.database.dialects import Backend, PostgresBackend, Session, SqliteBackend
 from enrollsync.database.messages import one_line_errors
-from enrollsync.database.schema import BASE, DISTRICT_STATE, RUNS, arrow_schema
+from enrollsync.database.schema import BASE, DISTRICT_STATE, IDENTIFIER_HISTORY, RUNS, arrow_schema
 from enrollsync.errors import DatabaseError
 from enrollsync.settings import project_root
 
@@ -119,19 +119,19 @@ class Store:
         return self._revision() == migrations.known_revisions()[0]
 
     def export(self, district_id: str, folder: Path) -> int:
-        """Write the district's rows, in one consistent read, to `<entity>.parquet` for the five base tables.
+        """Write the district's rows, in one consistent read, to `<table>.parquet`: base tables, identifier history.
 
         Every column but `district_id`, `removed` rows included. Returns the state version. A database that is not
         there, or has no roster, gives empty files and 0, and is not created.
         """
         folder.mkdir(parents=True, exist_ok=True)
         if not self._has_roster():
-            for table in BASE.values():
+            for table in _EXPORTED:
                 pq.write_table(_schema_of(table).empty_table(), folder / f"{table.name}.parquet")
             return 0
         with one_line_errors(self.backend), self.backend.reading() as session:
             version = state_version(session, district_id)
-            for table in BASE.values():
+            for table in _EXPORTED:
                 self._export_table(session, table, district_id, folder)
         return version
 
@@ -237,6 +237,9 @@ class Store:
                 "run `enrollsync sync`, which brings it up to date"
             )
         return revision is not None
+
+
+_EXPORTED = (*BASE.values(), IDENTIFIER_HISTORY)
 
 
 def _schema_of(table: Table) -> Any:

@@ -102,7 +102,7 @@ CLEVER = Format(
         FileSpec(
             "enrollments.csv", "enrollments",
             required=("School_id", "Section_id", "Student_id"),
-            known=("School_id", "Section_id", "Student_id"),
+            known=("School_id", "Section_id", "Student_id"), role="student",
         ),
         FileSpec(
             "staff.csv", "users",

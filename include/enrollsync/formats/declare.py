@@ -84,6 +84,11 @@ class Format:
     """Whether headers that the format does not know are passed over; False: the file is refused."""
     charset: Literal["alphanumeric", "extended"] = "extended"
 
+    @property
+    def headers(self) -> tuple[str, ...]:
+        """All headers of all files."""
+        return tuple(name for spec in self.files for name in spec.known)
+
     def file(self, name: str) -> FileSpec:
         """The declared file of that name (KeyError when there is none)."""
         return {spec.name: spec for spec in self.files}[name]

@@ -13,8 +13,9 @@ from enrollsync.codes import CODES, Severity
 from enrollsync.errors import ConfigurationError, Refused
 from enrollsync.formats import FileSpec, Format
 from enrollsync.ingest.landing import Delivery, find_delivery, recognise
+from enrollsync.ingest.lines import Malformed
 from enrollsync.ingest.read import FileRead, read_file
-from enrollsync.ingest.secrets import without_secrets
+from enrollsync.ingest.secrets import hides, without_secrets
 from enrollsync.settings import District, project_root
 from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
 
@@ -93,7 +94,7 @@ def kept_columns(declared: Format, spec: FileSpec, district: District) -> tuple[
     named = {name for cell in cells for name in (cell.column, cell.fallback) if name}
     named |= {condition.column for mapping in mappings for condition in mapping.when}
     named |= set(district.identifiers.columns.values())
-    return tuple(name for name in spec.known if name in named and name not in spec.secret)
+    return tuple(name for name in sorted(named) if name not in spec.secret)
 
 
 def _described(name: str, spec: FileSpec, result: FileRead) -> SourceFile:
@@ -105,7 +106,15 @@ def _described(name: str, spec: FileSpec, result: FileRead) -> SourceFile:
         rows=result.rows,
         malformed=len(result.malformed),
         secret_columns=_secret_columns(spec, result),
+        blind=any(_hides(bad, spec, result) for bad in result.malformed),
     )
+
+
+def _hides(bad: Malformed, spec: FileSpec, result: FileRead) -> bool:
+    """Whether nobody may look where the line's identifier could be; it is the second of the columns required."""
+    header = result.header
+    identifier = header.as_written[header.positions()[spec.required[1]]]
+    return hides(bad.raw, header.as_written, _secret_columns(spec, result), identifier)
 
 
 def _secret_columns(spec: FileSpec, result: FileRead) -> list[str]:

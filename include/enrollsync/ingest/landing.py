@@ -56,13 +56,13 @@ def find_delivery(source: Path, unpack_to: Path) -> Delivery:
             return _folder(place)
         arrived = place.stat().st_mtime
         _unpack(place, unpack_to)
-    except PermissionError as error:
-        raise Refused("FILE-MISSING", f"{error.filename} cannot be read: permission denied") from None
+    except OSError as error:
+        raise Refused("FILE-MISSING", f"the delivery cannot be read: {error.strerror or error}") from None
     return _folder(_only_folder(unpack_to), arrived)
 
 
 def _newest(source: Path) -> Path:
-    if not source.exists():
+    if not (source.is_file() or source.is_dir()):
         raise Refused("FILE-MISSING", f"there is no folder or zip {source}; correct the path or deliver the files")
     if source.is_file():
         if not zipfile.is_zipfile(source):
@@ -82,7 +82,11 @@ def _newest(source: Path) -> Path:
 def _csv_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return [entry for entry in folder.iterdir() if entry.suffix.lower() == ".csv" and entry.is_file()]
+    return [entry for entry in folder.iterdir() if _is_csv(entry)]
+
+
+def _is_csv(entry: Path) -> bool:
+    return entry.suffix.lower() == ".csv" and not entry.name.startswith(".") and entry.is_file()
 
 
 def _arrival(delivery: Path) -> tuple[float, str]:
@@ -126,12 +130,14 @@ def _unpack(archive: Path, target: Path) -> None:
             opened.extractall(target)
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise Refused("FILE-INCOMPLETE", f"the zip is damaged ({error}); deliver it again", file=archive.name) from None
-    except (NotImplementedError, RuntimeError) as error:
+    except (NotImplementedError, RuntimeError, OSError, IndexError, ValueError) as error:
         raise Refused("FILE-UNSAFE", f"the zip cannot be unpacked: {error}", file=archive.name) from None
 
 
 def _refuse_unsafe(opened: zipfile.ZipFile, name: str) -> None:
     entries = opened.infolist()
+    if len({entry.filename for entry in entries}) < len(entries):
+        raise Refused("FILE-UNSAFE", "two entries have one name; make a plain zip", file=name)
     for entry in entries:
         path = PurePosixPath(entry.filename.replace("\\", "/"))
         if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):

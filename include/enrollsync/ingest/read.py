@@ -61,15 +61,26 @@ def read_file(
     """
     text = load_text(path, encoding)
     header = check_header(text, spec, declared, renames)
-    records = split_records(text, len(header.as_written))
+    width = _width(text, header)
+    records = split_records(text, width)
     _refuse_damaged_header(path, records)
     cut = [bad for bad in records.malformed if bad.last_line == len(text.starts) and not text.ended]
     columns = {name: place for name, place in header.positions().items() if name in kept}
     with engine.connect(target.parent, ordered=True) as connection:
-        rows, rejected = _parse(connection, path, text, records, len(header.as_written), columns, target)
+        rows, rejected = _parse(connection, path, text, records, width, columns, target)
     _refuse_if_cut(path, text, [*cut, *rejected])
     malformed = sorted([*records.malformed, *rejected], key=lambda one: one.line)
     return FileRead(header, rows, malformed)
+
+
+def _width(text: Text, header: Header) -> int:
+    """How many fields a record has; empty cells that end the header need not stand on the lines, as the first shows."""
+    full = len(header.as_written)
+    named = max(header.positions().values(), default=full - 1) + 1
+    first = next((number for number in range(1, len(text.starts)) if text.starts[number] < text.ends[number]), None)
+    if first is None or named == full:
+        return full
+    return named if len(next(csv.reader([text.line(first)]), [])) == named else full
 
 
 def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str, str]) -> Header:
@@ -83,7 +94,8 @@ def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str
     by_spelling = {_spelling(name, declared): name for name in spec.known}
     renamed = [renames.get(cell, cell) for cell in cells]
     expected = [by_spelling.get(_spelling(name, declared), name) for name in renamed]
-    problems = [*_missing(expected, spec), *_doubled(expected), *_unknown(expected, spec, declared)]
+    missing = _missing(expected, spec)
+    problems = [*missing, *_doubled(expected, spec), *_unknown(expected, spec, declared, quote=not missing)]
     if problems:
         raise Refused("FILE-HEADER", "; ".join(problems), file=spec.name, line=1)
     return Header(cells, expected)
@@ -101,18 +113,26 @@ def _missing(expected: list[str], spec: FileSpec) -> list[str]:
     ]
 
 
-def _doubled(expected: list[str]) -> list[str]:
+def _doubled(expected: list[str], spec: FileSpec) -> list[str]:
     counts = Counter(name for name in expected if name)
-    return [f"the column {name} stands there {count} times" for name, count in counts.items() if count > 1]
+    return [
+        f"the column {name if name in spec.known else expected.index(name) + 1} stands there {count} times"
+        for name, count in counts.items()
+        if count > 1
+    ]
 
 
-def _unknown(expected: list[str], spec: FileSpec, declared: Format) -> list[str]:
+def _unknown(expected: list[str], spec: FileSpec, declared: Format, *, quote: bool) -> list[str]:
+    """Without `quote` a strange cell is named by its place: where headers are missing, it may be a child's name."""
     named = [index for index, name in enumerate(expected) if name]
     inner_empty = [index + 1 for index, name in enumerate(expected) if not name and named and index < named[-1]]
     problems = [f"column {index} has no name" for index in inner_empty]
     if not declared.unknown_headers:
         strange = [name for name in dict.fromkeys(expected) if name and name not in spec.known]
-        problems += [f"the column {name!r} is not known{_hint(name, spec.known)}" for name in strange]
+        for name in strange:
+            hint = _hint(name, spec.known)
+            shown = repr(name) if quote or hint else expected.index(name) + 1
+            problems.append(f"the column {shown} is not known{hint}")
     return problems
 
 

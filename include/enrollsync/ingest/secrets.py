@@ -19,8 +19,29 @@ def without_secrets(raw: str, header: list[str], secret_columns: list[str]) -> s
     return "".join(_emptied(part, secret, len(header)) if index % 2 == 0 else part for index, part in enumerate(parts))
 
 
+def hides(raw: str, header: list[str], secret_columns: list[str], identifier: str) -> bool:
+    """Whether the damage may have moved the identifier to a place that `without_secrets` empties."""
+    secret = {position for position, column in enumerate(header) if column in secret_columns}
+    places = (_reach(header.index(identifier), _shift(line, len(header))) for line in raw.splitlines())
+    return any(
+        not reach.isdisjoint(_hidden(secret, _shift(line, len(header))))
+        for line, reach in zip(raw.splitlines(), places, strict=True)
+    )
+
+
+def _shift(line: str, width: int) -> int:
+    return line.count(",") + 1 - width
+
+
+def _reach(position: int, shift: int) -> set[int]:
+    return set(range(position + min(shift, 0), position + max(shift, 0) + 1))
+
+
+def _hidden(secret: set[int], shift: int) -> set[int]:
+    return {place for at in secret for place in _reach(at, shift)}
+
+
 def _emptied(line: str, secret: set[int], width: int) -> str:
     fields = line.split(",")
-    shift = len(fields) - width
-    hidden = {place for at in secret for place in range(at + min(shift, 0), at + max(shift, 0) + 1)}
+    hidden = _hidden(secret, len(fields) - width)
     return ",".join("" if position in hidden else value for position, value in enumerate(fields))

@@ -36,8 +36,10 @@ def reconcile(
     with engine.connect(workspace.root) as connection:
         for entity in ENTITIES:
             connection.execute(_stored(entity, state))
+        history = engine.parquet(state / "identifier_history.parquet")
+        connection.execute(f"CREATE VIEW stored_history AS FROM {history}")
         connection.execute(OPERATIONS_TABLE)
-        match_entities(connection, workspace, manifest)
+        match_entities(connection, workspace, manifest, district)
         changed = plan_changes(connection, manifest)
         plan_absences(connection, workspace, manifest)
         _write_findings(connection, workspace, manifest)
@@ -62,7 +64,7 @@ def reconcile(
 def _stored(entity: Entity, state: Path) -> str:
     return f"""
         CREATE VIEW stored_{entity.name} AS
-        FROM read_parquet('{state / entity.name}.parquet');
+        FROM {engine.parquet(state / f"{entity.name}.parquet")};
         CREATE VIEW db_{entity.name} AS
         FROM stored_{entity.name}
         WHERE status <> 'removed'"""
@@ -80,7 +82,7 @@ def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace,
         f"""
         SELECT *
         FROM (
-            SELECT * FROM read_parquet('{workspace.findings}') WHERE code NOT IN ({kept})
+            SELECT * FROM {engine.parquet(workspace.findings)} WHERE code NOT IN ({kept})
             UNION ALL BY NAME
             {" UNION ALL BY NAME ".join(parts)}
         )
@@ -113,7 +115,7 @@ def _unknown_removals(workspace: Workspace, manifest: RunManifest) -> str:
     return f"""
             SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", manifest)}' AS severity, entity, file, line,
                 'class_id' AS "column", 'there is no such class to remove' AS message
-            FROM read_parquet('{workspace.accepted_table("removals")}')
+            FROM {engine.parquet(workspace.accepted_table("removals"))}
             WHERE source_key NOT IN (SELECT source_key FROM classes_keys)"""
 
 
@@ -174,7 +176,7 @@ def _write_plan(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> 
 
 def _organizations_summary() -> str:
     """For each organization, how many of its people and classes change."""
-    return """
+    return f"""
         WITH people AS (
             SELECT coalesce(after.organization_key, old.organization_key) AS organization_key, user_key AS key,
                 'users' AS entity
@@ -191,7 +193,7 @@ def _organizations_summary() -> str:
             LEFT JOIN operations AS done ON done.entity = people.entity AND done.entity_key = people.key
             GROUP BY ALL
         )
-        SELECT coalesce(after.organization_id, old.organization_id, placed.organization_key::VARCHAR)
+        SELECT {engine.masked("coalesce(after.organization_id, old.organization_id, placed.organization_key::VARCHAR)")}
                 AS organization_id,
             coalesce(any_value(after.name), any_value(old.name)) AS name,
             coalesce(sum(n) FILTER (placed.operation IN ('create', 'reactivate')), 0)::BIGINT AS created,

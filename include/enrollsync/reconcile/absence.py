@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import duckdb
 
+from enrollsync import engine
 from enrollsync.canonical import BY_NAME, ENTITIES, Entity
 from enrollsync.database.schema import columns_of, primary_key
+from enrollsync.formats import FORMATS
 from enrollsync.reconcile.changes import entity_id, names_joined, operation_keys
 from enrollsync.workspace import RunManifest, Workspace
 
@@ -20,7 +22,7 @@ def plan_absences(connection: duckdb.DuckDBPyConnection, workspace: Workspace, m
     for entity in ENTITIES:
         connection.execute(_gone(entity, manifest, workspace))
         connection.execute(_deactivations(entity))
-    connection.execute(_former_primary_schools(manifest))
+    connection.execute(_former_primary_schools())
 
 
 def _gone(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
@@ -44,20 +46,29 @@ def _removed(entity: Entity, workspace: Workspace) -> str:
     keys = ", ".join(f"old.{name}" for name in primary_key(entity))
     return f"""
         SELECT {keys}, true AS explicit, removal.file, removal.line, 'the batch removes the class' AS reason
-        FROM read_parquet('{workspace.accepted_table("removals")}') AS removal
+        FROM {engine.parquet(workspace.accepted_table("removals"))} AS removal
         JOIN classes_keys ON classes_keys.source_key = removal.source_key
         JOIN db_{entity.name} AS old ON old.class_key = classes_keys.key
         WHERE old.status = 'active'"""
 
 
 def _missing(entity: Entity, manifest: RunManifest) -> str:
-    """Active records of this source that no row mentions, in terms that the batch covers."""
+    """Active records of this source that no row mentions, in terms that the batch covers.
+
+    A link goes with either of its ends, even when a rejected row still mentions it.
+    """
     keys = ", ".join(f"old.{name}" for name in primary_key(entity))
+    unmentioned = f"NOT EXISTS (FROM {entity.name}_mentioned AS mentioned WHERE {_same_keys(entity)})"
+    ends = "".join(
+        f" OR old.{BY_NAME[target].key} IN (SELECT {BY_NAME[target].key} FROM {target}_gone)"
+        for target in (entity.links.values() if not entity.key else ())
+    )
     conditions = [
         "old.status = 'active'",
         "old.source = getvariable('source')",
-        f"NOT EXISTS (FROM {entity.name}_mentioned AS mentioned WHERE {_same_keys(entity)})",
+        f"({unmentioned}{ends})",
         *_covered(entity, manifest),
+        *_delivered_roles(entity, manifest),
     ]
     mentioned = _mentioned_records(entity) if entity.key else _mentioned_links(entity)
     return f"""
@@ -99,10 +110,10 @@ def _mentioned_links(entity: Entity) -> str:
     keys = ", ".join(primary_key(entity))
     joins = "".join(
         f"""
-            JOIN {target}_keys ON {target}_keys.source_key = present.{link}"""
+            JOIN {target}_ever ON {target}_ever.source_key = present.{link}"""
         for link, target in entity.links.items()
     )
-    found = ", ".join(f"{target}_keys.key AS {BY_NAME[target].key}" for target in entity.links.values())
+    found = ", ".join(f"{target}_ever.key AS {BY_NAME[target].key}" for target in entity.links.values())
     doubtful = "".join(
         f"""
             UNION ALL
@@ -139,34 +150,82 @@ def _covered(entity: Entity, manifest: RunManifest) -> list[str]:
             )"""]  # fmt: skip
 
 
+def _delivered_roles(entity: Entity, manifest: RunManifest) -> list[str]:
+    """Whose file was not delivered, or has lines that nobody may look into, is left alone."""
+    if entity.name not in {"users", "memberships"}:
+        return []
+    seen = {file.name for file in manifest.files if not file.blind}
+    roles = [spec.role for spec in FORMATS[manifest.format or ""].files if spec.role and spec.name not in seen]
+    listed = ", ".join(f"'{role}'" for role in roles)
+    return [f"old.role NOT IN ({listed})"] if roles else []
+
+
 def _doubtful_words(workspace: Workspace) -> str:
     """The words on lines that were rejected, and the records of the database that one of these lines may mean.
 
     A damaged line may have lost its identifier, so names, emails and secondary IDs speak for a record too.
     """
     doubtful = "\n".join(_doubtful(entity) for entity in ENTITIES)
+    ever = "".join(_ever(entity) for entity in ENTITIES if entity.key)
     return f"""
+        {ever}
         CREATE VIEW classes_delivered AS
-        FROM read_parquet('{workspace.canonical_table("classes")}');
+        FROM {engine.parquet(workspace.canonical_table("classes"))};
         CREATE TABLE words AS
-        SELECT DISTINCT entity, file, line, lower(trim(unnest(string_split(raw, ',')), ' "')) AS word
-        FROM read_parquet('{workspace.accepted_table("rejected")}');
+        WITH fields AS (
+            SELECT entity, file, line, raw, lower(trim(unnest(string_split(raw, ',')), ' "')) AS word
+            FROM {engine.parquet(workspace.accepted_table("rejected"))}
+        )
+        SELECT entity, file, line, word
+        FROM fields
+        UNION
+        SELECT entity, file, line, lower(unnest(regexp_split_to_array(raw, '[,;\\s"]+')))
+        FROM fields;
         {doubtful}"""
+
+
+def _ever(entity: Entity) -> str:
+    """Source key -> key, earlier identifiers included: a row may still say the old one while another says the new."""
+    kinds = ("student:", "staff:") if entity.name == "users" else ("",)
+    earlier = "".join(
+        f"""
+        UNION
+        SELECT '{kind}' || old_id, entity_key
+        FROM stored_history
+        WHERE entity = '{entity.name}'"""
+        for kind in ("", *kinds)
+    )
+    return f"""
+        CREATE VIEW {entity.name}_ever AS
+        SELECT source_key, key
+        FROM {entity.name}_keys{earlier};"""
 
 
 def _doubtful(entity: Entity) -> str:
     if entity.key is None:
         return _doubtful_links(entity)
-    signs = [f"lower(old.{entity.identifier})", "lower(regexp_replace(old.source_key, '^(student|staff):', ''))"]
+    signs = [f"lower(old.{entity.identifier})", f"lower({_plain_key('old')})"]
     if entity.name == "users":
         signs += ["lower(old.email)", "lower(old.user_district_id)", "lower(old.user_state_id)"]
     by_sign = " UNION ".join(
         f"SELECT {entity.key} FROM db_{entity.name} AS old JOIN words ON words.word = {sign} "
-        f"AND words.entity = '{entity.name}'"
+        f"AND words.entity = '{entity.name}'{_not_a_school(entity)}"
         for sign in signs
     )
     by_name = _named_on_one_line() if entity.name == "users" else ""
     return f"CREATE TABLE {entity.name}_doubtful AS {by_sign}{by_name};"
+
+
+def _not_a_school(entity: Entity) -> str:
+    """A school's identifier stands on every line of its people, and may be a person's too: it speaks for the school."""
+    if entity.name == "organizations":
+        return ""
+    return " AND words.word NOT IN (SELECT lower(organization_id) FROM db_organizations WHERE organization_id NOT NULL)"
+
+
+def _plain_key(table: str) -> str:
+    """A source key without the kind of person that we put before it."""
+    return f"regexp_replace({table}.source_key, '^(student|staff):', '')"
 
 
 def _named_on_one_line() -> str:
@@ -185,7 +244,9 @@ def _doubtful_links(entity: Entity) -> str:
     ends = "".join(
         f"""
         JOIN db_{target} AS {target} ON {target}.{BY_NAME[target].key} = old.{BY_NAME[target].key}
-        JOIN words AS {target}_word ON {target}_word.word = lower({target}.{BY_NAME[target].identifier})"""
+        JOIN words AS {target}_word ON {target}_word.word IN (
+            lower({target}.{BY_NAME[target].identifier}), lower({_plain_key(target)})
+        )"""
         for target in (first, second)
     )
     keys = ", ".join(f"old.{name}" for name in primary_key(entity))
@@ -212,10 +273,8 @@ def _deactivations(entity: Entity) -> str:
         JOIN db_{entity.name} AS old USING ({", ".join(keys)}){names_joined(entity, "old")}"""
 
 
-def _former_primary_schools(manifest: RunManifest) -> str:
-    """In a delta another school becomes the primary one; the membership that was primary stays without the mark."""
-    if manifest.mode != "delta":
-        return ""
+def _former_primary_schools() -> str:
+    """Another school becomes the primary one; the membership that was primary, if it stays, loses the mark."""
     entity = BY_NAME["memberships"]
     columns = ", ".join("false AS is_primary" if name == "is_primary" else f"old.{name}" for name in columns_of(entity))
     return f"""
@@ -225,6 +284,8 @@ def _former_primary_schools(manifest: RunManifest) -> str:
         JOIN primary_schools AS now USING (user_key)
         ANTI JOIN memberships_known AS mentioned ON mentioned.user_key = old.user_key
             AND mentioned.organization_key = old.organization_key
+        ANTI JOIN memberships_gone AS gone ON gone.user_key = old.user_key
+            AND gone.organization_key = old.organization_key
         WHERE old.is_primary AND old.status = 'active';
         INSERT INTO memberships_after BY NAME
         SELECT 'update' AS operation, {columns}

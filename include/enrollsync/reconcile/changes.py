@@ -104,19 +104,22 @@ def _new_value(entity: Entity, name: str, manifest: RunManifest) -> str:
     if name in primary_key(entity):
         return name
     if name == "status":
-        return "'active'"
+        return _own("'active'", name)
     if name in {"source", "source_key"}:
-        given = "getvariable('source')" if name == "source" else "new.source_key"
-        return given if not entity.key else _own(given, name)
+        return _own("getvariable('source')" if name == "source" else "new.source_key", name)
     if entity.name == "memberships" and name == "is_primary":
-        return "coalesce(chosen, false)"
+        return _own("coalesce(chosen, false)", name)
     given = f"coalesce(try_cast(new.{name} AS BOOLEAN), false)" if name == "is_primary" else f"new.{name}"
-    return _supplied(entity, name, given, manifest)
+    return _own(_supplied(entity, name, given, manifest), name)
 
 
 def _own(given: str, name: str) -> str:
-    """A record that another source brought keeps that source's key."""
-    return f"CASE WHEN old.source <> getvariable('source') THEN old.{name} ELSE {given} END"
+    """The primary source takes over what another one brought; another one leaves alone what the primary brought."""
+    return f"""CASE
+            WHEN old.source <> getvariable('source') AND getvariable('source') <> getvariable('primary_source')
+            THEN old.{name}
+            ELSE {given}
+        END"""
 
 
 def _supplied(entity: Entity, name: str, given: str, manifest: RunManifest) -> str:

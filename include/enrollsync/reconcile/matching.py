@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import duckdb
 
+from enrollsync import engine
 from enrollsync.canonical import BY_NAME, CLASSES, ENTITIES, KINDS, ORGANIZATIONS, USERS, Entity
+from enrollsync.settings import District
 from enrollsync.workspace import RunManifest, Workspace
 
 _COMPARED = ("user_district_id", "user_state_id", "given_name", "middle_name", "family_name", "email", "grade",
              "birth_date")  # fmt: skip
 
 
-def match_entities(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
+def match_entities(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, district: District
+) -> None:
     """Create the matching tables of all entities, in dependency order."""
     connection.execute("SET VARIABLE source = ?", [manifest.format])
+    connection.execute("SET VARIABLE primary_source = ?", [district.primary_source])
     for entity in ENTITIES:
         connection.execute(_delivered(entity, workspace))
     for entity in ENTITIES:
@@ -36,15 +41,15 @@ def _delivered(entity: Entity, workspace: Workspace) -> str:
     """What may load, and every record that the batch mentions at all, rejected ones included."""
     return f"""
         CREATE VIEW {entity.name}_accepted AS
-        FROM read_parquet('{workspace.accepted_table(entity.name)}');
+        FROM {engine.parquet(workspace.accepted_table(entity.name))};
         CREATE VIEW {entity.name}_present AS
         SELECT DISTINCT {", ".join(entity.identity)}
-        FROM read_parquet('{workspace.canonical_table(entity.name)}')
+        FROM {engine.parquet(workspace.canonical_table(entity.name))}
         WHERE {" AND ".join(f"{name} IS NOT NULL" for name in entity.identity)}"""
 
 
 def _linked(entity: Entity) -> str:
-    """Accepted rows with the keys of what they link to; what hangs on a held record is left out."""
+    """Accepted rows with the keys of what they link to; what hangs on a row that waits or is rejected waits too."""
     joins = "".join(
         f"""
         LEFT JOIN {target}_keys AS {target}_link ON {target}_link.source_key = new.{link}"""
@@ -52,7 +57,7 @@ def _linked(entity: Entity) -> str:
     )
     keys = "".join(f", {target}_link.key AS {BY_NAME[target].key}" for target in entity.links.values())
     held = " AND ".join(
-        f"({link} IS NULL OR {link} NOT IN (SELECT source_key FROM {target}_held))"
+        f"({link} IS NULL OR {link} NOT IN (SELECT source_key FROM {target}_waiting))"
         for link, target in entity.links.items()
     )
     unknown = " OR ".join(
@@ -72,18 +77,20 @@ def _linked(entity: Entity) -> str:
 
 
 def _matched(entity: Entity) -> str:
-    """By the source's own key; by the identifier where the record came from another source."""
+    """By the source's own key; by the identifier where the record came from another source (people: of one kind)."""
+    same_kind = f"AND {_kind('others')} = {_kind('new')}" if entity is USERS else ""
     return f"""
         CREATE TABLE {entity.name}_matched AS
         WITH others AS (
-            SELECT {entity.identifier}, {entity.key}
+            SELECT *
             FROM db_{entity.name}
             WHERE source <> getvariable('source') AND {entity.identifier} IS NOT NULL
         )
         SELECT new.*, coalesce(own.{entity.key}, others.{entity.key}) AS old_key
         FROM {entity.name}_linked AS new
         LEFT JOIN db_{entity.name} AS own ON own.source = getvariable('source') AND own.source_key = new.source_key
-        LEFT JOIN others ON others.{entity.identifier} = new.{entity.identifier} AND own.{entity.key} IS NULL"""
+        LEFT JOIN others ON others.{entity.identifier} = new.{entity.identifier} AND own.{entity.key} IS NULL
+            {same_kind}"""
 
 
 def _lookalikes(entity: Entity, manifest: RunManifest) -> str:
@@ -114,7 +121,6 @@ def _similar_users(manifest: RunManifest) -> str:
     """Same name and one strong value; a fit differs in the identifier alone and shares a school (rule 9b)."""
     supplied = manifest.supplied.get("users", {})
     same = " AND ".join(f"new.{name} IS NOT DISTINCT FROM old.{name}" for name in _COMPARED if name in supplied)
-    kind = " ".join(f"WHEN '{role}' THEN '{kind}'" for role, kind in KINDS.items())
     strong = ("birth_date", "user_district_id", "user_state_id")
     names = "lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name)"
     candidates = " UNION ".join(
@@ -150,7 +156,7 @@ def _similar_users(manifest: RunManifest) -> str:
         pairs AS (
             SELECT candidates.source_key, old.user_key AS old_key,
                 {same or "true"}
-                    AND CASE new.role {kind} END = CASE old.role {kind} END
+                    AND {_kind("new")} = {_kind("old")}
                     AND old.status = 'active'
                     AND schoolmates.source_key IS NOT NULL AS fits
             FROM candidates
@@ -159,6 +165,11 @@ def _similar_users(manifest: RunManifest) -> str:
             LEFT JOIN schoolmates ON schoolmates.source_key = candidates.source_key
                 AND schoolmates.user_key = candidates.user_key
         )"""
+
+
+def _kind(table: str) -> str:
+    cases = " ".join(f"WHEN '{role}' THEN '{kind}'" for role, kind in KINDS.items())
+    return f"CASE {table}.role {cases} END"
 
 
 def _similar_classes() -> str:
@@ -242,7 +253,7 @@ def _taken(entity: Entity) -> str:
             LEFT JOIN going ON going.old_key = old.{key}
             WHERE going.old_key IS NULL OR going.{identifier} IS NOT DISTINCT FROM old.{identifier}
         )
-        SELECT going.source_key, 'PLAN-REIDENTIFY-TAKEN', kept.{key}
+        SELECT going.source_key, 'PLAN-REIDENTIFY-TAKEN', going.old_key
         FROM going
         JOIN kept USING ({identifier})
         WHERE kept.{key} IS DISTINCT FROM going.old_key
@@ -276,4 +287,8 @@ def _known(entity: Entity) -> str:
         UNION ALL
         SELECT source_key, {key}
         FROM db_{name}
-        WHERE source = getvariable('source') AND source_key NOT IN (SELECT source_key FROM {name}_known)"""
+        WHERE source = getvariable('source') AND source_key NOT IN (SELECT source_key FROM {name}_known);
+        CREATE VIEW {name}_waiting AS
+        SELECT source_key
+        FROM {name}_accepted
+        WHERE source_key NOT IN (SELECT source_key FROM {name}_known)"""
