@@ -17,6 +17,14 @@ def _quiet_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
+@pytest.fixture(autouse=True)
+def _without_data_docs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nights leave Great Expectations' site out, a third of their time; it has tests of its own."""
+    nights = {"nightly", "nightly_everywhere"} & set(request.fixturenames)
+    if nights and "data_docs" not in request.keywords:
+        monkeypatch.setattr("enrollsync.validate.checking.write_site", lambda *_: None)
+
+
 @pytest.fixture
 def nightly(tmp_path: Path, sqlite_url: str, query: Query) -> Nightly:
     """A district on SQLite."""

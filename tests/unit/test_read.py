@@ -223,6 +223,17 @@ def test_spellings_of_a_header_that_are_no_problem(header: str) -> None:
     assert table.rows == {2: PLAIN}
 
 
+@pytest.mark.parametrize("first", ["a,b,c", 'a,"b\nb",c,d,e,f', 'a,"b,c,d,e,f', "a,b\0,c,d,e,f", f"{LINE},g"])
+@pytest.mark.parametrize("padding", ["", ",,"])
+def test_empty_cells_that_end_the_header_are_judged_by_the_first_sound_line(first: str, padding: str) -> None:
+    table = read(f"{HEADER},,\n{first}\n{LINE}{padding}\n{LINE}{padding}\n")
+    assert list(table.rows.values())[-2:] == [PLAIN, PLAIN]
+
+
+def test_empty_cells_that_end_the_header_need_not_stand_on_the_lines() -> None:
+    assert read(f"{HEADER},,\n\n{LINE}\n{LINE}\n").rows == {3: PLAIN, 4: PLAIN}
+
+
 @pytest.mark.parametrize(("header", "said"), [
     (HEADER.replace("userId", "userid"), "the column userId is missing (is 'userid' meant?)"),
     (HEADER.removeprefix("schoolId,"), "the column schoolId is missing"),
@@ -239,8 +250,14 @@ def test_a_header_that_cannot_be_used_is_refused_with_what_is_wrong(header: str,
 
 
 def test_all_that_is_wrong_with_a_header_is_said_at_once() -> None:
-    with pytest.raises(Refused, match="schoolId.*classId.*shoeSize"):
+    with pytest.raises(Refused, match="schoolId is missing.*classId is missing.*column 5 is not known"):
         read("userId,userRole,userFirstName,userLastName,shoeSize\n")
+
+
+def test_a_first_row_in_the_place_of_the_header_is_not_quoted() -> None:
+    with pytest.raises(Refused) as refused:
+        read("S1,300,student,Leena,Parath,C1\nS1,301,student,Bo,Li,C1\n")
+    assert not any(value in str(refused.value) for value in ("300", "Leena", "Parath"))
 
 
 def test_the_district_may_rename_headers() -> None:

@@ -21,6 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.ddl import ExecutableDDLElement
 
 from enrollsync.errors import DatabaseError
 
@@ -60,6 +61,15 @@ class Session:
     def stage(self, table: str, rows: pa.RecordBatchReader) -> None:
         """Fill a new temporary table."""
         self.cursor.adbc_ingest(table, rows, mode="create", temporary=True)
+
+    def define(self, statement: ExecutableDDLElement) -> None:
+        """Run a statement that changes the schema."""
+        self.cursor.execute(str(statement.compile(dialect=self.dialect)))
+
+    @property
+    def defers_references(self) -> bool:
+        """Whether references and indexes can be taken away and put back within the transaction, checked at once."""
+        return self.dialect.name == "postgresql"
 
     def append(self, table: str, rows: pa.RecordBatchReader) -> None:
         """Add rows to a table; columns that `rows` lacks are NULL."""

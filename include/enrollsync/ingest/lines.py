@@ -33,6 +33,8 @@ _EDGE[[_COMMA, _LF, _QUOTE]] = True
 _CHUNK = 1 << 25
 _LONGEST = 2_000_000
 """Bytes of a record; the parser takes no longer one."""
+_FIRST_LINES = 1000
+"""Where none of so many lines is sound, the file is not worth a longer search."""
 _OPEN = "a quotation mark is never closed"
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _PICTURES = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture",
@@ -184,6 +186,20 @@ def _recoded(data: bytes, encoding: str) -> bytes:
     return data
 
 
+def record_width(text: Text) -> int:
+    """How many fields a record has: as many as the header, but for empty cells at its end.
+
+    Those need not stand on the lines; the first line that can be read with or without them decides.
+    """
+    cells = next(csv.reader([text.line(0)]), [])
+    named = max((place for place, cell in enumerate(cells, start=1) if cell.strip()), default=0)
+    if named == len(cells):
+        return named
+    first_lines = range(1, min(len(text.starts), _FIRST_LINES))
+    found = (_fields(text.line(number)) for number in first_lines)
+    return next((width for width in found if width in (named, len(cells))), len(cells))
+
+
 def split_records(text: Text, fields: int) -> Records:
     """Tell records from malformed lines; `fields` is how many a record has.
 
@@ -278,8 +294,7 @@ def _parsed(text: str) -> list[list[str]]:
 def read_lines(path: Path, encoding: str, wanted: Collection[int]) -> dict[int, str]:
     """The raw text of the records that start on the `wanted` lines (1-based), whole even over line breaks."""
     text = load_text(path, encoding)
-    fields = len(next(csv.reader([text.line(0)]), []))
-    records = split_records(text, fields)
+    records = split_records(text, record_width(text))
     numbers = np.fromiter(wanted, dtype=np.int64) - 1
     places = np.searchsorted(records.first, numbers)
     return {

@@ -18,7 +18,7 @@ import pyarrow as pa
 from enrollsync import engine
 from enrollsync.errors import Refused
 from enrollsync.formats import FileSpec, Format
-from enrollsync.ingest.lines import Malformed, Records, Text, load_text, split_records
+from enrollsync.ingest.lines import Malformed, Records, Text, load_text, record_width, split_records
 
 _REASONS = {
     "MISSING COLUMNS": "it has too few fields",
@@ -61,7 +61,7 @@ def read_file(
     """
     text = load_text(path, encoding)
     header = check_header(text, spec, declared, renames)
-    width = _width(text, header)
+    width = record_width(text)
     records = split_records(text, width)
     _refuse_damaged_header(path, records)
     cut = [bad for bad in records.malformed if bad.last_line == len(text.starts) and not text.ended]
@@ -71,16 +71,6 @@ def read_file(
     _refuse_if_cut(path, text, [*cut, *rejected])
     malformed = sorted([*records.malformed, *rejected], key=lambda one: one.line)
     return FileRead(header, rows, malformed)
-
-
-def _width(text: Text, header: Header) -> int:
-    """How many fields a record has; empty cells that end the header need not stand on the lines, as the first shows."""
-    full = len(header.as_written)
-    named = max(header.positions().values(), default=full - 1) + 1
-    first = next((number for number in range(1, len(text.starts)) if text.starts[number] < text.ends[number]), None)
-    if first is None or named == full:
-        return full
-    return named if len(next(csv.reader([text.line(first)]), [])) == named else full
 
 
 def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str, str]) -> Header:
