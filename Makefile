@@ -23,6 +23,7 @@ help:
 	@echo "make up      start Airflow with the demo district on http://localhost:8080"
 	@echo "make test    run all tests"
 	@echo "make lint    check style and types"
+	@echo "make bench   measure against peers (SIZE=100000 students; takes minutes)"
 	@echo "make setup   only set everything up; the other commands do so by themselves"
 	@echo "make lock    pin the newest dependencies that pyproject.toml allows"
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from enrollsync.errors import ConfigurationError
 
@@ -46,6 +46,11 @@ def _known_timezone(name: str) -> str:
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader in C where PyYAML was built with it."""
+
+
+def _bare_off(value: object) -> object:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
 
 
 def _known_encoding(name: str) -> str:
@@ -90,7 +95,7 @@ class DatabaseSettings(_Settings):
 class IdentifierSettings(_Settings):
     """How strict identifiers are checked; rules 2 and 5."""
 
-    ssn: Literal["critical", "warning", "off"] = "warning"
+    ssn: Annotated[Literal["critical", "warning", "off"], BeforeValidator(_bare_off)] = "warning"
     charset: Literal["alphanumeric", "extended"] | None = None
     """None: the source's own, `alphanumeric` for Batch Upload, else `extended`."""
     columns: dict[Literal["organizations", "classes", "users", "students", "teachers", "staff"], str] = Field(

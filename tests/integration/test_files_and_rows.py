@@ -39,7 +39,7 @@ SECOND = line(**other(2))
     ({"users.csv": HEADER + "\n" + GOOD + "\n,S1,North,C1"}, "FILE-INCOMPLETE", "line 3"),
     ({"users.csv": HEADER + "\n" + GOOD + "\n", "more.part": ""}, "FILE-INCOMPLETE", "still being written"),
     ({"pupils.csv": "a,b\n1,2\n"}, "FILE-MISSING", "none of the files is known"),
-    ({"users.csv": HEADER + "\n"}, "FILE-EMPTY", "no rows"),
+    ({"users.csv": HEADER + "\n"}, "FILE-EMPTY", "no readable rows"),
 ])  # fmt: skip
 def test_a_file_that_cannot_be_used_refuses_the_batch_in_one_line(
     nightly: Nightly, files: dict[str, Any], code: str, says: str

@@ -74,7 +74,6 @@ def test_every_key_of_the_design_is_taken(tmp_path: Path, key: str, value: Any) 
     assert place == value
 
 
-@pytest.mark.xfail(strict=True, reason="YAML reads a bare `off` as false; settings.py must take that for `off`")
 def test_a_bare_off_is_off(tmp_path: Path) -> None:
     text = yaml.safe_dump(SMALLEST) + "identifiers: {ssn: off}\n"
     assert load(tmp_path, text).identifiers.ssn == "off"

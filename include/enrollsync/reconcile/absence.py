@@ -172,15 +172,12 @@ def _doubtful_words(workspace: Workspace) -> str:
         CREATE VIEW classes_delivered AS
         FROM {engine.parquet(workspace.canonical_table("classes"))};
         CREATE TABLE words AS
-        WITH fields AS (
-            SELECT entity, file, line, raw, lower(trim(unnest(string_split(raw, ',')), ' "')) AS word
+        SELECT DISTINCT entity, file, line, lower(trim(word, ' "')) AS word
+        FROM (
+            SELECT entity, file, line,
+                unnest(string_split(raw, ',') || regexp_split_to_array(raw, '[,;\\s"]+')) AS word
             FROM {engine.parquet(workspace.accepted_table("rejected"))}
-        )
-        SELECT entity, file, line, word
-        FROM fields
-        UNION
-        SELECT entity, file, line, lower(unnest(regexp_split_to_array(raw, '[,;\\s"]+')))
-        FROM fields;
+        );
         {doubtful}"""
 
 
@@ -240,22 +237,34 @@ def _named_on_one_line() -> str:
 
 def _doubtful_links(entity: Entity) -> str:
     """A link is doubtful when one rejected line names both of its ends."""
+    spoken = ",".join(_spoken(entity, target) for target in entity.links.values())
     first, second = entity.links.values()
-    ends = "".join(
-        f"""
-        JOIN db_{target} AS {target} ON {target}.{BY_NAME[target].key} = old.{BY_NAME[target].key}
-        JOIN words AS {target}_word ON {target}_word.word IN (
-            lower({target}.{BY_NAME[target].identifier}), lower({_plain_key(target)})
-        )"""
-        for target in (first, second)
-    )
-    keys = ", ".join(f"old.{name}" for name in primary_key(entity))
+    keys = ", ".join(primary_key(entity))
     return f"""
         CREATE TABLE {entity.name}_doubtful AS
+        WITH {spoken}
         SELECT DISTINCT {keys}
-        FROM db_{entity.name} AS old{ends}
-        WHERE {first}_word.entity = '{entity.name}' AND {second}_word.entity = '{entity.name}'
-            AND {first}_word.file = {second}_word.file AND {first}_word.line = {second}_word.line;"""
+        FROM {first}_spoken
+        JOIN {second}_spoken USING (file, line)
+        JOIN db_{entity.name} USING ({keys});"""
+
+
+def _spoken(entity: Entity, target: str) -> str:
+    """Which records of `target` the rejected lines of a kind of link name, by identifier or source key."""
+    linked = BY_NAME[target]
+    return f"""
+        {target}_spoken AS (
+            SELECT file, line, said.{linked.key}
+            FROM words
+            JOIN (
+                SELECT {linked.key}, lower({linked.identifier}) AS word
+                FROM db_{target}
+                UNION
+                SELECT {linked.key}, lower({_plain_key(f"db_{target}")})
+                FROM db_{target}
+            ) AS said USING (word)
+            WHERE words.entity = '{entity.name}'
+        )"""
 
 
 def _deactivations(entity: Entity) -> str:
