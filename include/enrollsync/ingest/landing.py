@@ -5,6 +5,7 @@ Nothing here looks into a CSV file.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import lzma
 import shutil
@@ -131,6 +132,8 @@ def _unpack(archive: Path, target: Path) -> None:
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise Refused("FILE-INCOMPLETE", f"the zip is damaged ({error}); deliver it again", file=archive.name) from None
     except (NotImplementedError, RuntimeError, OSError, IndexError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise  # the archive is not to blame
         raise Refused("FILE-UNSAFE", f"the zip cannot be unpacked: {error}", file=archive.name) from None
 
 
