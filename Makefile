@@ -37,8 +37,8 @@ setup: .venv/ready .airflow/ready
 	"The virtual environment could not be made; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Installing the locked dependencies into .venv"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check $$(sed -n 's/^\(uv==[^ ]*\) .*/\1/p' requirements.lock)
-	@.venv/bin/uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements.lock
-	@.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --no-build-isolation --editable .
+	@.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --require-hashes -r requirements.lock
+	@.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
 .airflow/ready: requirements.lock | .venv/ready
@@ -88,7 +88,7 @@ bench-plot: .venv-bench/ready
 .venv-bench/ready: requirements-bench.lock | .venv/ready
 	@echo "Installing the bench's locked dependencies into .venv-bench"
 	@uv venv --quiet --allow-existing --python .venv/bin/python .venv-bench
-	@uv pip install --quiet --python .venv-bench/bin/python --require-hashes -r requirements-bench.lock
+	@uv pip install --quiet --compile-bytecode --python .venv-bench/bin/python --require-hashes -r requirements-bench.lock
 	@touch $@
 
 lock-bench: .venv/ready

@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import structlog
 
 from nightly import Nightly, Query
 
 
 @pytest.fixture(autouse=True)
 def _quiet_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs keep their workspaces in the test's own folder and log nothing."""
+    """Runs keep their workspaces in the test's own folder."""
     monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """What of the canonical rows may load: rejected lines out, dependants held with them, rows of one record made one.
 
-The findings decide (their code's scope and severity); no rule about values stands here.
+The findings decide (their code's scope and severity); no rule about values stands here. Most rows load as they are,
+so that only the others are written: which canonical rows are set aside, and which records were made out of them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from enrollsync.workspace import RunManifest, Workspace
 
 
 def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, int]]:
-    """Write `accepted/<entity>.parquet`, `accepted/removals.parquet` and the text of what was rejected.
+    """Write `accepted/`: for each entity what `records` reads, the `removals`, the text of what was `rejected`.
 
     Returns, for each entity, how many of the rows read were `rejected`, `held` or `collapsed` into others.
     """
@@ -28,14 +29,31 @@ def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, i
         connection.execute(_removals())
         whole = _whole_entities(connection)
         for entity in ENTITIES:
-            connection.execute(_everything(entity) if entity.name in whole else _usable(entity))
-            records = workspace.accepted_table(entity.name)
-            engine.write_parquet(connection, _records(entity), records)
-            connection.execute(f"CREATE VIEW {entity.name}_records AS FROM {engine.parquet(records)}")
+            connection.execute(_unusable(entity) if entity.name not in whole else _nothing_unusable(entity))
+            connection.execute(_touched(entity))
+            engine.write_parquet(connection, _aside(entity), workspace.aside_table(entity.name))
+            engine.write_parquet(connection, _remade(entity), workspace.accepted_table(entity.name))
+            connection.execute(f"CREATE VIEW {entity.name}_records AS {records(entity, workspace)}")
         engine.write_parquet(connection, "SELECT * FROM removals", workspace.accepted_table("removals"))
         connection.register("brought", _entities_of_files(manifest))
         engine.write_parquet(connection, _rejected_text(workspace), workspace.accepted_table("rejected"))
         return {entity.name: _count(connection, entity, manifest, entity.name in whole) for entity in ENTITIES}
+
+
+def records(entity: Entity, workspace: Workspace) -> str:
+    """The statement that reads what may load, one row a record: every column of the entity, and where it was said.
+
+    `file, line` (the first that says it), `lines` (how many do), `files` (all that do), `kept` (columns whose value
+    was taken away: they keep the database's). Lists are NULL where there is nothing to tell.
+    """
+    columns = ", ".join(entity.columns)
+    return f"""
+        SELECT file, line, len(lines) AS lines, NULL::VARCHAR[] AS files, NULL::VARCHAR[] AS kept, {columns}
+        FROM {engine.parquet(workspace.canonical_table(entity.name))} AS given
+        ANTI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)
+        UNION ALL
+        SELECT file, line, lines, files, kept, {columns}
+        FROM {engine.parquet(workspace.accepted_table(entity.name))}"""
 
 
 def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
@@ -54,32 +72,9 @@ def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, 
 
 
 def _rows(entity: Entity, workspace: Workspace) -> str:
-    """The canonical rows, with the columns that lose their value: `dropped` ones keep the database's."""
     return f"""
         CREATE VIEW {entity.name}_rows AS
-        WITH taken AS (
-            SELECT row_id,
-                list(DISTINCT canonical) FILTER (scope = '{Scope.VALUE}') AS dropped,
-                list(DISTINCT canonical) AS emptied
-            FROM findings
-            WHERE entity = '{entity.name}' AND scope IN ('{Scope.VALUE}', '{Scope.CLEARED}')
-            GROUP BY row_id
-        )
-        SELECT given.* EXCLUDE (dropped, emptied) REPLACE ({_emptied(entity)}),
-            coalesce(dropped, []) AS kept
-        FROM (
-            SELECT *
-            FROM {engine.parquet(workspace.canonical_table(entity.name))}
-            LEFT JOIN taken USING (row_id)
-        ) AS given"""
-
-
-def _emptied(entity: Entity) -> str:
-    names = [name for name in (entity.identifier, *entity.values) if name]
-    return ", ".join(
-        f"CASE WHEN coalesce(list_contains(emptied, '{name}'), false) THEN NULL ELSE {name} END AS {name}"
-        for name in names
-    )
+        FROM {engine.parquet(workspace.canonical_table(entity.name))}"""
 
 
 def _lost_lines(entity: Entity) -> str:
@@ -126,57 +121,124 @@ def _whole_entities(connection: duckdb.DuckDBPyConnection) -> set[str]:
     return whole
 
 
-def _everything(entity: Entity) -> str:
+def _nothing_unusable(entity: Entity) -> str:
     return f"""
+        CREATE TABLE {entity.name}_unusable (row_id BIGINT, gone BIGINT, holds BOOLEAN);
         CREATE VIEW {entity.name}_usable AS
         SELECT *, len(lines) AS weight
         FROM {entity.name}_rows"""
 
 
-def _usable(entity: Entity) -> str:
-    """Rows that may load: some line of theirs is left, and all that they hang on may load too."""
+def _unusable(entity: Entity) -> str:
+    """Rows with lost lines, and rows that may not load: no line of theirs is left, or what they hang on may not."""
     removed = {"classes": "source_key", "enrollments": "class_source_key"}.get(entity.name)
     conditions = ["len(lines) > coalesce(gone, 0)"]
     conditions += [f"({link} IS NULL OR {_not_held(link, target)})" for link, target in entity.links.items()]
     if removed:
         conditions.append(f"{removed} NOT IN (SELECT source_key FROM removals)")
     return f"""
-        CREATE TABLE {entity.name}_usable AS
+        CREATE TABLE {entity.name}_unusable AS
         WITH lost AS (
             SELECT row_id, count(*) AS gone
             FROM {entity.name}_lost
             GROUP BY row_id
+        ),
+        judged AS (
+            SELECT row_id, coalesce(gone, 0) AS gone, NOT ({" AND ".join(conditions)}) AS holds
+            FROM {entity.name}_rows
+            LEFT JOIN lost USING (row_id)
         )
+        FROM judged
+        WHERE gone > 0 OR holds IS NOT false;
+        CREATE VIEW {entity.name}_usable AS
         SELECT given.*, len(lines) - coalesce(gone, 0) AS weight
         FROM {entity.name}_rows AS given
-        LEFT JOIN lost USING (row_id)
-        WHERE {" AND ".join(conditions)}"""
+        LEFT JOIN {entity.name}_unusable USING (row_id)
+        WHERE {entity.name}_unusable.row_id IS NULL OR holds = false"""
 
 
 def _not_held(link: str, target: str) -> str:
     """What is in the batch but may not load holds what hangs on it; what is only in the database does not."""
     return f"""{link} NOT IN (
-            SELECT source_key FROM {target}_rows WHERE source_key IS NOT NULL
-            EXCEPT
-            SELECT source_key FROM {target}_records
+            SELECT source_key
+            FROM {target}_rows
+            SEMI JOIN (FROM {target}_unusable WHERE holds IS NOT false) USING (row_id)
+            ANTI JOIN {target}_records USING (source_key)
+            WHERE source_key IS NOT NULL
         )"""
 
 
-def _records(entity: Entity) -> str:
-    """One row a record. Where rows disagree, the most frequent value, ties by code-point order (rule 6)."""
+def _touched(entity: Entity) -> str:
+    """Usable rows that do not load as they are: several say one record, lines are lost, or a value is taken away.
+
+    `dropped` columns keep the database's value, `emptied` ones are cleared. Repeats are looked for by hash first,
+    which takes a third of the time that millions of pairs of texts do.
+    """
+    identity = ", ".join(entity.identity)
+    return f"""
+        CREATE TABLE {entity.name}_several AS
+        WITH repeated AS (
+            SELECT hash({identity}) AS mark
+            FROM {entity.name}_usable
+            GROUP BY mark
+            HAVING count(*) > 1
+        )
+        SELECT {identity}
+        FROM {entity.name}_usable
+        WHERE hash({identity}) IN (FROM repeated)
+        GROUP BY ALL
+        HAVING count(*) > 1;
+        CREATE TABLE {entity.name}_touched AS
+        WITH taken AS (
+            SELECT row_id,
+                list(DISTINCT canonical) FILTER (scope = '{Scope.VALUE}') AS dropped,
+                list(DISTINCT canonical) AS emptied
+            FROM findings
+            WHERE entity = '{entity.name}' AND scope IN ('{Scope.VALUE}', '{Scope.CLEARED}')
+            GROUP BY row_id
+        ),
+        reasons AS (
+            SELECT row_id FROM taken
+            UNION
+            SELECT row_id FROM {entity.name}_unusable WHERE gone > 0
+            UNION
+            SELECT row_id FROM {entity.name}_usable SEMI JOIN {entity.name}_several USING ({identity})
+        )
+        SELECT given.* EXCLUDE (dropped, emptied) REPLACE ({_emptied(entity)}),
+            coalesce(dropped, []) AS kept
+        FROM (
+            SELECT *
+            FROM {entity.name}_usable
+            SEMI JOIN reasons USING (row_id)
+            LEFT JOIN taken USING (row_id)
+        ) AS given"""
+
+
+def _emptied(entity: Entity) -> str:
+    names = [name for name in (entity.identifier, *entity.values) if name]
+    return ", ".join(
+        f"CASE WHEN coalesce(list_contains(emptied, '{name}'), false) THEN NULL ELSE {name} END AS {name}"
+        for name in names
+    )
+
+
+def _aside(entity: Entity) -> str:
+    """The canonical rows that do not load as they are."""
+    return f"""
+        SELECT row_id FROM {entity.name}_unusable
+        UNION
+        SELECT row_id FROM {entity.name}_touched"""
+
+
+def _remade(entity: Entity) -> str:
+    """The records of touched rows. Where rows disagree, the most frequent value, ties by code-point order (rule 6)."""
     identity = ", ".join(entity.identity)
     others = [name for name in entity.columns if name not in entity.identity]
     chosen = ", ".join(f"max(value) FILTER (name = '{name}') AS {name}" for name in others)
     return f"""
-        WITH several AS (
-            SELECT {identity}
-            FROM {entity.name}_usable
-            GROUP BY ALL
-            HAVING count(*) > 1
-        ),
-        merging AS (
-            FROM {entity.name}_usable
-            SEMI JOIN several USING ({identity})
+        WITH merging AS (
+            FROM {entity.name}_touched
+            SEMI JOIN {entity.name}_several USING ({identity})
         ),
         votes AS (
             SELECT {identity}, name, value, sum(weight) AS votes
@@ -193,7 +255,7 @@ def _records(entity: Entity) -> str:
         ),
         merged AS (
             SELECT {identity}, {chosen}
-            FROM several
+            FROM {entity.name}_several
             LEFT JOIN elected USING ({identity})
             GROUP BY ALL
         ),
@@ -205,8 +267,8 @@ def _records(entity: Entity) -> str:
             GROUP BY ALL
         )
         SELECT file, line, weight::BIGINT AS lines, [file] AS files, kept, {", ".join(entity.columns)}
-        FROM {entity.name}_usable
-        ANTI JOIN several USING ({identity})
+        FROM {entity.name}_touched
+        ANTI JOIN {entity.name}_several USING ({identity})
         UNION ALL
         SELECT file, line, lines, files, kept, {", ".join(entity.columns)}
         FROM merged

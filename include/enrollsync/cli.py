@@ -1,6 +1,7 @@
 """The `enrollsync` command: the steps of a run without a scheduler.
 
-Says what happened and ends with the status of section 4.1; what happens is decided in `steps`.
+Says what happened and ends with the status of section 4.1; what happens is decided in `steps`. What only some commands
+need, or only a person at a terminal, is imported when it is needed.
 """
 
 from __future__ import annotations
@@ -12,21 +13,23 @@ import os
 import sys
 import uuid
 from collections.abc import Callable
-from contextlib import nullcontext
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import structlog
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from enrollsync.errors import ConfigurationError, EnrollSyncError
 from enrollsync.settings import load_district
+
+if TYPE_CHECKING:
+    from rich.status import Status
+    from rich.table import Table
 
 app = typer.Typer(
     help="Keeps a school district's roster database true to its enrollment source.",
@@ -47,11 +50,12 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object 
 def _logging(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every step to standard error.")] = False,
 ) -> None:
-    level = logging.INFO if verbose else logging.ERROR
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    log = logging.getLogger("enrollsync")
+    log.setLevel(logging.INFO if verbose else logging.ERROR)
+    if verbose:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
 
 
 @app.command()
@@ -126,8 +130,7 @@ def _run(
     """Run the steps up to `last`, then `then`; report in any case, and end with the right status."""
     try:
         load_district(district)
-        console = Console(stderr=True)
-        with nullcontext() if as_json or not console.is_terminal else console.status("starting") as status:
+        with nullcontext() if as_json or not sys.stderr.isatty() else _progress() as status:
             from enrollsync import steps
 
             def step(name: str, action: Callable[[str], Any]) -> Any:
@@ -140,7 +143,7 @@ def _run(
             # A path on the command line starts where the command was given, not at the project's root.
             given = str(Path(source).resolve()) if source else None
             workspace = steps.start(district, run_id=run_id, as_of=started, source=given, dry_run=dry_run)
-            error = _steps(step, last, then, database, force)
+            error = _steps(workspace, step, last, then, database, force)
             result = step("report", partial(steps.report, database_url=database))
     except EnrollSyncError as refusal:
         _stop(refusal, as_json)
@@ -151,30 +154,37 @@ def _run(
 
 
 def _steps(
+    workspace: str,
     step: Callable[[str, Callable[[str], Any]], Any],
     last: str,
     then: Callable[[str], None] | None,
     database: str | None,
     force: bool,
 ) -> EnrollSyncError | None:
+    """The steps in order; the database is read while Great Expectations checks, which keeps one processor busy."""
     from enrollsync import steps
 
+    ingest = partial(steps.ingest, database_url=database, force=force, before_reading=_warm_up)
     try:
-        if (
-            step("ingest", partial(steps.ingest, database_url=database, force=force, before_reading=_warm_up))[
-                "outcome"
-            ]
-            == "in_sync"
-        ):
+        if step("ingest", ingest)["outcome"] == "in_sync":
             return None
-        step("validate", steps.validate)
-        if last == "plan":
-            step("plan", partial(steps.plan, database_url=database))
+        with ThreadPoolExecutor(1) as beside:
+            reading = beside.submit(steps.read_state, workspace, database_url=database) if last == "plan" else None
+            step("validate", steps.validate)
+        if reading:
+            step("plan", partial(steps.plan, database_url=database, state_version=reading.result()))
         if then:
             step("load", then)
     except EnrollSyncError as error:
         return error
     return None
+
+
+def _progress() -> AbstractContextManager[Status]:
+    """One moving line on a terminal that says which step is running."""
+    from rich.console import Console
+
+    return Console(stderr=True).status("starting")
 
 
 def _warm_up() -> None:
@@ -202,6 +212,8 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result))
         return
+    from rich.console import Console
+
     console = Console(highlight=False)
     if not console.is_terminal:
         console.width = 120
@@ -217,6 +229,8 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
 
 
 def _counts(counts: dict[str, dict[str, int]]) -> Table:
+    from rich.table import Table
+
     columns = list(next(iter(counts.values()), {}))
     table = Table("", *columns, box=None)
     for entity, numbers in counts.items():

@@ -30,8 +30,8 @@ def connect(workspace: Path, *, ordered: bool = False) -> duckdb.DuckDBPyConnect
 def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path, parameters: object = None) -> None:
     """Write a query's result to `path` (a file of our own naming), replacing it in one step."""
     half = path.with_suffix(".part")
-    relation = connection.sql(query, params=parameters)
-    relation.write_parquet(str(half))
+    # Version 2 packs ascending numbers and strings: less to write, and faster to read again.
+    connection.execute(f"COPY ({query}) TO '{_quoted(half)}' (FORMAT parquet, PARQUET_VERSION V2)", parameters)
     half.replace(path)
 
 
@@ -42,7 +42,12 @@ def parquet(path: Path) -> str:
 
 def _exactly(path: Path) -> str:
     """The path without a character that would end the text or stand for many files."""
-    return re.sub(r"([\[*?])", r"[\1]", str(path)).replace("'", "''")
+    return _quoted(Path(re.sub(r"([\[*?])", r"[\1]", str(path))))
+
+
+def _quoted(path: Path) -> str:
+    """The path within a text of SQL."""
+    return str(path).replace("'", "''")
 
 
 def masked(identifier: str) -> str:

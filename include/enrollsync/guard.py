@@ -143,7 +143,7 @@ def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list
         FROM (FROM db_{entity} WHERE status = 'active') AS record
         JOIN ({placed}) AS place ON place.key = record.{key}
         JOIN db_organizations AS organization ON organization.organization_key = place.organization_key
-        LEFT JOIN operations ON entity = '{entity}' AND entity_key = place.key
+        LEFT JOIN {entity}_after ON {entity}_after.{key} = place.key
         GROUP BY 1
         HAVING count(operation) > 0
         ORDER BY 1

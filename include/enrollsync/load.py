@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Select,
     Table,
     Text,
+    UniqueConstraint,
     Update,
     cast,
     delete,
@@ -43,6 +45,7 @@ from enrollsync.database.schema import (
     CHANGES,
     DISTRICT_STATE,
     IDENTIFIER_HISTORY,
+    RECORD_KEYS,
     RUNS,
     arrow_schema,
     columns_of,
@@ -66,18 +69,20 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord) -> int:
     Applying the same plan again in the same run does nothing and returns the same. Raises StalePlan when the
     database has moved since the plan was made, and DatabaseError; in both cases nothing was written.
     """
-    operations = _count(plan_folder / "operations.parquet")
+    operations = {entity.name: _count(plan_folder / f"{entity.name}.parquet") for entity in ENTITIES}
     with store.writing() as session:
         _lock(session, plan.district_id)
         if _is_applied(session, plan, run):
-            return operations
+            return sum(operations.values())
         _refuse_stale(session, plan)
-        with _references_at_the_end(session):
+        with _constraints_at_the_end(session):
+            first = 1
             for entity in ENTITIES:
                 _write(session, entity, plan_folder, run)
-            session.append(CHANGES.name, _audit_rows(plan_folder, run))
+                session.append(CHANGES.name, _audit_rows(plan_folder, entity, plan, first))
+                first += operations[entity.name]
         _remember(session, plan, run)
-    return operations
+    return sum(operations.values())
 
 
 def _lock(session: Session, district_id: str) -> None:
@@ -87,26 +92,28 @@ def _lock(session: Session, district_id: str) -> None:
 
 
 @contextmanager
-def _references_at_the_end(session: Session) -> Iterator[None]:
-    """While the roster is empty, check references and build indexes once, after all rows, in the same transaction.
+def _constraints_at_the_end(session: Session) -> Iterator[None]:
+    """While the roster is empty, check constraints and build indexes once, after all rows, in the same transaction.
 
     Row by row they cost nearly three times what the rows do (seen on PostgreSQL with 626,000 enrollments).
     """
     tables = (*BASE.values(), CHANGES)
-    if not session.defers_references or any(session.rows(select(literal(1)).select_from(t).limit(1)) for t in tables):
+    if not session.defers_constraints or any(session.rows(select(literal(1)).select_from(t).limit(1)) for t in tables):
         yield
         return
     references = [key for table in tables for key in table.foreign_key_constraints]
     indexes = [index for table in tables for index in table.indexes]
-    for reference in references:
-        session.define(DropConstraint(reference))
-    for index in indexes:
-        session.define(DropIndex(index))
+    keys = [key for table in BASE.values() for key in (table.primary_key, *_unique_constraints(table))]
+    session.define(*map(DropConstraint, references), *map(DropIndex, indexes), *map(DropConstraint, keys))
     yield
-    for index in indexes:
-        session.define(CreateIndex(index))
-    for reference in references:
-        session.define(AddConstraint(reference))
+    session.define(*map(AddConstraint, keys))
+    # Uncounted, a state's enrollments are checked against its users one by one.
+    session.count(*tables)
+    session.define(*map(AddConstraint, references), *map(CreateIndex, indexes))
+
+
+def _unique_constraints(table: Table) -> list[UniqueConstraint]:
+    return [constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
 
 
 def _is_applied(session: Session, plan: Plan, run: RunRecord) -> bool:
@@ -202,18 +209,29 @@ def _created_rows(path: Path, entity: Entity, district_id: str) -> pa.RecordBatc
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def _audit_rows(plan_folder: Path, run: RunRecord) -> pa.RecordBatchReader:
-    """`operations.parquet` as rows of `changes`."""
-    path = plan_folder / "operations.parquet"
-    own = arrow_schema([CHANGES.c[name] for name in pq.read_schema(path).names if name in CHANGES.c])
-    schema = pa.schema([("district_id", pa.string()), ("run_id", pa.string()), *own])
+def _audit_rows(plan_folder: Path, entity: Entity, plan: Plan, first: int) -> pa.RecordBatchReader:
+    """The operations on one base table as rows of `changes`, numbered from `first`."""
+    own = arrow_schema([CHANGES.c[name] for name in (*_touched_keys(entity), *_TOLD)])
+    alike = {"district_id": plan.district_id, "state_after": plan.state_version + 1, "entity": entity.name}
+    schema = pa.schema([*arrow_schema([CHANGES.c[name] for name in (*alike, "sequence")]), *own])
 
     def batches() -> Iterator[pa.RecordBatch]:
-        for batch in _batches(path, own):
-            constants = [pa.repeat(value, batch.num_rows) for value in (run.district_id, run.run_id)]
-            yield pa.record_batch([*constants, *batch.columns], schema=schema)
+        number = first
+        for batch in _batches(plan_folder / f"{entity.name}.parquet", own):
+            constants = [pa.repeat(value, batch.num_rows) for value in alike.values()]
+            numbers = pa.array(np.arange(number, number + batch.num_rows))
+            yield pa.record_batch([*constants, numbers, *batch.columns], schema=schema)
+            number += batch.num_rows
 
     return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _touched_keys(entity: Entity) -> list[str]:
+    return [key for key in RECORD_KEYS if key in primary_key(entity)]
+
+
+_TOLD = ("operation", "entity_id", "before_json", "after_json", "reason", "file", "line")
+"""The columns of `changes` that a plan table has besides keys."""
 
 
 # ---- statements ------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from enrollsync import engine
 from enrollsync.canonical import BY_NAME, ENTITIES, GRADES, KINDS, Entity
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, Cell, Format, Mapping, When
+from enrollsync.ingest.read import numbered
 from enrollsync.settings import District
 from enrollsync.workspace import RunManifest, Workspace
 
@@ -39,8 +40,14 @@ _YEARS_AHEAD = 5
 _MOST_LINES = 1 << 40
 """More lines than any file has: a row's id is its mapping's number times this, and its first line."""
 
+# `edged`: whether a value may begin or end with a blank. Trimming goes through every character; this does not, and is
+# true for all values that blanks surround, for empty ones, and for some that begin or end with a letter beyond ASCII.
 _MACROS = r"""
-    CREATE MACRO trimmed(x) AS nullif(trim(x, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '');
+    CREATE MACRO edged(x) AS x NOT BETWEEN '!' AND '~' OR reverse(x) NOT BETWEEN '!' AND '~';
+    CREATE MACRO trimmed(x) AS CASE
+        WHEN edged(x) THEN nullif(trim(x, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '')
+        ELSE x
+    END;
     CREATE MACRO as_text(x) AS trimmed(x);
     CREATE MACRO as_date(x) AS coalesce(
         CASE
@@ -80,9 +87,17 @@ def _define_macros(connection: duckdb.DuckDBPyConnection, manifest: RunManifest)
         CREATE MACRO in_our_time(x) AS
         CASE WHEN x > DATE '{today}' + INTERVAL {_YEARS_AHEAD} YEAR THEN x - INTERVAL 100 YEAR ELSE x END""")
     connection.execute(_MACROS)
+    connection.execute(f"CREATE TYPE constant AS ENUM ({_constants(FORMATS[manifest.format or ''])})")
     for name, spellings in (("as_grade", _GRADE_SPELLINGS), ("as_flag", _FLAGS), ("as_role", _ROLES)):
         cases = " ".join(f"WHEN '{given}' THEN '{meant}'" for given, meant in spellings.items())
         connection.execute(f"CREATE MACRO {name}(x) AS CASE lower(trimmed(x)) {cases} ELSE trimmed(x) END")
+
+
+def _constants(declared: Format) -> str:
+    """All texts that stand in whole columns: as an enumeration they are written without hashing each row's."""
+    cells = [cell for mapping in declared.mappings for cell in mapping.cells.values()]
+    texts = {mapping.file for mapping in declared.mappings} | {cell.constant for cell in cells if cell.constant}
+    return ", ".join(f"'{text}'" for text in sorted(texts))
 
 
 def _entity_query(entity: Entity, workspace: Workspace, manifest: RunManifest, district: District) -> str:
@@ -107,7 +122,7 @@ def _mapping_query(number: int, mapping: Mapping, declared: Format, workspace: W
     own = [name for name in raw if name not in _covered(mapping, declared)]
     values = [f"{_cell(cells.get(column), present)} AS {column}" for column in _columns(entity)]
     return f"""
-        SELECT {number * _MOST_LINES} + line AS row_id, '{mapping.file}' AS file, line, lines,
+        SELECT {number * _MOST_LINES} + line AS row_id, '{mapping.file}'::constant AS file, line, lines,
             {_blanks(own)} AS blanks, {", ".join(values)}{_kind(entity, cells.get("role"), present)}
         FROM ({_lines(mapping, raw, present, workspace)})"""
 
@@ -116,7 +131,7 @@ def _lines(mapping: Mapping, raw: list[str], present: set[str], workspace: Works
     """The lines that the mapping takes; those that say the same are one row."""
     conditions = " AND ".join(_condition(when, present) for when in mapping.when) or "true"
     columns = "".join(f', "{name}"' for name in raw)
-    table = engine.parquet(workspace.source / f"{mapping.file}.parquet")
+    table = numbered(workspace.source / f"{mapping.file}.parquet")
     if not mapping.repeats:
         return f"""
             SELECT line, [line] AS lines{columns}
@@ -158,7 +173,7 @@ def _cell(cell: Cell | None, present: set[str]) -> str:
     if cell is None:
         return "NULL::VARCHAR"
     if cell.constant is not None:
-        return f"'{cell.constant}'"
+        return f"'{cell.constant}'::constant"
     names = [name for name in (cell.column, cell.fallback) if name in present]
     given = [f'as_{cell.convert}("{name}")' for name in names]
     value = f"coalesce({', '.join(given)})" if given else "NULL::VARCHAR"
@@ -187,7 +202,8 @@ def _blanks(raw: list[str]) -> str:
     if not raw:
         return "NULL::VARCHAR"
     marks = [f"""CASE WHEN "{name}" <> coalesce(trimmed("{name}"), '') THEN '{name}' END""" for name in raw]
-    return f"nullif(concat_ws(', ', {', '.join(marks)}), '')"
+    some = " OR ".join(f'edged("{name}")' for name in raw)
+    return f"CASE WHEN {some} THEN nullif(concat_ws(', ', {', '.join(marks)}), '') END"
 
 
 def _condition(when: When, present: set[str]) -> str:

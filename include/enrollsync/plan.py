@@ -1,7 +1,7 @@
 """A plan: the immutable list of operations that takes the database from one state to the batch's.
 
-The operations stand in Parquet beside `plan.json`; the plan's id is a hash of what they do and of the state they
-were made for, so that an approval can name exactly one plan.
+The operations stand in Parquet beside `plan.json`, with the rows to write; the plan's id is a hash of what they do and
+of the state they were made for, so that an approval can name exactly one plan.
 """
 
 from __future__ import annotations
@@ -45,13 +45,16 @@ def load_plan(folder: Path) -> Plan:
 
 
 def plan_id(connection: duckdb.DuckDBPyConnection, district_id: str, source: str, state_version: int) -> str:
-    """The content hash of table `operations`: the same operations on the same state give the same id, in any order."""
+    """The content hash of `operations`: the same ones on the same state give the same id, in any order.
+
+    `after` in it stands for the row that an operation leads to.
+    """
     digests = one_row(
         connection,
         """
         WITH digests AS (
-            SELECT hash(entity, operation, entity_key, entity_id, before_json, after_json) AS one,
-                hash(after_json, before_json, entity_id, entity_key, operation, entity, 'again') AS other
+            SELECT hash(entity, operation, user_key, organization_key, class_key, before_json, after) AS one,
+                hash(after, before_json, class_key, organization_key, user_key, operation, entity, 'again') AS other
             FROM operations
         )
         SELECT count(*), bit_xor(one), sum(one)::VARCHAR, bit_xor(other), sum(other)::VARCHAR

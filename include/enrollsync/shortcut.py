@@ -9,10 +9,12 @@ from __future__ import annotations
 import hashlib
 from datetime import datetime, timedelta
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from enrollsync.database import Store
 from enrollsync.settings import District
+
+if TYPE_CHECKING:
+    from enrollsync.database import Store
 
 
 def fingerprint(batch_hash: str, district: District) -> str:

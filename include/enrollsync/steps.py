@@ -3,11 +3,14 @@
 Each takes the workspace's path, reads what earlier steps left there, and returns the path and a few counts. Reading
 clocks, files and databases happens here and at the edges that are called from here; what the steps decide is decided
 in the modules they call. Running a step again is harmless.
+
+Each step imports what it needs when it runs: all of it together takes longer than a night without changes may.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import time
@@ -15,33 +18,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
-import structlog
-
-from enrollsync import accept, quarantine, shortcut
 from enrollsync import report as reports
+from enrollsync import shortcut
 from enrollsync.canonical import ENTITIES
 from enrollsync.codes import CODES
-from enrollsync.database import RunRecord, Store, open_store
 from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, StalePlan
 from enrollsync.formats import FORMATS
-from enrollsync.ingest.batch import find_batch, read_batch
-from enrollsync.load import apply
-from enrollsync.normalise import normalise
-from enrollsync.plan import OPERATIONS, load_plan
-from enrollsync.reconcile import reconcile
 from enrollsync.settings import District, load_district, project_root
-from enrollsync.workspace import Notice, RunManifest, Workspace
+from enrollsync.workspace import COUNTED, Notice, RunManifest, Workspace
 
-_COUNTED = (*OPERATIONS, "unchanged", "held", "rejected", "collapsed")
+if TYPE_CHECKING:
+    from enrollsync.database import RunRecord, Store
+
 _REPLANS = 3
 """How often a plan is made anew because somebody else wrote meanwhile."""
 
-log = structlog.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 
 def workspace_for(district: str, run_id: str) -> str:
@@ -63,7 +57,7 @@ def start(
             as_of=as_of.astimezone(settings.zone),
             source=source,
             dry_run=dry_run,
-            counts={entity.name: dict.fromkeys(_COUNTED, 0) for entity in ENTITIES},
+            counts={entity.name: dict.fromkeys(COUNTED, 0) for entity in ENTITIES},
         )
     )
     return str(workspace.root)
@@ -81,6 +75,8 @@ def ingest(
     When the same batch left nothing to do on the database as it is, the run is `in_sync` without reading it; `force`,
     and a dry run, take no such short cut. `before_reading` is called when there is something to do.
     """
+    from enrollsync.ingest.landing import find_batch
+
     with _step(workspace, "ingest") as (place, manifest, district):
         batch = find_batch(place, manifest, district)
         district = district.for_source(batch.declared.name, batch.declared.headers)
@@ -89,6 +85,9 @@ def ingest(
         manifest = place.update(**found, format=batch.declared.name, checked_at=manifest.as_of)
         if not force and not manifest.dry_run and _nothing_to_do(place, manifest, district, database_url):
             return {"workspace": workspace, "outcome": "in_sync"}
+        from enrollsync.ingest.batch import read_batch
+        from enrollsync.normalise import normalise
+
         before_reading()
         manifest = read_batch(place, manifest, district, batch)
         place.write(manifest)
@@ -98,6 +97,8 @@ def ingest(
 
 
 def _nothing_to_do(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> bool:
+    from enrollsync.database import open_store
+
     store = open_store(_database_url(district, database_url))
     last = shortcut.settled_before(store, district, manifest.fingerprint or "", manifest.as_of)
     if last is None:
@@ -116,6 +117,7 @@ def _nothing_to_do(place: Workspace, manifest: RunManifest, district: District, 
 
 def validate(workspace: str) -> dict[str, Any]:
     """Check every row, accept what may load, put the rejected lines into quarantine."""
+    from enrollsync import accept, quarantine
     from enrollsync.validate import validate as run_suites
 
     with _step(workspace, "validate") as (place, manifest, district):
@@ -127,17 +129,36 @@ def validate(workspace: str) -> dict[str, Any]:
         return {"workspace": workspace, "findings": _findings(place, manifest)}
 
 
-def plan(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
-    """Compare with the database as it is now, and judge whether the plan may go ahead by itself.
+def read_state(workspace: str, *, database_url: str | None = None) -> int:
+    """Write the roster as it is now into the workspace, for `plan`; returns its version. Part of no step's time.
 
     A dry run only reads; otherwise the schema is created or migrated first. `database_url`, here and below, stands
     for the district's own; it may hold a password and is kept nowhere.
     """
+    from enrollsync.database import open_store
+
+    place = Workspace(Path(workspace))
+    manifest = place.read()
+    district = load_district(manifest.district)
+    store = open_store(_database_url(district, database_url))
+    if not manifest.dry_run:
+        store.migrate()
+    return store.export(district.district_id, place.state)
+
+
+def plan(workspace: str, *, database_url: str | None = None, state_version: int | None = None) -> dict[str, Any]:
+    """Compare with the database as it is now, and judge whether the plan may go ahead by itself.
+
+    `state_version` is what `read_state` returned, where it ran before; a state that has moved since is noticed when
+    the plan is applied.
+    """
+    from enrollsync import quarantine
+    from enrollsync.database import open_store
+    from enrollsync.reconcile import reconcile
+
     with _step(workspace, "plan") as (place, manifest, district):
         store = open_store(_database_url(district, database_url))
-        if not manifest.dry_run:
-            store.migrate()
-        version = store.export(district.district_id, place.state)
+        version = read_state(workspace, database_url=database_url) if state_version is None else state_version
         made = reconcile(place, manifest, district, place.state, version, manifest.counts)
         holds = [*made.holds, *_stale(store, manifest, district)]
         made = made.model_copy(update={"holds": holds})
@@ -183,6 +204,10 @@ def load(
 
 
 def _load(workspace: str, approved_by: str | None, only_plan: str | None, database_url: str | None) -> dict[str, Any]:
+    from enrollsync.database import open_store
+    from enrollsync.load import apply
+    from enrollsync.plan import load_plan
+
     with _step(workspace, "load") as (place, manifest, district):
         made = load_plan(place.plan)
         if only_plan and only_plan != made.plan_id:
@@ -234,7 +259,7 @@ def _step(workspace: str, name: str) -> Iterator[tuple[Workspace, RunManifest, D
     except EnrollSyncError as error:
         _note_error(place, error)
         raise
-    except (duckdb.IOException, duckdb.OutOfMemoryException, MemoryError) as error:
+    except _no_room() as error:
         reason = " ".join(str(error).split())[:300]
         failure = EnrollSyncError(f"{name}: there is not enough room, or a file is gone: {reason}")
         _note_error(place, failure)
@@ -242,7 +267,14 @@ def _step(workspace: str, name: str) -> Iterator[tuple[Workspace, RunManifest, D
     finally:
         took = time.monotonic() - started
         place.update(seconds=place.read().seconds | {name: took})
-        log.info("step ended", step=name, district=district.district_id, run=manifest.run_id, seconds=round(took, 2))
+        log.info("%s ended after %.2f s: district %s, run %s", name, took, district.district_id, manifest.run_id)
+
+
+def _no_room() -> tuple[type[Exception], ...]:
+    """What is raised when disk or memory are full, or a file of the workspace is gone."""
+    import duckdb
+
+    return duckdb.IOException, duckdb.OutOfMemoryException, MemoryError
 
 
 def _note_error(place: Workspace, error: EnrollSyncError) -> None:
@@ -258,6 +290,9 @@ def _note_error(place: Workspace, error: EnrollSyncError) -> None:
 
 def _findings(place: Workspace, manifest: RunManifest) -> dict[str, int]:
     """Code -> how many, files' and rows' together."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
     counted = pc.value_counts(pq.read_table(place.findings, columns=["code"])["code"])
     totals = {entry["values"].as_py(): entry["counts"].as_py() for entry in counted}
     for notice in manifest.notices:
@@ -286,6 +321,8 @@ def _database_url(district: District, given: str | None) -> str:
 
 
 def _record(manifest: RunManifest, district: District) -> RunRecord:
+    from enrollsync.database import RunRecord
+
     return RunRecord(
         run_id=manifest.run_id,
         district_id=district.district_id,
@@ -309,9 +346,11 @@ def _record(manifest: RunManifest, district: District) -> RunRecord:
 
 def _remember(manifest: RunManifest, district: District, database_url: str | None) -> None:
     """A run that wrote nothing is a run all the same; that it cannot be remembered must not hide why it ended."""
+    from enrollsync.database import open_store
+
     try:
         store = open_store(_database_url(district, database_url))
         store.migrate()
         store.record_run(_record(manifest, district))
     except EnrollSyncError as error:
-        log.warning("the run could not be remembered", run=manifest.run_id, reason=str(error))
+        log.warning("run %s could not be remembered: %s", manifest.run_id, error)

@@ -14,6 +14,10 @@ from pydantic import BaseModel, Field
 from enrollsync.codes import Severity
 
 Mode = Literal["snapshot", "delta"]
+COUNTED = (
+    "create", "update", "reidentify", "reactivate", "deactivate", "unchanged", "held", "rejected", "collapsed",
+)  # fmt: skip
+"""What a run counts of each entity: the operations on records, then the rows that led to none."""
 
 
 class Notice(BaseModel):
@@ -70,6 +74,7 @@ class RunManifest(BaseModel):
     plan_id: str | None = None
     holds: list[Notice] = Field(default_factory=list)
     counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """Entity -> one of `COUNTED` -> how many."""
     findings: dict[str, int] = Field(default_factory=dict)
     approved_by: str | None = None
     error: str | None = None
@@ -122,8 +127,12 @@ class Workspace:
         return self.canonical / f"{entity}.parquet"
 
     def accepted_table(self, entity: str) -> Path:
-        """The accepted table of one entity."""
+        """The records of one entity that were made out of rows set aside; `accept.records` reads all that may load."""
         return self.accepted / f"{entity}.parquet"
+
+    def aside_table(self, entity: str) -> Path:
+        """`row_id` of the canonical rows of one entity that do not load as they are."""
+        return self.accepted / f"{entity}-aside.parquet"
 
     def plan_table(self, entity: str) -> Path:
         """The rows of one base table that the plan writes."""
@@ -131,7 +140,7 @@ class Workspace:
 
     @property
     def accepted(self) -> Path:
-        """`<entity>.parquet`: one row a record, what may be loaded."""
+        """What may load, as far as it differs from the canonical tables."""
         return self.root / "accepted"
 
     @property
@@ -141,8 +150,13 @@ class Workspace:
 
     @property
     def plan(self) -> Path:
-        """`plan.json`, `operations.parquet` and `<entity>.parquet`, the rows to write."""
+        """`plan.json`, and `<entity>.parquet`: the operations of one base table with the rows to write."""
         return self.root / "plan"
+
+    @property
+    def organizations_summary(self) -> Path:
+        """Per organization: records created, updated, deactivated, unchanged."""
+        return self.plan / "organizations_summary.parquet"
 
     @property
     def quarantine(self) -> Path:

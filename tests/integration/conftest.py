@@ -128,14 +128,19 @@ class PlanWriter:
                     "source": "batch_upload",
                     "operation": operation,
                     "source_key": row.get(entity.identifier or ""),
+                    "entity_id": row.get(entity.identifier or ""),
+                    "file": "users.csv",
+                    "line": line,
+                    "reason": "test",
+                    "after_json": "{}",
                     **row,
                 }
-                for named, operation, row in changes
+                for line, (named, operation, row) in enumerate(changes, start=2)
                 if named == entity.name
             ]
-            columns = [typed_column("operation"), *(typed_column(column) for column in columns_of(entity))]
+            told = [CHANGES.c[name] for name in ("entity_id", "before_json", "after_json", "reason", "file", "line")]
+            columns = [typed_column("operation"), *(typed_column(column) for column in columns_of(entity)), *told]
             pq.write_table(pa.Table.from_pylist(rows, arrow_schema(columns)), folder / f"{entity.name}.parquet")
-        self._write_operations(folder, changes)
         record = {
             "run_id": f"run-{name}",
             "district_id": DISTRICT,
@@ -147,27 +152,6 @@ class PlanWriter:
             **run,
         }
         return SmallPlan(name, record["district_id"], "batch_upload", state_version, folder, RunRecord(**record))
-
-    def _write_operations(self, folder: Path, changes: list[tuple[str, str, dict[str, Any]]]) -> None:
-        keys = {"organizations": "organization_key", "users": "user_key", "classes": "class_key"}
-        ends = ("user_key", "organization_key", "class_key")
-        rows = [
-            {
-                "sequence": sequence,
-                "entity": entity,
-                "operation": operation,
-                "entity_key": row.get(keys.get(entity, "")),
-                **({} if entity in keys else {end: row.get(end) for end in ends}),
-                "entity_id": row.get("user_id") or row.get("class_id") or row.get("organization_id"),
-                "file": "users.csv",
-                "line": sequence + 1,
-                "reason": "test",
-                "after_json": "{}",
-            }
-            for sequence, (entity, operation, row) in enumerate(changes, start=1)
-        ]
-        own = [column for column in CHANGES.columns if column.name not in {"district_id", "run_id"}]
-        pq.write_table(pa.Table.from_pylist(rows, arrow_schema(own)), folder / "operations.parquet")
 
 
 @pytest.fixture

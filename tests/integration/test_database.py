@@ -38,7 +38,8 @@ VIEWS = {
     "roster_enrollments": "district_id, class_id, user_id, role, is_primary, status, class_key, user_key",
     "roster_identifier_history": "district_id, entity, old_id, new_id, run_id, changed_at, changed_by",
     "roster_runs": "district_id, run_id, batch_hash, outcome, plan_id, started_at, ended_at, approved_by",
-    "roster_changes": "district_id, run_id, entity, entity_id, operation, before_json, after_json, reason",
+    "roster_changes": "district_id, run_id, entity, entity_id, operation, before_json, after_json, reason, "
+    "user_key, organization_key, class_key",
 }
 """Section 4.3 of the design, then the internal keys."""
 
@@ -236,7 +237,8 @@ def test_export_keeps_a_value_that_first_appears_after_many_rows(store: Store, p
 
 
 def test_reading_an_old_schema_says_to_sync(store: Store, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(migrations, "known_revisions", lambda: ("0002", "0001"))
+    later = ("9999", *migrations.known_revisions())
+    monkeypatch.setattr(migrations, "known_revisions", lambda: later)
     assert "enrollsync sync" in _message(lambda: store.export("demo", tmp_path))
 
 
@@ -245,6 +247,40 @@ def test_a_newer_schema_says_so_and_is_left_alone(store: Store, tmp_path: Path) 
         connection.exec_driver_sql(f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
     assert "newer EnrollSync" in _message(lambda: store.export("demo", tmp_path))
     assert "newer EnrollSync" in _message(store.migrate)
+
+
+def test_an_older_roster_keeps_its_audit_when_the_schema_moves(database_url: str, query) -> None:
+    store = open_store(database_url)
+    store.backend.prepare()
+    with store.backend.connect(create=True).begin() as connection:
+        migrations.upgrade(connection, "0001")
+        for statement in OLD_ROSTER:
+            connection.exec_driver_sql(statement)
+    store.migrate()
+    told = query(database_url, "SELECT run_id, entity_id, operation, after_json, reason FROM roster_changes ORDER BY 2")
+    assert [tuple(row.values()) for row in told] == [
+        ("run-1", "300", "create", '{"user_id":"300"}', "the batch says so"),
+        ("run-1", "300 S1", "create", '{"role":"student"}', "the batch says so"),
+        ("run-1", "S1", "create", '{"name":"North"}', "by hand"),
+    ]
+    keys = query(database_url, "SELECT user_key, organization_key FROM roster_changes WHERE entity_id = '300 S1'")
+    assert keys == [{"user_key": 7, "organization_key": 3}]
+
+
+OLD_ROSTER = (
+    "INSERT INTO runs (district_id, run_id, outcome, started_at, counts_json, findings_json, state_before, state_after)"
+    " VALUES ('demo', 'run-1', 'applied', '2026-01-01', '{}', '{}', 0, 1)",
+    "INSERT INTO organizations (district_id, organization_key, source_key, organization_id, status, source)"
+    " VALUES ('demo', 3, 'S1', 'S1', 'active', 'clever')",
+    "INSERT INTO users (district_id, user_key, source_key, user_id, status, source)"
+    " VALUES ('demo', 7, 'student:300', '300', 'active', 'clever')",
+    "INSERT INTO changes (district_id, run_id, sequence, entity, entity_key, entity_id, operation, after_json, reason)"
+    " VALUES ('demo', 'run-1', 1, 'organizations', 3, 'S1', 'create', '{\"name\":\"North\"}', 'by hand'),"
+    " ('demo', 'run-1', 2, 'users', 7, '300', 'create', '{\"user_id\":\"300\"}', 'the batch says so')",
+    "INSERT INTO changes (district_id, run_id, sequence, entity, user_key, organization_key, entity_id, operation,"
+    " after_json, reason) VALUES ('demo', 'run-1', 3, 'memberships', 7, 3, '300 S1', 'create',"
+    " '{\"role\":\"student\"}', 'the batch says so')",
+)
 
 
 # ---- runs ------------------------------------------------------------------------------------------------------------

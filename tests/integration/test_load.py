@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
@@ -204,13 +206,33 @@ def test_two_districts_may_use_the_same_keys_and_identifiers(roster: Store, plan
 def test_audit_rows_equal_the_operations(store: Store, plans, rows) -> None:
     plan = plans.write(0, ROSTER)
     _apply(store, plan)
-    written = rows("SELECT sequence, run_id, entity, operation, entity_key, file, line FROM changes ORDER BY sequence")
+    written = rows("""
+        SELECT run_id, entity, operation, line
+        FROM changes
+        JOIN runs ON runs.district_id = changes.district_id AND runs.state_after = changes.state_after
+        ORDER BY sequence""")
     assert [(row["entity"], row["operation"]) for row in written] == [change[:2] for change in ROSTER]
     assert {row["run_id"] for row in written} == {plan.run.run_id}
     assert [row["line"] for row in written] == [number + 1 for number in range(1, len(ROSTER) + 1)]
     assert rows("SELECT class_key, user_key, organization_key FROM changes WHERE entity = 'enrollments'") == [
         {"class_key": 1, "user_key": 1, "organization_key": None}
     ]
+
+
+def test_links_are_named_by_their_ends_and_a_plain_enrollment_is_told_though_it_is_not_stored(
+    store: Store, plans, rows
+) -> None:
+    plan = plans.write(0, ROSTER)
+    table = pq.read_table(plan.folder / "enrollments.parquet")
+    nothing = pa.array([None] * table.num_rows, pa.string())
+    column = table.column_names.index("after_json")
+    pq.write_table(table.set_column(column, "after_json", nothing), plan.folder / "enrollments.parquet")
+    _apply(store, plan)
+    (told,) = rows("SELECT entity_id, after_json FROM roster_changes WHERE entity = 'enrollments'")
+    assert told["entity_id"] == "100 C1"
+    assert json.loads(told["after_json"]) == {
+        "role": "student", "is_primary": False, "status": "active", "source": "batch_upload",
+    }  # fmt: skip
 
 
 def test_the_run_names_the_states_before_and_after(roster: Store, plans) -> None:

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from enrollsync.canonical import ENTITIES
+from enrollsync.accept import records
+from enrollsync.canonical import BY_NAME, ENTITIES
+from enrollsync.workspace import Workspace
 from nightly import Nightly, Query
 
 pytestmark = pytest.mark.slow
@@ -78,9 +80,9 @@ def rows_that_speak_of(batch: list[Row]) -> dict[str, int]:
 
 def accepted(nightly: Nightly, entity: str, column: str) -> set[str]:
     """The identifiers of the records that the last run's checks let through."""
-    path = f"{nightly.workspace}/accepted/{entity}.parquet"
+    query = f"SELECT {column} FROM ({records(BY_NAME[entity], Workspace(Path(nightly.workspace)))})"
     with duckdb.connect(":memory:") as connection:
-        return {name for (name,) in connection.execute(f"SELECT {column} FROM read_parquet(?)", [path]).fetchall()}
+        return {name for (name,) in connection.execute(query).fetchall()}
 
 
 @few

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -76,3 +79,30 @@ def test_a_held_delivery_is_looked_at_again(nightly: Nightly) -> None:
 def test_a_plan_takes_no_short_cut(nightly: Nightly) -> None:
     nightly.run([student()])
     assert nightly.run(force=False, until="plan")["outcome"] == "in_sync" and looked(nightly)
+
+
+HEAVY = {
+    "adbc_driver_postgresql", "adbc_driver_sqlite", "alembic", "duckdb", "great_expectations", "numpy", "pandas",
+    "pyarrow", "rich", "structlog",
+}  # fmt: skip
+"""What takes the better part of a second to import, more than a night without changes has."""
+_COMMAND = """
+import sys
+from enrollsync.cli import app
+try:
+    app(sys.argv[1:])
+finally:
+    print(*sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+"""
+
+
+def test_an_unchanged_night_imports_nothing_heavy(nightly_everywhere: Nightly, tmp_path: Path) -> None:
+    nightly = nightly_everywhere
+    nightly.run([student(), student("3!"), other(1)])
+    done = subprocess.run(
+        [sys.executable, "-c", _COMMAND, "sync", "--district", nightly.district, "--json"],
+        capture_output=True, text=True, check=True, env={**os.environ, "ENROLLSYNC_HOME": str(tmp_path)},
+    )  # fmt: skip
+    assert '"outcome": "in_sync"' in done.stdout
+    assert "sqlalchemy" in done.stderr.split()
+    assert HEAVY.isdisjoint(done.stderr.split())

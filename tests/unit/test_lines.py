@@ -72,6 +72,18 @@ def test_every_record_starts_and_ends_where_an_editor_shows_it(
     assert records.malformed == []
 
 
+def test_a_file_is_the_same_whatever_stretch_of_it_is_looked_at_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    damaged = "a,b\x01,c,d,e,f", "a,b\x7f,c,d,e,f", "a,\x85b,c,d,e,f", '"a"b,c,d,e,f,g'
+    content = "\n".join([HEADER, PLAIN, "", 'a,b,"c\nc",d,e,f', *damaged, PLAIN])
+    whole = split(tmp_path, content)
+    monkeypatch.setattr("enrollsync.ingest.lines._CHUNK", 3)
+    assert spans(split(tmp_path, content)) == spans(whole) == [(2, 2), (4, 5), (10, 10)]
+    assert split(tmp_path, content).malformed == whole.malformed
+    assert [bad.line for bad in whole.malformed] == [6, 7, 8, 9]
+
+
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u1c1c"])
 def test_other_separators_of_unicode_end_no_line(tmp_path: Path, separator: str) -> None:
     assert spans(split(tmp_path, f"{HEADER}\na,b{separator},c,d,e,f\n{PLAIN}\n")) == [(2, 2), (3, 3)]

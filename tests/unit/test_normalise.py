@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -34,13 +35,16 @@ class Canonical:
     source: str = "batch_upload"
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def __call__(self, rows: Sequence[dict[str, str | None]], file: str = "users.csv") -> dict[str, list[Any]]:
+    def __call__(
+        self, rows: Sequence[dict[str, str | None]], file: str = "users.csv", *, lines: bool = True
+    ) -> dict[str, list[Any]]:
         workspace = Workspace(self.folder).create()
         columns = list(dict.fromkeys(name for row in rows for name in row))
         table = {name: [row.get(name) for row in rows] for name in columns}
-        schema = pa.schema([("line", pa.int64()), *((name, pa.string()) for name in columns)])
-        lines = {"line": range(2, len(rows) + 2)}
-        pq.write_table(pa.table({**lines, **table}, schema), workspace.source / f"{file}.parquet")
+        source = pa.table(table, pa.schema([(name, pa.string()) for name in columns]))
+        if lines:
+            source = source.add_column(0, "line", pa.array(range(2, len(rows) + 2), pa.int64()))
+        pq.write_table(source, workspace.source / f"{file}.parquet")
         spec = FORMATS[self.source].file(file)
         described = SourceFile(
             name=file, path=file, entity=spec.entity, header=columns, rows=len(rows), malformed=0, secret_columns=[]
@@ -149,8 +153,17 @@ def test_a_term_may_end_in_a_year_of_two_digits_to_come(clever: Canonical) -> No
 
 def test_blanks_around_a_value_are_removed_whatever_they_are(canonical: Canonical) -> None:
     expected = {" a ": "a", "\ta": "a", "a\n": "a", "\r\n a": "a", "\u00a0a\u00a0 ": "a", "a b": "a b",
-                "a\u00a0b": "a\u00a0b", " \u00a0\t": None, "0012": "0012"}  # fmt: skip
+                "a\u00a0b": "a\u00a0b", " \u00a0\t": None, "0012": "0012", "": None, " é": "é", "é\t": "é",
+                "a\u0600 ": "a\u0600", "\u00a0~": "~", "~~": "~~"}  # fmt: skip
     assert canonical.read("userFirstName", list(expected), "users", "given_name") == expected
+
+
+def test_all_blanks_at_the_ends_of_a_value_are_removed_and_nothing_else(canonical: Canonical) -> None:
+    chance = random.Random(3)
+    characters = "a~! \t\n\r\u00a0é\u0301\u0600\u200d\u2003😀"
+    given = {"".join(chance.choices(characters, k=chance.randrange(6))) for _ in range(2000)}
+    found = canonical.read("userFirstName", sorted(given), "users", "given_name")
+    assert found == {value: value.strip(" \t\n\r\u00a0") or None for value in given}
 
 
 def test_the_columns_that_had_blanks_are_named(canonical: Canonical) -> None:
@@ -238,6 +251,14 @@ def test_a_removal_speaks_of_its_class_alone(canonical: Canonical) -> None:
 def test_an_employee_without_a_class_is_in_none(canonical: Canonical) -> None:
     tables = canonical([{**PERSON, "userRole": "staff", "classId": ""}])
     assert {name for name, table in tables.items() if table} == {"organizations", "users", "memberships"}
+
+
+def test_rows_of_a_source_table_that_keeps_no_lines_are_counted(canonical: Canonical) -> None:
+    rows: list[dict[str, str | None]] = [PERSON | {"userId": str(number)} for number in range(5)]
+    users = canonical(rows, lines=False)["users"]
+    assert {row["line"]: (row["user_id"], row["lines"]) for row in users} == {
+        line: (str(line - 2), [line]) for line in range(2, 7)
+    }
 
 
 def test_an_absent_column_reads_as_no_value(canonical: Canonical) -> None:

@@ -8,6 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, Format
 from enrollsync.ingest.lines import Malformed, load_text, split_records
-from enrollsync.ingest.read import FileRead, read_file
+from enrollsync.ingest.read import FileRead, numbered, read_file
 
 BATCH, CLEVER = FORMATS["batch_upload"], FORMATS["clever"]
 NAMES = ("schoolId", "userId", "userRole", "userFirstName", "userLastName", "classId")
@@ -51,7 +52,7 @@ def read(
         target = Path(folder) / f"{file}.parquet"
         result = read_file(path, target, declared.file(file), declared, kept, renames or {}, encoding)
         assert sorted(entry.name for entry in Path(folder).iterdir()) == [file, target.name]
-        table = pq.read_table(target).to_pylist()
+        table = duckdb.sql(f"SELECT * FROM {numbered(target)}").to_arrow_table().to_pylist()
     rows = {row.pop("line"): [value or "" for value in row.values()] for row in table}
     assert len(rows) == len(table) == result.rows
     return Table(rows, result.malformed, result)
@@ -199,6 +200,27 @@ def test_only_the_kept_columns_are_read_whatever_their_order_in_the_file() -> No
     assert table.rows == {2: ["1", "4"]}
 
 
+@pytest.mark.parametrize(("body", "kept"), [
+    pytest.param([LINE, LINE], False, id="one after the other"),
+    pytest.param([LINE, "", LINE], True, id="a blank line between"),
+    pytest.param(["a,b", LINE], True, id="a malformed line before"),
+    pytest.param([LINE, "a,b", ""], False, id="a malformed line after all"),
+    pytest.param(['a,b,c,d,"e\ne",f', LINE], True, id="a record of two lines"),
+])  # fmt: skip
+def test_lines_are_kept_only_where_counting_rows_does_not_give_them(
+    tmp_path: Path, body: list[str], kept: bool
+) -> None:
+    path, target = tmp_path / "users.csv", tmp_path / "users.csv.parquet"
+    path.write_text("\n".join([HEADER, *body, ""]))
+    read_file(path, target, BATCH.file("users.csv"), BATCH, NAMES, {}, "utf-8")
+    assert ("line" in pq.read_schema(target).names) == kept
+    assert sorted(duckdb.sql(f"SELECT line FROM {numbered(target)}").fetchall()) == [
+        (2 + number + sum("\n" in line for line in body[:number]),)
+        for number, line in enumerate(body)
+        if line.count(",") == LINE.count(",")
+    ]
+
+
 def test_values_are_kept_as_text() -> None:
     assert read(f"{HEADER}\n007,1e5,true,null, x ,2015-03-09\n").rows == {
         2: ["007", "1e5", "true", "null", " x ", "2015-03-09"]
@@ -312,6 +334,6 @@ def test_an_unended_last_line_that_is_whole_is_read() -> None:
 
 
 def test_a_parser_that_sees_other_records_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enrollsync.ingest.read._rejected", lambda *_: [Malformed(3, 3, "imagined", LINE)])
+    monkeypatch.setattr("enrollsync.ingest.read._rejected", lambda *_, **__: [Malformed(3, 3, "imagined", LINE)])
     with pytest.raises(Refused, match="2 records of 1"):
         read(f"{HEADER}\n{LINE}\n{LINE}\n")

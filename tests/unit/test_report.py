@@ -19,7 +19,7 @@ from enrollsync.canonical import ENTITIES
 from enrollsync.codes import CODES, Severity
 from enrollsync.report import facts, wording
 from enrollsync.settings import District
-from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
+from enrollsync.workspace import COUNTED, Notice, RunManifest, SourceFile, Workspace
 
 DISTRICT = District.model_validate(
     {
@@ -31,17 +31,6 @@ DISTRICT = District.model_validate(
         "database": {"url": "sqlite:///data/demo.db"},
         "thresholds": {"deactivate_percent": 12.5, "update_percent": 60, "floor": 7},
     }
-)
-OPERATIONS = (
-    "create",
-    "update",
-    "reidentify",
-    "reactivate",
-    "deactivate",
-    "unchanged",
-    "held",
-    "rejected",
-    "collapsed",
 )
 HOLD = Notice(code="GUARD-DEACTIVATE", severity=Severity.WARNING, message="users: 60 of 300 would be deactivated")
 
@@ -79,7 +68,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def counts(**users: int) -> dict[str, dict[str, int]]:
-    zero = dict.fromkeys(OPERATIONS, 0)
+    zero = dict.fromkeys(COUNTED, 0)
     return {entity.name: {**zero, **(users if entity.name == "users" else {})} for entity in ENTITIES}
 
 
@@ -235,7 +224,7 @@ def test_a_run_that_did_not_come_to_count_shows_no_table_of_counts(workspace: Wo
 
 
 def test_every_operation_of_the_counts_has_a_heading() -> None:
-    assert tuple(wording.OPERATIONS) == OPERATIONS
+    assert tuple(wording.OPERATIONS) == COUNTED
 
 
 @pytest.mark.parametrize(
@@ -456,3 +445,23 @@ def test_the_report_is_readable_by_its_owner_alone_and_replaces_an_older_one(wor
     assert "Held" in page.text
     assert sorted(path.name for path in workspace.root.glob("report*")) == ["report.html", "report.json"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in workspace.root.glob("report*")} == {0o600}
+
+
+def test_a_run_that_read_nothing_is_reported_like_one_that_found_nothing(workspace: Workspace) -> None:
+    names = ("report.html", "report.json", "findings.csv")
+    written(workspace, outcome="in_sync", counts=counts(unchanged=3))
+    unread = [(workspace.root / name).read_bytes() for name in names]
+    modes = {stat.S_IMODE((workspace.root / name).stat().st_mode) for name in names}
+    save_findings(workspace, [])
+    written(workspace, outcome="in_sync", counts=counts(unchanged=3))
+
+    assert unread == [(workspace.root / name).read_bytes() for name in names]
+    assert modes == {0o600}
+
+
+def test_a_run_that_read_nothing_says_what_the_run_before_it_found(workspace: Workspace) -> None:
+    page = written(workspace, outcome="in_sync", findings={"ID-MISSING": 1200, "VAL-EMAIL": 1})
+
+    assert "The identifier is missing (ID-MISSING): 1,200 times" in page.text
+    assert "The email address has an odd shape (VAL-EMAIL): 1 time" in page.text
+    assert "Nothing." not in page.text

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import CheckConstraint
@@ -50,15 +52,22 @@ def test_every_base_table_checks_its_status() -> None:
 
 
 def test_every_table_is_keyed_by_district() -> None:
-    assert all("district_id" in table.primary_key.columns for table in METADATA.tables.values())
+    keyed = [table for table in METADATA.tables.values() if table is not CHANGES]
+    assert all("district_id" in table.primary_key.columns for table in keyed)
+    assert not CHANGES.c.district_id.nullable
 
 
 def test_changes_keep_both_ends_of_a_link() -> None:
-    assert {"entity_key", "user_key", "class_key", "organization_key"} <= set(CHANGES.columns.keys())
+    assert {"user_key", "class_key", "organization_key"} <= set(CHANGES.columns.keys())
 
 
 def test_the_newest_revision_comes_first() -> None:
-    assert migrations.known_revisions()[-1] == "0001"
+    assert migrations.known_revisions() == ("0002", "0001")
+
+
+def test_the_known_revisions_are_the_steps_that_alembic_takes() -> None:
+    steps = ScriptDirectory(str(Path(migrations.__file__).parent)).walk_revisions()
+    assert migrations.known_revisions() == tuple(step.revision for step in steps)
 
 
 offsets = st.integers(-12 * 60, 14 * 60).map(lambda minutes: timezone(timedelta(minutes=minutes)))

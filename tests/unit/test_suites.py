@@ -10,6 +10,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from enrollsync.canonical import BY_NAME, ENTITIES
 from enrollsync.codes import CODES
 from enrollsync.errors import ConfigurationError
-from enrollsync.validate import frames, suites
+from enrollsync.validate import expectations, frames, suites
 from enrollsync.validate.expectations import alike_but_for_case, disagreeing, is_date, standing_for_several
 from enrollsync.workspace import Workspace
 
@@ -169,6 +170,13 @@ def test_values_are_alike_but_for_case_when_another_spelling_is_there(values: li
     column = frame_of([(value, None, None) for value in values])["k"]
     expected = [any(other != value and other.lower() == value.lower() for other in values) for value in values]
     assert alike_but_for_case(column).tolist() == expected
+
+
+def test_values_with_one_hash_are_still_different_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expectations, "_hashes", lambda column: np.zeros(len(column), "uint64"))
+    frame = frame_of([("1", "a", None), ("2", "a", None), ("3", "b", None), ("4", None, None)])
+    assert standing_for_several(frame[["k", "x"]]).tolist() == [True, True, False, False]
+    assert alike_but_for_case(frame["k"]).tolist() == [False] * 4
 
 
 @given(

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-import pyarrow as pa
-from sqlalchemy import URL, Connection, Engine, Select, create_engine, event, literal, select
+from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event, literal, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import SQLAlchemyError
@@ -26,10 +25,12 @@ from sqlalchemy.sql.ddl import ExecutableDDLElement
 from enrollsync.errors import DatabaseError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from adbc_driver_manager.dbapi import Connection as ArrowConnection
     from adbc_driver_manager.dbapi import Cursor
 
-# The Arrow drivers are imported where they are used: they bring pandas along, a second that an unchanged batch saves.
+# Arrow and its drivers are imported where they are used: they bring numpy and pandas along, a second that an unchanged
+# batch saves.
 
 LOCK_SECONDS = 30
 """How long a writer waits for another one before it says so."""
@@ -62,13 +63,19 @@ class Session:
         """Fill a new temporary table."""
         self.cursor.adbc_ingest(table, rows, mode="create", temporary=True)
 
-    def define(self, statement: ExecutableDDLElement) -> None:
-        """Run a statement that changes the schema."""
-        self.cursor.execute(str(statement.compile(dialect=self.dialect)))
+    def define(self, *statements: ExecutableDDLElement) -> None:
+        """Run statements that change the schema."""
+        for statement in statements:
+            self.cursor.execute(str(statement.compile(dialect=self.dialect)))
+
+    def count(self, *tables: Table) -> None:
+        """Let the database take stock of tables that were filled a moment ago, so that it plans well."""
+        for table in tables:
+            self.cursor.execute(f"ANALYZE {self.dialect.identifier_preparer.format_table(table)}")
 
     @property
-    def defers_references(self) -> bool:
-        """Whether references and indexes can be taken away and put back within the transaction, checked at once."""
+    def defers_constraints(self) -> bool:
+        """Whether constraints and indexes can be taken away and put back within the transaction, checked at once."""
         return self.dialect.name == "postgresql"
 
     def append(self, table: str, rows: pa.RecordBatchReader) -> None:
@@ -149,6 +156,8 @@ class SqliteBackend:
 
     def batches(self, session: Session, query: Select[Any], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """The query's rows in the schema's types."""
+        import pyarrow as pa
+
         # The driver takes each column's type from the first rows it sees, which may all be NULL: one row goes ahead
         # that has a value in every column, and is cut off again.
         samples = [literal("" if pa.types.is_string(field.type) else 0) for field in schema]
@@ -244,6 +253,9 @@ class PostgresBackend:
 _LIMITS = (
     f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'",
     f"SET LOCAL statement_timeout = '{STATEMENT_MINUTES}min'",
+    # For one transaction at a time: checking a state's references in memory takes a third of the time.
+    "SET LOCAL work_mem = '256MB'",
+    "SET LOCAL maintenance_work_mem = '512MB'",
 )
 
 

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-from sqlalchemy import Connection, Table, delete, func, insert, make_url, select
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import Engine, Table, delete, func, insert, make_url, select
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from enrollsync.database import migrations
 from enrollsync.database.dialects import Backend, PostgresBackend, Session, SqliteBackend
@@ -124,6 +124,8 @@ class Store:
         Every column but `district_id`, `removed` rows included. Returns the state version. A database that is not
         there, or has no roster, gives empty files and 0, and is not created.
         """
+        import pyarrow.parquet as pq
+
         folder.mkdir(parents=True, exist_ok=True)
         if not self._has_roster():
             for table in _EXPORTED:
@@ -136,6 +138,8 @@ class Store:
         return version
 
     def _export_table(self, session: Session, table: Table, district_id: str, folder: Path) -> None:
+        import pyarrow.parquet as pq
+
         schema = _schema_of(table)
         query = select(*(table.c[name] for name in schema.names)).where(table.c.district_id == district_id)
         with pq.ParquetWriter(folder / f"{table.name}.parquet", schema) as writer:
@@ -187,7 +191,7 @@ class Store:
         """Remember a run that wrote nothing. A rerun replaces the row, unless that run has written to the roster."""
         self._require_roster()
         mine = (RUNS.c.district_id == run.district_id, RUNS.c.run_id == run.run_id)
-        with one_line_errors(self.backend), self._transaction() as connection:
+        with one_line_errors(self.backend), self._engine.begin() as connection:
             connection.execute(delete(RUNS).where(*mine, RUNS.c.state_after.is_(None)))
             if connection.execute(select(RUNS.c.run_id).where(*mine)).first() is None:
                 connection.execute(insert(RUNS).values(**run.row()))
@@ -205,28 +209,34 @@ class Store:
                 f"database {self.backend.place}: has no roster tables; run `enrollsync sync`, which creates them"
             )
 
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self.backend.connect().begin() as connection:
-            yield connection
+    @cached_property
+    def _engine(self) -> Engine:
+        """For small questions; it keeps no connection open."""
+        return self.backend.connect()
 
     def _rows(self, query: Any) -> list[dict[str, Any]]:
         if not self._has_roster():
             return []
-        with one_line_errors(self.backend), self._transaction() as connection:
+        with one_line_errors(self.backend), self._engine.begin() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
 
     def _revision(self) -> str | None:
         with one_line_errors(self.backend):
-            if self.backend.missing():
-                return None
-            with self.backend.connect().connect() as connection:
-                revision = migrations.revision_of(connection)
+            revision = self._found_revision()
         if revision is not None and revision not in migrations.known_revisions():
             raise DatabaseError(
                 f"database {self.backend.place}: its schema {revision} is from a newer EnrollSync; install that version"
             )
         return revision
+
+    def _found_revision(self) -> str | None:
+        try:
+            with self._engine.connect() as connection:
+                return migrations.revision_of(connection)
+        except SQLAlchemyError:
+            if self.backend.missing():
+                return None
+            raise
 
     def _has_roster(self) -> bool:
         """False when there is nothing yet. Raises DatabaseError for an old schema: readers never migrate."""

@@ -3,54 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrollsync.codes import CODES, Severity
-from enrollsync.errors import ConfigurationError, Refused
+from enrollsync.errors import Refused
 from enrollsync.formats import FileSpec, Format
-from enrollsync.ingest.landing import Delivery, find_delivery, recognise
+from enrollsync.ingest.landing import Batch, Delivery
 from enrollsync.ingest.lines import Malformed
 from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.ingest.secrets import hides, without_secrets
-from enrollsync.settings import District, project_root
+from enrollsync.settings import District
 from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
 
 _MALFORMED = pa.schema([
     ("file", pa.string()), ("line", pa.int64()), ("last_line", pa.int64()), ("reason", pa.string()),
     ("raw", pa.string()),
 ])  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A delivery whose format is known, not read yet."""
-
-    delivery: Delivery
-    declared: Format
-    present: tuple[FileSpec, ...]
-    """The format's files that are there."""
-    digest: str
-    """The batch's identity."""
-    stamps: dict[Path, tuple[int, int]]
-    """Size and time of each file before it was looked into."""
-
-
-def find_batch(workspace: Workspace, manifest: RunManifest, district: District) -> Batch:
-    """Find the delivery and recognise its format. Raises Refused when there is none, or an incomplete or unsafe one."""
-    if district.source.connection and not manifest.source:
-        raise ConfigurationError(
-            f"district {district.district_id}: `source.connection` cannot be used yet; copy the delivery to a folder "
-            "and name that in `source.path`"
-        )
-    delivery = find_delivery(project_root() / (manifest.source or district.source.path), workspace.batch)
-    declared = recognise(delivery, district)
-    stamps = _stamps(delivery)
-    present = tuple(spec for spec in declared.files if spec.name in delivery.files)
-    return Batch(delivery, declared, present, delivery.digest([spec.name for spec in present]), stamps)
 
 
 def read_batch(workspace: Workspace, manifest: RunManifest, district: District, batch: Batch) -> RunManifest:
@@ -60,7 +30,7 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
     """
     delivery, declared = batch.delivery, batch.declared
     read = {spec: _read(workspace, delivery, declared, spec, district) for spec in batch.present if spec.read}
-    if _stamps(delivery) != batch.stamps:
+    if delivery.stamps() != batch.stamps:
         raise Refused("FILE-INCOMPLETE", "a file changed while it was read; wait for the upload to end")
     _write_malformed(workspace, read)
     return manifest.model_copy(
@@ -146,7 +116,9 @@ def _write_malformed(workspace: Workspace, read: dict[FileSpec, FileRead]) -> No
         for spec, result in read.items()
         for bad in result.malformed
     ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=_MALFORMED), workspace.malformed)
+    with pq.ParquetWriter(workspace.malformed, _MALFORMED) as writer:
+        if rows:  # Arrow imports pandas for a list, be it empty, and that takes longer than reading a small district
+            writer.write_table(pa.Table.from_pylist(rows, schema=_MALFORMED))
 
 
 def _notices(delivery: Delivery, declared: Format) -> Iterable[Notice]:
@@ -158,7 +130,3 @@ def _notices(delivery: Delivery, declared: Format) -> Iterable[Notice]:
             message="the file is not read; nothing in it reaches the roster",
             file=name,
         )
-
-
-def _stamps(delivery: Delivery) -> dict[Path, tuple[int, int]]:
-    return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in delivery.files.values()}

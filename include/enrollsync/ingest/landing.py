@@ -12,13 +12,15 @@ import shutil
 import stat
 import zipfile
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from enrollsync.errors import ConfigurationError, Refused
-from enrollsync.formats import FORMATS, Format
-from enrollsync.settings import District
+from enrollsync.formats import FORMATS, FileSpec, Format
+from enrollsync.settings import District, project_root
+from enrollsync.workspace import RunManifest, Workspace
 
 _STILL_ARRIVING = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".uploading", ".lock")
 _LARGEST_UNPACKED = 8 << 30
@@ -37,13 +39,49 @@ class Delivery:
     delivered_at: datetime
     """When the newest of its files arrived."""
 
+    def stamps(self) -> dict[Path, tuple[int, int]]:
+        """Size and time of each file; they differ once somebody has written to it."""
+        return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in self.files.values()}
+
     def digest(self, names: list[str]) -> str:
         """The batch's identity: a hash of the named files' names and contents."""
         whole = hashlib.sha256()
-        for name in sorted(names):
-            with self.files[name].open("rb") as stream:
-                whole.update(f"{name}\0{hashlib.file_digest(stream, 'sha256').hexdigest()}\0".encode())
+        with ThreadPoolExecutor() as threads:  # hashing leaves the interpreter to others
+            for name, content in zip(sorted(names), threads.map(self._content, sorted(names)), strict=True):
+                whole.update(f"{name}\0{content}\0".encode())
         return whole.hexdigest()
+
+    def _content(self, name: str) -> str:
+        with self.files[name].open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A delivery whose format is known, not read yet."""
+
+    delivery: Delivery
+    declared: Format
+    present: tuple[FileSpec, ...]
+    """The format's files that are there."""
+    digest: str
+    """The batch's identity."""
+    stamps: dict[Path, tuple[int, int]]
+    """Size and time of each file before it was looked into."""
+
+
+def find_batch(workspace: Workspace, manifest: RunManifest, district: District) -> Batch:
+    """Find the delivery and recognise its format. Raises Refused when there is none, or an incomplete or unsafe one."""
+    if district.source.connection and not manifest.source:
+        raise ConfigurationError(
+            f"district {district.district_id}: `source.connection` cannot be used yet; copy the delivery to a folder "
+            "and name that in `source.path`"
+        )
+    delivery = find_delivery(project_root() / (manifest.source or district.source.path), workspace.batch)
+    declared = recognise(delivery, district)
+    stamps = delivery.stamps()
+    present = tuple(spec for spec in declared.files if spec.name in delivery.files)
+    return Batch(delivery, declared, present, delivery.digest([spec.name for spec in present]), stamps)
 
 
 def find_delivery(source: Path, unpack_to: Path) -> Delivery:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from enrollsync import engine
 from enrollsync.errors import Refused
@@ -55,9 +57,10 @@ def read_file(
     path: Path, target: Path, spec: FileSpec, declared: Format, kept: tuple[str, ...], renames: dict[str, str],
     encoding: str,
 ) -> FileRead:  # fmt: skip
-    """Read `path` into the Parquet file `target`: `line BIGINT` and the `kept` columns that the file has, as text.
+    """Read `path` into the Parquet file `target`: the `kept` columns that the file has, as text, in the file's order.
 
-    Raises Refused for a header, an encoding or an end of file that makes the file useless.
+    `numbered` reads them with their lines. Raises Refused for a header, an encoding or an end of file that makes the
+    file useless.
     """
     text = load_text(path, encoding)
     header = check_header(text, spec, declared, renames)
@@ -78,7 +81,7 @@ def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str
 
     Raises Refused: FILE-HEADER naming every header that is missing, doubled or unknown, FILE-EMPTY without any.
     """
-    if not text.data.strip(b"\xef\xbb\xbf\r\n \t"):
+    if not re.search(rb"[^\xef\xbb\xbf\r\n \t]", text.data):
         raise Refused("FILE-EMPTY", "the file is empty; export it again", file=spec.name)
     cells = [cell.strip() for cell in next(csv.reader([text.line(0)]), [])]
     by_spelling = {_spelling(name, declared): name for name in spec.known}
@@ -146,55 +149,61 @@ def _parse(
     finally:
         if not as_is:
             readable.unlink()
-    rejected = _rejected(connection, text, records, text.starts[records.first] if as_is else _offsets(text, records))
+    rejected = _rejected(connection, text, records, as_is=as_is)
     lines = _good_lines(records, rejected)
     (rows,) = engine.one_row(connection, "SELECT count(*) FROM read_parquet(?)", [str(target)])
     if rows != len(lines):
         raise Refused("FILE-ENCODING", f"its quotation marks make {rows:,} records of {len(lines):,}; nobody can tell "
                       "which are right, so put every mark within a value twice", file=path.name)  # fmt: skip
-    _renumber(connection, target, lines)
+    if rows and lines[-1] != rows + 1:
+        _add_lines(connection, target, lines)
     return rows, rejected
 
 
-def _renumber(connection: duckdb.DuckDBPyConnection, target: Path, lines: np.ndarray) -> None:
-    """Turn the parser's count of good records into lines; nothing to do where they agree."""
-    counted = np.arange(2, len(lines) + 2)
-    if np.array_equal(lines, counted):
-        return
-    connection.register("renumbered", pa.table({"line": counted, "true_line": lines}))
-    renumber = """
-        SELECT true_line AS line, parsed.* EXCLUDE (line)
-        FROM read_parquet(?) AS parsed
-        JOIN renumbered USING (line)"""
-    engine.write_parquet(connection, renumber, target, [str(target)])
+def numbered(table: Path) -> str:
+    """SQL for a table that `read_file` wrote, with `line BIGINT`: the physical line on which each row starts.
+
+    The lines are kept where some are left out, as malformed or blank ones are; elsewhere rows count them.
+    """
+    if "line" in pq.read_schema(table).names:
+        return engine.parquet(table)
+    return f"(SELECT file_row_number + 2 AS line, * FROM {engine.parquet(table)})"
 
 
-def _offsets(text: Text, records: Records) -> np.ndarray:
-    """Where each record starts in the copy that holds the records alone."""
+def _add_lines(connection: duckdb.DuckDBPyConnection, target: Path, lines: np.ndarray) -> None:
+    connection.register("lines", pa.table({"line": lines}))
+    engine.write_parquet(connection, f"SELECT * FROM lines POSITIONAL JOIN {engine.parquet(target)}", target)
+
+
+def _offsets(text: Text, records: Records, *, as_is: bool) -> np.ndarray:
+    """Where each record starts in what is parsed: the file `as_is`, or the copy that holds the records alone."""
+    if as_is:
+        return text.starts[records.first]
     lengths = text.ends[records.last] - text.starts[records.first] + 1
     return np.concatenate([[0], np.cumsum(lengths)[:-1]])
 
 
 def _read_csv(columns: dict[str, int], width: int) -> str:
     types = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(width))
-    chosen = "".join(f', c{place} AS "{name}"' for name, place in columns.items())
+    chosen = ", ".join(f'c{place} AS "{name}"' for name, place in columns.items())
     return f"""
-        SELECT row_number() OVER () + 1 AS line{chosen}
+        SELECT {chosen}
         FROM read_csv(
             ?, auto_detect = false, header = true, columns = {{{types}}}, delim = ',', quote = '"', escape = '"',
             strict_mode = true, store_rejects = true
         )"""
 
 
-def _rejected(
-    connection: duckdb.DuckDBPyConnection, text: Text, records: Records, offsets: np.ndarray
-) -> list[Malformed]:
+def _rejected(connection: duckdb.DuckDBPyConnection, text: Text, records: Records, *, as_is: bool) -> list[Malformed]:
     found = connection.execute("""
         SELECT line_byte_position, min(error_type::VARCHAR)
         FROM reject_errors
         GROUP BY line_byte_position
         ORDER BY line_byte_position
     """).fetchall()
+    if not found:
+        return []
+    offsets = _offsets(text, records, as_is=as_is)
     places = np.searchsorted(offsets, np.array([row[0] for row in found], dtype=np.int64), side="right") - 1
     return [
         Malformed(first + 1, last + 1, _REASONS.get(kind, kind.lower()), text.line(first, last))
@@ -206,6 +215,8 @@ def _rejected(
 
 def _good_lines(records: Records, rejected: list[Malformed]) -> np.ndarray:
     lines = records.first[1:] + 1
+    if not rejected:
+        return lines
     return lines[~np.isin(lines, np.array([bad.line for bad in rejected], dtype=np.int64))]
 
 

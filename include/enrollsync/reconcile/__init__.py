@@ -13,11 +13,11 @@ import duckdb
 from enrollsync import engine
 from enrollsync.canonical import ENTITIES, Entity
 from enrollsync.codes import CODES
-from enrollsync.database.schema import columns_of, primary_key
+from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, columns_of, primary_key
 from enrollsync.guard import find_holds
 from enrollsync.plan import OPERATIONS, Plan, plan_id
 from enrollsync.reconcile.absence import plan_absences
-from enrollsync.reconcile.changes import OPERATIONS_TABLE, plan_changes
+from enrollsync.reconcile.changes import json_of_values, plan_changes
 from enrollsync.reconcile.matching import match_entities
 from enrollsync.settings import District
 from enrollsync.workspace import RunManifest, Workspace
@@ -38,10 +38,10 @@ def reconcile(
             connection.execute(_stored(entity, state))
         history = engine.parquet(state / "identifier_history.parquet")
         connection.execute(f"CREATE VIEW stored_history AS FROM {history}")
-        connection.execute(OPERATIONS_TABLE)
         match_entities(connection, workspace, manifest, district)
         changed = plan_changes(connection, manifest)
         plan_absences(connection, workspace, manifest)
+        connection.execute(_operations())
         _write_findings(connection, workspace, manifest)
         counts = {
             entity.name: _count(connection, entity, accepted_counts[entity.name], changed[entity.name])
@@ -68,6 +68,23 @@ def _stored(entity: Entity, state: Path) -> str:
         CREATE VIEW db_{entity.name} AS
         FROM stored_{entity.name}
         WHERE status <> 'removed'"""
+
+
+def _operations() -> str:
+    """All operations in one view, each with a hash of the row it leads to."""
+    return "CREATE VIEW operations AS" + " UNION ALL ".join(
+        f"""
+        SELECT '{entity.name}' AS entity, operation, {", ".join(_record_keys(entity))}, explicit, before_json,
+            hash({", ".join(columns_of(entity))}) AS after
+        FROM {entity.name}_after"""
+        for entity in ENTITIES
+    )
+
+
+def _record_keys(entity: Entity) -> list[str]:
+    """The keys of the records that an operation touches, in the order of `RECORD_KEYS`."""
+    own = primary_key(entity)
+    return [key if key in own else f"NULL::BIGINT AS {key}" for key in RECORD_KEYS]
 
 
 def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
@@ -98,7 +115,7 @@ def _held_findings(entity: Entity, manifest: RunManifest) -> str:
             SELECT DISTINCT code, CASE code {severities} END AS severity, '{entity.name}' AS entity, new.file, new.line,
                 '{entity.identifier}' AS "column", CASE code {messages} END AS message
             FROM {entity.name}_held
-            JOIN {entity.name}_linked AS new USING (source_key)"""
+            JOIN {entity.name}_accepted AS new USING (source_key)"""
 
 
 def _unknown_findings(entity: Entity, link: str, manifest: RunManifest) -> str:
@@ -107,8 +124,8 @@ def _unknown_findings(entity: Entity, link: str, manifest: RunManifest) -> str:
             SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", manifest)}' AS severity,
                 '{entity.name}' AS entity, file, line, '{link}' AS "column",
                 'there is no such record among the {target} of the batch or the roster' AS message
-            FROM {entity.name}_unknown
-            WHERE {link} NOT IN (SELECT source_key FROM {target}_keys)"""
+            FROM {entity.name}_unlinked
+            WHERE NOT waits AND {link} NOT IN (SELECT source_key FROM {target}_keys)"""
 
 
 def _unknown_removals(workspace: Workspace, manifest: RunManifest) -> str:
@@ -136,42 +153,48 @@ def _count(
             "SELECT operation, count(*) FROM operations WHERE entity = ? GROUP BY operation", [entity.name]
         ).fetchall()
     )
-    known, unknown, waiting = engine.one_row(
+    name = entity.name
+    known, unknown, read = engine.one_row(
         connection,
         f"""
         SELECT
-            (SELECT count(*) FROM {entity.name}_known),
-            (SELECT count(*) FROM {entity.name}_unknown),
-            (SELECT count(*) FROM {entity.name}_accepted)
-                - (SELECT count(*) FROM {entity.name}_known)
-                - (SELECT count(*) FROM {entity.name}_unknown)""",
+            (SELECT count(*) FROM {name}_{"known" if entity.key else "linked"}),
+            (SELECT count(*) FROM {name}_unlinked WHERE NOT waits),
+            (SELECT count(*) FROM {name}_accepted)""",
     )
     return {
         **{operation: planned.get(operation, 0) for operation in OPERATIONS},
         "unchanged": known - changed,
-        "held": accepted["held"] + waiting,
+        "held": accepted["held"] + read - known - unknown,
         "rejected": accepted["rejected"] + unknown,
         "collapsed": accepted["collapsed"],
     }
 
 
 def _write_plan(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
-    engine.write_parquet(
-        connection,
-        """
-        SELECT rowid + 1 AS sequence, * EXCLUDE (explicit)
-        FROM operations""",
-        workspace.plan / "operations.parquet",
-    )
     for entity in ENTITIES:
-        columns = ", ".join(columns_of(entity))
-        # In the order in which the tables lie, which makes writing them several times as fast.
-        engine.write_parquet(
-            connection,
-            f"SELECT operation, {columns} FROM {entity.name}_after ORDER BY {', '.join(primary_key(entity))}",
-            workspace.plan_table(entity.name),
-        )
+        engine.write_parquet(connection, _planned(entity), workspace.plan_table(entity.name))
     engine.write_parquet(connection, _organizations_summary(), workspace.plan / "organizations_summary.parquet")
+
+
+def _planned(entity: Entity) -> str:
+    """The operations of one base table, in the order in which it lies: writing it is several times as fast so."""
+    named = f"coalesce({entity.identifier}, source_key)" if entity.identifier else "NULL::VARCHAR"
+    return f"""
+        SELECT operation, {", ".join(columns_of(entity))}, {named} AS entity_id, before_json,
+            CASE WHEN operation <> 'create' THEN after_json WHEN NOT {_usual(entity)} THEN {json_of_values(entity)} END
+                AS after_json,
+            reason, file, line
+        FROM {entity.name}_after
+        ORDER BY {", ".join(primary_key(entity))}"""
+
+
+def _usual(entity: Entity) -> str:
+    """What the audit need not say, see `USUAL_ENROLLMENT`."""
+    if entity.name != "enrollments":
+        return "false"
+    same = [f"{name} IS NOT DISTINCT FROM {value}" for name, value in USUAL_ENROLLMENT.items()]
+    return f"({' AND '.join(same)} AND source = getvariable('source'))"
 
 
 def _organizations_summary() -> str:
@@ -190,7 +213,11 @@ def _organizations_summary() -> str:
         placed AS (
             SELECT people.organization_key, operation, count(*) AS n
             FROM people
-            LEFT JOIN operations AS done ON done.entity = people.entity AND done.entity_key = people.key
+            LEFT JOIN (
+                SELECT 'users' AS entity, user_key AS key, operation FROM users_after
+                UNION ALL
+                SELECT 'classes', class_key, operation FROM classes_after
+            ) AS done ON done.entity = people.entity AND done.key = people.key
             GROUP BY ALL
         )
         SELECT {engine.masked("coalesce(after.organization_id, old.organization_id, placed.organization_key::VARCHAR)")}

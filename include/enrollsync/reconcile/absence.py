@@ -11,25 +11,44 @@ from enrollsync import engine
 from enrollsync.canonical import BY_NAME, ENTITIES, Entity
 from enrollsync.database.schema import columns_of, primary_key
 from enrollsync.formats import FORMATS
-from enrollsync.reconcile.changes import entity_id, names_joined, operation_keys
 from enrollsync.workspace import RunManifest, Workspace
 
 
 def plan_absences(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
-    """Add `deactivate` operations; leaves `<entity>_gone` (keys, explicit, file, line, reason) for each entity."""
+    """Work out `deactivate` operations; leaves for each entity `<entity>_gone` (keys, explicit, file, line, reason).
+
+    With them every operation is known: `<entity>_after` has them all, with the rows as they will be.
+    """
     if manifest.mode == "snapshot":
-        connection.execute(_doubtful_words(workspace))
+        for entity in ENTITIES:
+            connection.execute(_spoken_of(entity))
+        rejected = _rejected_lines(connection, workspace)
+        connection.execute(_doubtful_words(workspace) if rejected else _nothing_doubtful())
     for entity in ENTITIES:
         connection.execute(_gone(entity, manifest, workspace))
         connection.execute(_deactivations(entity))
     connection.execute(_former_primary_schools())
+    for entity in ENTITIES:
+        connection.execute(_after(entity))
+
+
+def _after(entity: Entity) -> str:
+    parts = [f"FROM {entity.name}_compared WHERE operation IS NOT NULL", f"FROM {entity.name}_deactivated"]
+    if entity.name == "memberships":
+        parts.append("FROM former_primary")
+    return f"CREATE VIEW {entity.name}_after AS {' UNION ALL BY NAME '.join(parts)}"
+
+
+def _rejected_lines(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> int:
+    query = f"SELECT count(*) FROM {engine.parquet(workspace.accepted_table('rejected'))}"
+    return int(engine.one_row(connection, query)[0])
 
 
 def _gone(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
     keys = ", ".join(primary_key(entity))
     parts = [_removed(entity, workspace)]
     if manifest.mode == "snapshot" and entity.name in manifest.supplied:
-        parts.append(_missing(entity, manifest))
+        parts.append(_missing(entity, manifest, workspace))
     return f"""
         CREATE TABLE {entity.name}_gone AS
         SELECT {keys}, bool_or(explicit) AS explicit, any_value(file) AS file, any_value(line) AS line,
@@ -52,7 +71,7 @@ def _removed(entity: Entity, workspace: Workspace) -> str:
         WHERE old.status = 'active'"""
 
 
-def _missing(entity: Entity, manifest: RunManifest) -> str:
+def _missing(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
     """Active records of this source that no row mentions, in terms that the batch covers.
 
     A link goes with either of its ends, even when a rejected row still mentions it.
@@ -67,18 +86,24 @@ def _missing(entity: Entity, manifest: RunManifest) -> str:
         "old.status = 'active'",
         "old.source = getvariable('source')",
         f"({unmentioned}{ends})",
-        *_covered(entity, manifest),
+        *_covered(entity, manifest, workspace),
         *_delivered_roles(entity, manifest),
     ]
-    mentioned = _mentioned_records(entity) if entity.key else _mentioned_links(entity)
     return f"""
         (
-            WITH {entity.name}_mentioned AS ({mentioned})
+            WITH {entity.name}_mentioned AS ({_mentioned_records(entity) if entity.key else _mentioned_links(entity)})
             SELECT {keys}, false AS explicit, NULL AS file, NULL::BIGINT AS line,
                 'the batch no longer has it' AS reason
-            FROM db_{entity.name} AS old
+            FROM {_unmatched(entity)} AS old
             WHERE {" AND ".join(conditions)}
         )"""
+
+
+def _unmatched(entity: Entity) -> str:
+    """Records that no row which is planned speaks of."""
+    if entity.key:
+        return f"(FROM db_{entity.name} SEMI JOIN {entity.name}_vanished USING ({entity.key}))"
+    return f"(FROM {entity.name}_compared WHERE operation IS NULL)"
 
 
 def _same_keys(entity: Entity) -> str:
@@ -86,16 +111,11 @@ def _same_keys(entity: Entity) -> str:
 
 
 def _mentioned_records(entity: Entity) -> str:
-    """Known rows, rows that wait or were rejected, and records that a damaged line seems to be."""
+    """Records under another identifier now, records that a row waits for, and those that a damaged line seems to be."""
     key = entity.key
     return f"""
             SELECT {key}
             FROM {entity.name}_known
-            UNION ALL
-            SELECT {key}
-            FROM db_{entity.name}
-            JOIN {entity.name}_present USING (source_key)
-            WHERE source = getvariable('source')
             UNION ALL
             SELECT old_key
             FROM {entity.name}_held
@@ -106,14 +126,8 @@ def _mentioned_records(entity: Entity) -> str:
 
 
 def _mentioned_links(entity: Entity) -> str:
-    """Links that a row mentions, and all that hang on a record which waits or is doubtful."""
+    """Links that a rejected or waiting row mentions, and all that hang on a record which waits or is doubtful."""
     keys = ", ".join(primary_key(entity))
-    joins = "".join(
-        f"""
-            JOIN {target}_ever ON {target}_ever.source_key = present.{link}"""
-        for link, target in entity.links.items()
-    )
-    found = ", ".join(f"{target}_ever.key AS {BY_NAME[target].key}" for target in entity.links.values())
     doubtful = "".join(
         f"""
             UNION ALL
@@ -127,24 +141,50 @@ def _mentioned_links(entity: Entity) -> str:
         for target in entity.links.values()
     )
     return f"""
-            SELECT {found}
-            FROM {entity.name}_present AS present{joins}{doubtful}
+            SELECT {keys}
+            FROM {entity.name}_spoken_of{doubtful}
             UNION ALL
             SELECT {keys}
             FROM {entity.name}_doubtful"""
 
 
-def _covered(entity: Entity, manifest: RunManifest) -> list[str]:
+def _spoken_of(entity: Entity) -> str:
+    """For links: those of which a row speaks that is not planned as it stands, by any identifier their ends ever had.
+
+    For records, the identifiers that they ever had.
+    """
+    if entity.key:
+        return _ever(entity)
+    links = ", ".join(entity.links)
+    joins = "".join(
+        f"""
+        JOIN {target}_ever ON {target}_ever.source_key = unplanned.{link}"""
+        for link, target in entity.links.items()
+    )
+    found = ", ".join(f"{target}_ever.key AS {BY_NAME[target].key}" for target in entity.links.values())
+    return f"""
+        CREATE TABLE {entity.name}_spoken_of AS
+        WITH unplanned AS (
+            SELECT {links} FROM {entity.name}_set_aside
+            UNION
+            SELECT {links} FROM {entity.name}_unlinked
+        )
+        SELECT {found}
+        FROM unplanned{joins}"""
+
+
+def _covered(entity: Entity, manifest: RunManifest, workspace: Workspace) -> list[str]:
     """A class without a term is always covered; a term that the batch lacks, or that has ended, is left alone."""
     if entity.name not in {"classes", "enrollments"}:
         return []
     today = manifest.as_of.date().isoformat()
+    delivered = engine.parquet(workspace.canonical_table("classes"))
     return [f"""old.class_key NOT IN (
                 SELECT class_key
                 FROM db_classes
                 WHERE term IS NOT NULL
                     AND (
-                        term NOT IN (SELECT term FROM classes_delivered WHERE term IS NOT NULL)
+                        term NOT IN (SELECT term FROM {delivered} WHERE term IS NOT NULL)
                         OR term_end < '{today}'
                     )
             )"""]  # fmt: skip
@@ -166,11 +206,7 @@ def _doubtful_words(workspace: Workspace) -> str:
     A damaged line may have lost its identifier, so names, emails and secondary IDs speak for a record too.
     """
     doubtful = "\n".join(_doubtful(entity) for entity in ENTITIES)
-    ever = "".join(_ever(entity) for entity in ENTITIES if entity.key)
     return f"""
-        {ever}
-        CREATE VIEW classes_delivered AS
-        FROM {engine.parquet(workspace.canonical_table("classes"))};
         CREATE TABLE words AS
         SELECT DISTINCT entity, file, line, lower(trim(word, ' "')) AS word
         FROM (
@@ -179,6 +215,13 @@ def _doubtful_words(workspace: Workspace) -> str:
             FROM {engine.parquet(workspace.accepted_table("rejected"))}
         );
         {doubtful}"""
+
+
+def _nothing_doubtful() -> str:
+    return "".join(
+        f"CREATE TABLE {entity.name}_doubtful ({', '.join(f'{key} BIGINT' for key in primary_key(entity))});"
+        for entity in ENTITIES
+    )
 
 
 def _ever(entity: Entity) -> str:
@@ -268,18 +311,13 @@ def _spoken(entity: Entity, target: str) -> str:
 
 
 def _deactivations(entity: Entity) -> str:
-    keys = primary_key(entity)
     columns = ", ".join("'inactive' AS status" if name == "status" else f"old.{name}" for name in columns_of(entity))
     return f"""
-        INSERT INTO {entity.name}_after BY NAME
-        SELECT gone.file, gone.line, 'deactivate' AS operation, {columns}
+        CREATE TABLE {entity.name}_deactivated AS
+        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
+            '{{"status":"active"}}' AS before_json, '{{"status":"inactive"}}' AS after_json, {columns}
         FROM {entity.name}_gone AS gone
-        JOIN db_{entity.name} AS old USING ({", ".join(keys)});
-        INSERT INTO operations
-        SELECT '{entity.name}', 'deactivate', {operation_keys(entity, "old")}, {entity_id(entity, "old")},
-            gone.file, gone.line, gone.reason, gone.explicit, '{{"status":"active"}}', '{{"status":"inactive"}}'
-        FROM {entity.name}_gone AS gone
-        JOIN db_{entity.name} AS old USING ({", ".join(keys)}){names_joined(entity, "old")}"""
+        JOIN db_{entity.name} AS old USING ({", ".join(primary_key(entity))})"""
 
 
 def _former_primary_schools() -> str:
@@ -288,18 +326,13 @@ def _former_primary_schools() -> str:
     columns = ", ".join("false AS is_primary" if name == "is_primary" else f"old.{name}" for name in columns_of(entity))
     return f"""
         CREATE TABLE former_primary AS
-        SELECT old.*
+        SELECT 'update' AS operation, NULL::VARCHAR AS file, NULL::BIGINT AS line,
+            'another school became the primary one' AS reason, false AS explicit,
+            '{{"is_primary":true}}' AS before_json, '{{"is_primary":false}}' AS after_json, {columns}
         FROM db_memberships AS old
         JOIN primary_schools AS now USING (user_key)
-        ANTI JOIN memberships_known AS mentioned ON mentioned.user_key = old.user_key
+        ANTI JOIN memberships_linked AS mentioned ON mentioned.user_key = old.user_key
             AND mentioned.organization_key = old.organization_key
         ANTI JOIN memberships_gone AS gone ON gone.user_key = old.user_key
             AND gone.organization_key = old.organization_key
-        WHERE old.is_primary AND old.status = 'active';
-        INSERT INTO memberships_after BY NAME
-        SELECT 'update' AS operation, {columns}
-        FROM former_primary AS old;
-        INSERT INTO operations
-        SELECT 'memberships', 'update', {operation_keys(entity, "old")}, {entity_id(entity, "old")}, NULL, NULL,
-            'another school became the primary one', false, '{{"is_primary":true}}', '{{"is_primary":false}}'
-        FROM former_primary AS old{names_joined(entity, "old")}"""
+        WHERE old.is_primary AND old.status = 'active'"""

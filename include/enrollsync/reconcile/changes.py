@@ -1,6 +1,7 @@
-"""What each known row changes: the record after the run beside the record before, and the operation that leads there.
+"""What each known row changes: the record before beside the record after the run, and the operation between both.
 
-Leaves `<entity>_after` (rows of the base table as they will be, with `operation`) and fills `operations`.
+Leaves `<entity>_compared`: rows of the base table as they will be, with `COLUMNS`. Rows that change nothing are not in
+it. In a snapshot, links that no known row mentions are, as they are and without an operation.
 """
 
 from __future__ import annotations
@@ -12,13 +13,8 @@ from enrollsync.canonical import BY_NAME, ENTITIES, Entity
 from enrollsync.database.schema import columns_of, primary_key
 from enrollsync.workspace import RunManifest
 
-OPERATIONS_TABLE = """
-    CREATE TABLE operations (
-        entity VARCHAR, operation VARCHAR, entity_key BIGINT, user_key BIGINT, organization_key BIGINT,
-        class_key BIGINT, entity_id VARCHAR, file VARCHAR, line BIGINT, reason VARCHAR, explicit BOOLEAN,
-        before_json VARCHAR, after_json VARCHAR
-    )"""
-"""`entity_key` belongs to a keyed entity; the other keys are both ends of a link. `explicit`: asked for by a row."""
+COLUMNS = ("operation", "file", "line", "reason", "explicit", "before_json", "after_json")
+"""What an operation has besides the row. `reason` is NULL where the batch says so; `explicit`: a row asks for it."""
 
 
 def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> dict[str, int]:
@@ -26,49 +22,21 @@ def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -
     changed: dict[str, int] = {}
     connection.execute(_primary_schools(manifest))
     for entity in ENTITIES:
-        connection.execute(_images(entity, manifest))
-        connection.execute(f"CREATE TABLE {entity.name}_after AS {_after(entity)}")
-        changed[entity.name] = engine.one_row(connection, f"SELECT count(*) FROM {entity.name}_after")[0]
-        connection.execute(_record_operations(entity))
+        connection.execute(_compared(entity, manifest))
+        planned = f"SELECT count(*) FROM {entity.name}_compared WHERE operation IS NOT NULL"
+        changed[entity.name] = engine.one_row(connection, planned)[0]
     return changed
 
 
-def json_of_changes(entity: Entity, side: str) -> str:
-    """JSON text of the columns that differ between `old` and `new`, as they are on `side`."""
-    differing = ", ".join(
-        f"CASE WHEN old_{name} IS DISTINCT FROM new_{name} "
-        f"THEN '\"{name}\":' || coalesce(to_json({side}_{name})::VARCHAR, 'null') END"
+def json_of_values(entity: Entity, value: str = "{0}", given: str = "{0} IS NOT NULL") -> str:
+    """JSON text of a row's values, those only for which `given` holds; `{0}` stands for a column's name."""
+    members = ", ".join(
+        f"CASE WHEN {given.format(name)} "
+        f"THEN '\"{name}\":' || coalesce(to_json({value.format(name)})::VARCHAR, 'null') END"
         for name in columns_of(entity)
         if name not in primary_key(entity)
     )
-    return f"'{{' || concat_ws(',', {differing}) || '}}'"
-
-
-def entity_id(entity: Entity, table: str) -> str:
-    """A record's name for people: its identifier, else its source key; both ends for what links two records."""
-    if entity.identifier:
-        return f"coalesce({table}.{entity.identifier}, {table}.source_key)"
-    ends = [f"{name}_names.name" for name in entity.links.values()]
-    return " || ' ' || ".join(reversed(ends) if entity.name == "enrollments" else ends)
-
-
-def operation_keys(entity: Entity, table: str) -> str:
-    """The four key columns of an operation."""
-    own = f"{table}.{entity.key}" if entity.key else "NULL"
-    ends = {BY_NAME[target].key for target in entity.links.values()} if not entity.key else set()
-    others = (f"{table}.{key}" if key in ends else "NULL" for key in ("user_key", "organization_key", "class_key"))
-    return ", ".join((own, *others))
-
-
-def names_joined(entity: Entity, table: str) -> str:
-    """The joins that `entity_id` needs."""
-    if entity.identifier:
-        return ""
-    return "".join(
-        f"""
-        LEFT JOIN {name}_names ON {name}_names.key = {table}.{BY_NAME[name].key}"""
-        for name in entity.links.values()
-    )
+    return f"'{{' || concat_ws(',', {members}) || '}}'"
 
 
 def _primary_schools(manifest: RunManifest) -> str:
@@ -77,27 +45,62 @@ def _primary_schools(manifest: RunManifest) -> str:
     return f"""
         CREATE TABLE primary_schools AS
         SELECT user_key, organization_key, true AS chosen
-        FROM memberships_known AS new
+        FROM memberships_linked AS new
+        LEFT JOIN organizations_keys AS organization ON organization.key = organization_key
         LEFT JOIN db_memberships AS known USING (user_key, organization_key)
         QUALIFY row_number() OVER (
             PARTITION BY user_key
-            ORDER BY {new_first} coalesce(known.is_primary, false) DESC, new.lines DESC, new.organization_source_key
+            ORDER BY {new_first} coalesce(known.is_primary, false) DESC, new.lines DESC, organization.source_key
         ) = 1"""
 
 
-def _images(entity: Entity, manifest: RunManifest) -> str:
-    """Known rows with the record before (`old_…`) and after (`new_…`)."""
-    keys = primary_key(entity)
+def _compared(entity: Entity, manifest: RunManifest) -> str:
     columns = columns_of(entity)
     old = ", ".join(f"old.{name} AS old_{name}" for name in columns)
     new = ", ".join(f"{_new_value(entity, name, manifest)} AS new_{name}" for name in columns)
-    primary = "LEFT JOIN primary_schools USING (user_key, organization_key)" if entity.name == "memberships" else ""
+    differs = " OR ".join(f"old_{name} IS DISTINCT FROM new_{name}" for name in columns)
+    updated = "is_known AND NOT is_new"
+    differing = "old_{0} IS DISTINCT FROM new_{0}"
     return f"""
-        CREATE TABLE {entity.name}_images AS
-        SELECT new.file, new.line, old.status IS NULL AS is_new, {new}, {old}
-        FROM {entity.name}_known AS new
-        LEFT JOIN db_{entity.name} AS old USING ({", ".join(keys)})
-        {primary}"""
+        CREATE TABLE {entity.name}_compared AS
+        WITH images AS (
+            SELECT new.file, new.line, new.line IS NOT NULL AS is_known, old.status IS NULL AS is_new, {new}, {old}
+            {_both_sides(entity, manifest)}
+        )
+        SELECT {_operation(entity, differs)} AS operation, file, line, NULL::VARCHAR AS reason, false AS explicit,
+            CASE WHEN {updated} THEN {json_of_values(entity, "old_{0}", differing)} END AS before_json,
+            CASE WHEN {updated} THEN {json_of_values(entity, "new_{0}", differing)} END AS after_json,
+            {", ".join(f"CASE WHEN is_known THEN new_{name} ELSE old_{name} END AS {name}" for name in columns)}
+        FROM images
+        WHERE is_new OR NOT is_known OR {differs}"""
+
+
+def _both_sides(entity: Entity, manifest: RunManifest) -> str:
+    """What the batch says beside what the database has."""
+    keys = ", ".join(primary_key(entity))
+    if entity.key:
+        return f"""
+            FROM {entity.name}_linked AS new
+            JOIN {entity.name}_known USING (source_key)
+            LEFT JOIN db_{entity.name} AS old USING ({keys})"""
+    sweeping = manifest.mode == "snapshot" and entity.name in manifest.supplied
+    primary = f"LEFT JOIN primary_schools USING ({keys})" if entity.name == "memberships" else ""
+    return f"""
+            FROM {entity.name}_linked AS new
+            {"FULL" if sweeping else "LEFT"} JOIN db_{entity.name} AS old USING ({keys})
+            {primary}"""
+
+
+def _operation(entity: Entity, differs: str) -> str:
+    identifier = entity.identifier
+    renamed = f"WHEN old_{identifier} <> new_{identifier} THEN 'reidentify'" if identifier else ""
+    return f"""CASE
+                WHEN NOT is_known THEN NULL
+                WHEN is_new THEN 'create'
+                {renamed}
+                WHEN old_status = 'inactive' THEN 'reactivate'
+                WHEN {differs} THEN 'update'
+            END"""
 
 
 def _new_value(entity: Entity, name: str, manifest: RunManifest) -> str:
@@ -132,42 +135,6 @@ def _supplied(entity: Entity, name: str, given: str, manifest: RunManifest) -> s
     keeps = [f"list_contains(new.kept, '{source_column}') AND new.{source_column} IS NULL"]
     if set(files) != every:
         listed = ", ".join(f"'{file}'" for file in files)
-        keeps.append(f"NOT list_has_any(new.files, [{listed}])")
+        keeps.append(f"NOT coalesce(list_has_any(new.files, [{listed}]), new.file IN ({listed}))")
     kept = f"coalesce(old.{name}, false)" if name == "is_primary" else f"old.{name}"
     return f"CASE WHEN {' OR '.join(f'({keep})' for keep in keeps)} THEN {kept} ELSE {given} END"
-
-
-def _after(entity: Entity) -> str:
-    columns = columns_of(entity)
-    differs = " OR ".join(f"old_{name} IS DISTINCT FROM new_{name}" for name in columns)
-    identifier = entity.identifier
-    renamed = f"WHEN old_{identifier} <> new_{identifier} THEN 'reidentify'" if identifier else ""
-    return f"""
-        SELECT file, line,
-            CASE
-                WHEN is_new THEN 'create'
-                {renamed}
-                WHEN old_status = 'inactive' THEN 'reactivate'
-                WHEN {differs} THEN 'update'
-            END AS operation,
-            {", ".join(f"new_{name} AS {name}" for name in columns)},
-            CASE WHEN NOT is_new THEN {json_of_changes(entity, "old")} END AS before_json,
-            {json_of_changes(entity, "new")} AS after_json
-        FROM {entity.name}_images
-        WHERE is_new OR {differs}"""
-
-
-def _record_operations(entity: Entity) -> str:
-    names = ""
-    if entity.key:
-        names = f"""
-        CREATE TABLE {entity.name}_names AS
-        SELECT coalesce(after.{entity.key}, old.{entity.key}) AS key,
-            coalesce(after.{entity.identifier}, old.{entity.identifier}, after.source_key, old.source_key) AS name
-        FROM db_{entity.name} AS old
-        FULL JOIN {entity.name}_after AS after USING ({entity.key});"""
-    return f"""{names}
-        INSERT INTO operations
-        SELECT '{entity.name}', operation, {operation_keys(entity, "after")}, {entity_id(entity, "after")},
-            file, line, 'the batch says so', false, before_json, after_json
-        FROM {entity.name}_after AS after{names_joined(entity, "after")}"""

@@ -1,7 +1,8 @@
 """The run's report: `report.html` for a person, `report.json` for programs, `findings.csv` for a spreadsheet.
 
-`facts.py` gathers what a run did, `wording.py` says it in sentences, `page.py` lays it out. Nothing here decides or
-writes anything but these files, and no value of a student is read: operations are counted, findings carry no values.
+`gather.py` reads what a run did into `facts.py`, `wording.py` says it in sentences, `page.py` lays it out. Nothing here
+decides or writes anything but these files, and no value of a student is read: operations are counted, findings carry
+no values.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from enrollsync import quarantine
-from enrollsync.report.facts import Facts, gather
+from enrollsync.report.facts import ALL_FINDINGS, Facts
 from enrollsync.report.page import render
 from enrollsync.settings import District
 from enrollsync.workspace import RunManifest, Workspace
@@ -22,10 +22,30 @@ __all__ = ["summary", "write"]
 
 def write(workspace: Workspace, manifest: RunManifest, district: District) -> None:
     """Write `findings.csv`, `report.json` and `report.html` into the workspace's root, whatever the run came to."""
-    quarantine.write_findings(workspace, manifest)
-    facts = gather(workspace, manifest, district)
+    if _nothing_to_gather(workspace, manifest):
+        _replace(workspace.root / ALL_FINDINGS.href, _NO_FINDINGS)
+        facts = Facts(manifest, district, links=(ALL_FINDINGS,))
+    else:
+        facts = _gather(workspace, manifest, district)
     _replace(workspace.root / "report.json", json.dumps(_as_json(facts, manifest, workspace), indent=1))
     _replace(workspace.root / "report.html", render(facts))
+
+
+_NO_FINDINGS = "severity,code,file,line,column,message,remedy,rule\n"
+
+
+def _nothing_to_gather(workspace: Workspace, manifest: RunManifest) -> bool:
+    """Whether the run ended before it read a file: there is no need to bring in DuckDB, a second, to find nothing."""
+    tables = (workspace.findings, workspace.malformed, workspace.organizations_summary)
+    return not (manifest.notices or manifest.holds or any(table.is_file() for table in tables))
+
+
+def _gather(workspace: Workspace, manifest: RunManifest, district: District) -> Facts:
+    from enrollsync import quarantine
+    from enrollsync.report.gather import gather
+
+    quarantine.write_findings(workspace, manifest)
+    return gather(workspace, manifest, district)
 
 
 def summary(manifest: RunManifest, artifacts: Path) -> dict[str, Any]:

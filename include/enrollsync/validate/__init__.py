@@ -8,6 +8,8 @@ Great Expectations, which takes seconds, is imported by the first call.
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from enrollsync.canonical import ENTITIES
@@ -17,8 +19,8 @@ from enrollsync.workspace import RunManifest, Workspace
 
 if TYPE_CHECKING:
     import duckdb
-    from great_expectations.core import ExpectationSuite, ExpectationValidationResult
-    from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
+    import pandas as pd
+    from great_expectations.core import ExpectationSuite
 
 # Read when Great Expectations is imported: without it, that would tell its makers about every run.
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
@@ -34,31 +36,28 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District) ->
 
     context = checking.quiet_context(workspace)
     words = suites.parameters(manifest, district)
-    asked, results = [], []
-    with connect(workspace.root) as connection:
+    asked = [suites.fitted_suite(entity.name, manifest, district) for entity in ENTITIES]
+    results = []
+    with connect(workspace.root) as connection, ThreadPoolExecutor(1) as reader:
         collect.create_table(connection)
-        for entity in ENTITIES:
-            suite = suites.fitted_suite(entity.name, manifest, district)
-            answered = _run(connection, context, workspace, suite, words)
+        # Tables are read while others are checked; Great Expectations itself cannot work in two threads.
+        frames = reader.map(partial(_frame, connection, workspace, words), asked)
+        for suite in asked:
+            checked = checking.run_suite(context, suite, next(frames), words)
             checks = collect.check_table(suite, words)
-            names = collect.name_table(manifest, district, entity.name, checks["column"].to_pylist())
-            collect.add(connection, workspace, entity.name, checks, names, checking.answers(answered))
-            asked.append(suite)
-            results.append(answered)
+            names = collect.name_table(manifest, district, suite.name, checks["column"].to_pylist())
+            collect.add(connection, workspace, suite.name, checks, names, checked.failed)
+            results.append(checked.results)
         collect.add_malformed(connection, workspace, manifest)
         collect.write(connection, workspace)
     checking.write_site(context, manifest, asked, results)
 
 
-def _run(
-    connection: duckdb.DuckDBPyConnection,
-    context: EphemeralDataContext,
-    workspace: Workspace,
-    suite: ExpectationSuite,
-    words: dict[str, Any],
-) -> list[ExpectationValidationResult]:
-    """One suite over its table; a function of its own, so that the frame is let go before the next one is read."""
-    from enrollsync.validate import checking, frames, suites
+def _frame(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, words: dict[str, Any], suite: ExpectationSuite
+) -> pd.DataFrame:
+    """What a suite looks at, read on a cursor of its own beside the connection's other work."""
+    from enrollsync.validate import frames, suites
 
-    frame = frames.frame(connection, workspace, suite.name, suites.columns(suite), words)
-    return checking.run_suite(context, suite, frame, words)
+    with connection.cursor() as own:
+        return frames.frame(own, workspace, suite.name, suites.columns(suite), words)

@@ -6,12 +6,15 @@ Nothing here knows what a check means; no value of a row leaves this module, in 
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import great_expectations as gx
+import numpy as np
 import pandas as pd
 from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult, ExpectationValidationResult
+from great_expectations.core.metric_function_types import MetricPartialFunctionTypeSuffixes
 from great_expectations.core.run_identifier import RunIdentifier
 from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
 from great_expectations.data_context.types.base import (
@@ -24,14 +27,20 @@ from great_expectations.data_context.types.resource_identifiers import (
     ValidationResultIdentifier,
 )
 from great_expectations.execution_engine.pandas_execution_engine import PandasExecutionEngine
+from great_expectations.expectations.expectation import ColumnMapExpectation, MulticolumnMapExpectation
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+from great_expectations.expectations.registry import get_metric_kwargs
+from great_expectations.validator.computed_metric import MetricValue
+from great_expectations.validator.metric_configuration import MetricConfiguration, MetricConfigurationID
 from great_expectations.validator.validation_statistics import calc_validation_statistics
 from great_expectations.validator.validator import Validator
 
 from enrollsync.errors import EnrollSyncError
+from enrollsync.validate.suites import looked_at
 from enrollsync.workspace import RunManifest, Workspace
 
 _RESULT_FORMAT = {
-    "result_format": "COMPLETE",
+    "result_format": "BASIC",
     "include_unexpected_rows": False,
     "return_unexpected_index_query": False,
     "exclude_unexpected_values": True,
@@ -43,12 +52,42 @@ _COUNTS = frozenset({"element_count", "unexpected_count", "unexpected_percent", 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of one check."""
+    """What became of one check that failed."""
 
     number: int
     """The check's place in its suite, from 0."""
-    row_ids: list[int]
-    """The rows that fail it."""
+    row_ids: np.ndarray[Any, Any]
+    """The rows that fail it, 64-bit."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of a suite."""
+
+    results: list[ExpectationValidationResult]
+    """One for each check, in the suite's order, without rows."""
+    failed: list[Answer]
+
+
+class _Engine(PandasExecutionEngine):
+    """Works a metric out once: which rows fail a check was known when they were counted."""
+
+    def __init__(self, batches: dict[str, pd.DataFrame]) -> None:
+        super().__init__(batch_data_dict=batches)
+        self._known: dict[MetricConfigurationID, MetricValue] = {}
+
+    def resolve_metrics(
+        self,
+        metrics_to_resolve: Iterable[MetricConfiguration],
+        metrics: dict[MetricConfigurationID, MetricValue] | None = None,
+        runtime_configuration: dict[str, Any] | None = None,
+    ) -> dict[MetricConfigurationID, MetricValue]:
+        """The metrics' values, by their ids."""
+        asked = list(metrics_to_resolve)
+        new = [metric for metric in asked if metric.id not in self._known]
+        if new:
+            self._known |= super().resolve_metrics(new, metrics, runtime_configuration)
+        return {metric.id: self._known[metric.id] for metric in asked}
 
 
 def quiet_context(workspace: Workspace) -> EphemeralDataContext:
@@ -75,34 +114,65 @@ def quiet_context(workspace: Workspace) -> EphemeralDataContext:
 
 def run_suite(
     context: EphemeralDataContext, suite: ExpectationSuite, frame: pd.DataFrame, parameters: dict[str, Any]
-) -> list[ExpectationValidationResult]:
-    """The results of a suite, in its order; their `unexpected_index_list` holds labels of the frame's index.
+) -> Checked:
+    """What a suite says of a frame whose index holds the row ids; `parameters` are its `$PARAMETER`s.
 
-    The validator is given its engine directly: a batch that is read through a data source is hashed twice, which takes
-    longer than all checks together. Raises EnrollSyncError when a check could not be made.
+    Raises EnrollSyncError when a check could not be made.
     """
-    engine = PandasExecutionEngine(batch_data_dict={suite.name: frame})
-    validator = Validator(execution_engine=engine, data_context=context)
-    configurations = suite.expectation_configurations
-    for number, configuration in enumerate(configurations):
-        configuration.meta = {**(configuration.meta or {}), "number": number}
-    asked = validator.process_expectations_for_validation(configurations, parameters)
-    results = validator.graph_validate(asked, runtime_configuration={"result_format": dict(_RESULT_FORMAT)})
+    asked, batches = _questions(suite, frame)
+    validator = Validator(execution_engine=_Engine(batches), data_context=context)
+    results = validator.graph_validate(
+        validator.process_expectations_for_validation(asked, parameters),
+        runtime_configuration={"result_format": dict(_RESULT_FORMAT)},
+    )
     for result in results:
         _must_have_run(suite.name, result)
-    if len(results) != len(configurations):
-        raise EnrollSyncError(f"{suite.name}: {len(results)} of {len(configurations)} checks gave a result")
-    return sorted(results, key=_number)
+    if len(results) != len(asked):
+        raise EnrollSyncError(f"{suite.name}: {len(results)} of {len(asked)} checks gave a result")
+    results.sort(key=_number)
+    failed = [Answer(_number(result), _failing_rows(validator, result)) for result in results if not result.success]
+    return Checked(results, failed)
 
 
-def answers(results: list[ExpectationValidationResult]) -> list[Answer]:
-    """The failed checks of a suite and their rows."""
-    return [Answer(_number(result), result.result["unexpected_index_list"]) for result in results if not result.success]
+def _questions(
+    suite: ExpectationSuite, frame: pd.DataFrame
+) -> tuple[list[ExpectationConfiguration], dict[str, pd.DataFrame]]:
+    """The checks, numbered, and the batches that they are about: for each no more than the columns it looks at.
+
+    Great Expectations copies every column of a batch whenever it leaves out the rows without a value. The batches go to
+    the engine directly: one that is read through a data source is hashed twice, longer than all checks together take.
+    """
+    asked, batches = suite.expectation_configurations, {}
+    for number, check in enumerate(asked):
+        columns = looked_at(check)
+        name = " ".join(columns)
+        batches[name] = frame[columns]
+        check.kwargs["batch_id"] = name
+        check.meta = {**(check.meta or {}), "number": number}
+    return asked, batches
+
+
+def _failing_rows(validator: Validator, result: ExpectationValidationResult) -> np.ndarray[Any, Any]:
+    """The row ids for which the condition of a check is not met, as the check itself found them."""
+    check = _asked(result)
+    kind = cast(ColumnMapExpectation | MulticolumnMapExpectation, check.to_domain_obj())
+    metric = f"{kind.map_metric}.{MetricPartialFunctionTypeSuffixes.CONDITION.value}"
+    kwargs = get_metric_kwargs(metric, check)
+    unmet, *_ = validator.get_metric(
+        MetricConfiguration(metric, kwargs["metric_domain_kwargs"], kwargs["metric_value_kwargs"])
+    )
+    rows: np.ndarray[Any, Any] = unmet.index.to_numpy()[unmet.to_numpy(dtype=bool)]
+    return rows
+
+
+def _asked(result: ExpectationValidationResult) -> ExpectationConfiguration:
+    if result.expectation_config is None:
+        raise EnrollSyncError("Great Expectations gave a result without its check")
+    return result.expectation_config
 
 
 def _number(result: ExpectationValidationResult) -> int:
-    meta = result.expectation_config.meta if result.expectation_config else None
-    return int((meta or {})["number"])
+    return int((_asked(result).meta or {})["number"])
 
 
 def _must_have_run(name: str, result: ExpectationValidationResult) -> None:

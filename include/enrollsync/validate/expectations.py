@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
+import duckdb
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 from great_expectations.core import ExpectationValidationResult
 from great_expectations.execution_engine.pandas_execution_engine import PandasExecutionEngine
 from great_expectations.expectations.expectation import ColumnMapExpectation, MulticolumnMapExpectation
@@ -37,7 +40,8 @@ def _nothing(index: pd.Index) -> pd.Series:
 
 
 def _folded(frame: pd.DataFrame, ignore_case: Sequence[str] | None) -> pd.DataFrame:
-    return frame.assign(**{column: frame[column].str.lower() for column in ignore_case or ()})
+    folded = [column for column in ignore_case or () if column in frame.columns]
+    return frame.assign(**{column: frame[column].str.lower() for column in folded})
 
 
 def disagreeing(frame: pd.DataFrame, ignore_case: Sequence[str] | None = None) -> pd.Series:
@@ -58,8 +62,10 @@ def disagreeing(frame: pd.DataFrame, ignore_case: Sequence[str] | None = None) -
 def standing_for_several(frame: pd.DataFrame, ignore_case: Sequence[str] | None = None) -> pd.Series:
     """True for every row whose value (all columns but the first, together) stands with two keys (the first column)."""
     key, *values = frame.columns
-    full = _folded(frame.dropna(), ignore_case)
-    shared = full[full.duplicated(subset=values, keep=False)]
+    shared = frame
+    for column in values:
+        shared = shared[_repeated(_folded(shared[[column]], ignore_case)[column])]
+    shared = _folded(shared.dropna(), ignore_case)
     found = _nothing(frame.index)
     if not shared.empty:
         found.loc[shared.index[shared.groupby(values)[key].transform("nunique").gt(1)]] = True
@@ -69,12 +75,34 @@ def standing_for_several(frame: pd.DataFrame, ignore_case: Sequence[str] | None 
 def alike_but_for_case(column: pd.Series) -> pd.Series:
     """True for every value that has another spelling in the column, differing in upper and lower case only."""
     folded = column.str.lower()
-    shared = folded[folded.duplicated(keep=False)]
+    shared = folded[_repeated(folded)]
     found = _nothing(column.index)
     if not shared.empty:
         spellings = column.loc[shared.index].groupby(shared).transform("nunique")
         found.loc[shared.index[spellings.gt(1)]] = True
     return found
+
+
+def _repeated(column: pd.Series) -> pd.Series:
+    """True for every value that stands in the column twice.
+
+    Hashes of all values are compared first, and the values themselves only where two hashes are equal: putting a
+    million texts side by side takes several times as long, and most stand there once.
+    """
+    hashes = _hashes(column)
+    ordered = np.sort(hashes)
+    shared = column[pd.Series(hashes, column.index).isin(ordered[1:][ordered[1:] == ordered[:-1]]) & column.notna()]
+    found = _nothing(column.index)
+    found.loc[shared.index[shared.duplicated(keep=False)]] = True
+    return found
+
+
+def _hashes(column: pd.Series) -> np.ndarray[Any, Any]:
+    """A hash of each value, in order; DuckDB's, because neither Arrow nor pandas hashes texts without a dictionary."""
+    values = pa.Table.from_pandas(column.to_frame("value"), preserve_index=False)
+    with duckdb.cursor() as connection:
+        hashes: np.ndarray[Any, Any] = connection.from_arrow(values).project("hash(value) AS hash").fetchnumpy()["hash"]
+    return hashes
 
 
 def is_date(column: pd.Series, earliest: str | None = None, latest: str | None = None) -> pd.Series:

@@ -46,7 +46,7 @@ def derived(workspace: Workspace, entity: Entity, words: dict[str, Any]) -> dict
     """The columns that are worked out -> how. NULL is no answer, and no check looks at it.
 
     `record` numbers the records that several rows speak of; `<link>_known` says whether the linked record is in the
-    delivery at all; `<link>_given` and `identifier_given` whether one is named where its absence is this row's fault;
+    delivery at all; `<link>_given` and `identifier_given` are false where none is named and that is this row's fault;
     `staff_role` is the role of an employee. What is `sound_` is a key or a value that is not itself at fault: a
     misspelt identifier is no second person, and an impossible date contradicts nothing.
     """
@@ -54,11 +54,9 @@ def derived(workspace: Workspace, entity: Entity, words: dict[str, Any]) -> dict
         "record": "repeated.record",
         "staff_role": "CASE WHEN this.role IN ('teacher', 'staff') THEN this.role END",
         # In other files an enrollment without a class or a person belongs to a class or a person without identifier.
-        "class_given": "CASE WHEN this.file = 'enrollments.csv' THEN this.class_source_key IS NOT NULL END",
-        "user_given": "CASE WHEN this.file = 'enrollments.csv' THEN this.user_source_key IS NOT NULL END",
-        "organization_given": (
-            "CASE WHEN this.user_source_key IS NOT NULL THEN this.organization_source_key IS NOT NULL END"
-        ),
+        "class_given": "this.file <> 'enrollments.csv' OR this.class_source_key IS NOT NULL",
+        "user_given": "this.file <> 'enrollments.csv' OR this.user_source_key IS NOT NULL",
+        "organization_given": "this.user_source_key IS NULL OR this.organization_source_key IS NOT NULL",
         "sound_grade": f"CASE WHEN this.grade IN ({', '.join(map(_literal, words['grades']))}) THEN this.grade END",
         "sound_birth_date": _sound_date(
             "birth_date", f" BETWEEN DATE '1900-01-01' AND DATE {_literal(words['today'])}"
@@ -71,7 +69,7 @@ def derived(workspace: Workspace, entity: Entity, words: dict[str, Any]) -> dict
         regex = _literal(words["identifier_regex"].replace(r"\Z", r"\z"))
         identifier = f"this.{entity.identifier}"
         answers |= {
-            "identifier_given": f"CASE WHEN this.source_key IS NOT NULL THEN {identifier} IS NOT NULL END",
+            "identifier_given": f"this.source_key IS NULL OR {identifier} IS NOT NULL",
             "sound_key": f"CASE WHEN regexp_matches(coalesce({identifier}, 'x'), {regex}) THEN this.source_key END",
         }
     for link, target in entity.links.items():

@@ -13,6 +13,7 @@ from typing import Any
 
 from great_expectations.core import ExpectationSuite
 from great_expectations.expectations.expectation import Expectation
+from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 from great_expectations.expectations.metadata_types import FailureSeverity
 from great_expectations.expectations.registry import list_registered_expectation_implementations
 
@@ -136,9 +137,13 @@ def parameters(manifest: RunManifest, district: District) -> dict[str, Any]:
 
 def columns(suite: ExpectationSuite) -> tuple[str, ...]:
     """The columns that a suite looks at, each once."""
-    asked = [check.configuration.kwargs for check in suite.expectations]
-    named = [column for kwargs in asked for column in kwargs.get("column_list", [kwargs.get("column")])]
+    named = [column for check in suite.expectation_configurations for column in looked_at(check)]
     return tuple(dict.fromkeys(named))
+
+
+def looked_at(check: ExpectationConfiguration) -> list[str]:
+    """The columns that one check looks at."""
+    return list(check.kwargs.get("column_list") or [check.kwargs["column"]])
 
 
 def finding_column(check: Expectation) -> str:

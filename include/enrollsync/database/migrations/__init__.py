@@ -1,7 +1,7 @@
 """Moves a database from the schema it has to the one this program needs; `versions/` holds the steps.
 
 A published step is never edited: a new one follows it. Views are created by the steps too, because only they know which
-ones they replace.
+ones they replace. Alembic runs them; what schema a database has, and which one it needs, is known without it.
 """
 
 from __future__ import annotations
@@ -9,38 +9,36 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Connection
+from sqlalchemy import Column, Connection, MetaData, Table, Text, inspect, select
 
 VERSION_TABLE = "enrollsync_version"
 """Not Alembic's own name, so that the roster can share a database with another program that uses Alembic."""
 
-
-def _config() -> Config:
-    config = Config()
-    # Alembic reads `%` as the start of a variable.
-    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
+_VERSION = Table(VERSION_TABLE, MetaData(), Column("version_num", Text))
+_STEPS = Path(__file__).parent / "versions"
 
 
 @cache
 def known_revisions() -> tuple[str, ...]:
-    """Every schema that this program knows, the one it needs first."""
-    return tuple(script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions())
+    """Every schema that this program knows, the one it needs first; a step's file is named after its revision."""
+    return tuple(sorted((path.stem.split("_")[0] for path in _STEPS.glob("*.py")), reverse=True))
 
 
 def revision_of(connection: Connection) -> str | None:
     """The schema that the database has; None when it has no roster."""
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    return context.get_current_revision()
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return None
+    return connection.execute(select(_VERSION.c.version_num)).scalar()
 
 
-def upgrade(connection: Connection) -> None:
-    """Bring the database to the newest schema, within the connection's transaction."""
-    config = _config()
+def upgrade(connection: Connection, revision: str = "head") -> None:
+    """Bring the database to a schema, the newest if none is named, within the connection's transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    # Alembic reads `%` as the start of a variable.
+    config.set_main_option("script_location", str(_STEPS.parent).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
     config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)

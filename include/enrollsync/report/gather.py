@@ -1,0 +1,198 @@
+"""Reads from a run's workspace what its report shows.
+
+Everything is counted and cut by DuckDB; names, emails and identifiers of people are not read at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+
+import duckdb
+
+from enrollsync import quarantine
+from enrollsync.codes import CODES
+from enrollsync.report.facts import (
+    ALL_FINDINGS,
+    MOST_LINES,
+    MOST_MESSAGES,
+    MOST_ORGANIZATIONS,
+    Facts,
+    Group,
+    Link,
+    Organization,
+    Place,
+)
+from enrollsync.settings import District
+from enrollsync.workspace import Notice, RunManifest, Workspace
+
+
+def gather(workspace: Workspace, manifest: RunManifest, district: District) -> Facts:
+    """Read what the run left; a file that it did not come to write counts as empty."""
+    with quarantine.findings_tables(workspace, manifest) as connection:
+        rejected = quarantine.rejected_lines(connection)
+        copies = [name for name in rejected if quarantine.error_file(workspace, name).is_file()]
+        return Facts(
+            manifest,
+            district,
+            refusals=_refusals(manifest),
+            groups=tuple(_groups(connection)),
+            organizations=_organizations(connection, workspace),
+            links=tuple(_links(workspace, {name: rejected[name] for name in copies})),
+            children=bool(copies),
+        )
+
+
+def _refusals(manifest: RunManifest) -> tuple[Notice, ...]:
+    if manifest.outcome != "refused":
+        return ()
+    return tuple(one for one in quarantine.file_level(manifest) if one.severity == "critical")
+
+
+def _groups(connection: duckdb.DuckDBPyConnection) -> Iterable[Group]:
+    places = _places(connection)
+    found = connection.execute(
+        """
+        WITH everything AS (
+            SELECT severity, code, NULL AS message FROM findings
+            UNION ALL
+            SELECT severity, code, message FROM notices
+        )
+        SELECT
+            severity,
+            code,
+            count(*),
+            list_sort(list(DISTINCT message) FILTER (message IS NOT NULL))[:$most]
+        FROM everything
+        GROUP BY severity, code
+        ORDER BY list_position(['critical', 'warning', 'info'], severity), count(*) DESC, code
+        """,
+        {"most": MOST_MESSAGES},
+    )
+    for severity, code, count, messages in found.fetchall():
+        known = CODES.get(code)
+        yield Group(
+            severity,
+            code,
+            title=known.title if known else code,
+            why=known.why if known else "",
+            remedy=known.remedy if known else "",
+            rule=known.rule if known else "",
+            count=count,
+            messages=tuple(messages or ()),
+            places=places.get((severity, code), ()),
+        )
+
+
+def _places(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], tuple[Place, ...]]:
+    """(severity, code) -> where it was found; neighbouring lines are joined to ranges."""
+    found = connection.execute(
+        """
+        WITH everything AS (
+            SELECT severity, code, file, "column", line FROM findings
+            UNION ALL
+            SELECT severity, code, file, NULL, line FROM notices
+        ),
+        per_line AS (
+            SELECT severity, code, file, coalesce("column", '') AS place, line, count(*) AS findings
+            FROM everything
+            WHERE file IS NOT NULL
+            GROUP BY ALL
+        ),
+        numbered AS (
+            SELECT *, row_number() OVER (PARTITION BY severity, code, file, place ORDER BY line) AS position
+            FROM per_line
+        ),
+        ranges AS (
+            SELECT severity, code, file, place, min(line) AS first_line, max(line) AS last_line
+            FROM numbered
+            WHERE position <= $most
+              AND line IS NOT NULL
+            GROUP BY severity, code, file, place, line - position
+        ),
+        shown AS (
+            SELECT
+                severity, code, file, place,
+                string_agg(
+                    CASE WHEN first_line = last_line THEN first_line::VARCHAR ELSE first_line || '-' || last_line END,
+                    ', ' ORDER BY first_line
+                ) AS lines
+            FROM ranges
+            GROUP BY severity, code, file, place
+        ),
+        totals AS (
+            SELECT severity, code, file, place, sum(findings)::BIGINT AS findings, count(*) AS lines
+            FROM numbered
+            GROUP BY severity, code, file, place
+        )
+        SELECT
+            totals.severity,
+            totals.code,
+            totals.file,
+            nullif(totals.place, ''),
+            totals.findings,
+            coalesce(shown.lines, ''),
+            greatest(totals.lines - $most, 0)
+        FROM totals
+        LEFT JOIN shown USING (severity, code, file, place)
+        ORDER BY totals.severity, totals.code, totals.file, totals.place
+        """,
+        {"most": MOST_LINES},
+    )
+    grouped = groupby(found.fetchall(), key=lambda row: (row[0], row[1]))
+    return {key: tuple(Place(*row[2:]) for row in rows) for key, rows in grouped}
+
+
+def _organizations(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> tuple[Organization, ...]:
+    """The organizations with most changes first; those after MOST_ORGANIZATIONS summed in the last one.
+
+    One without a name goes by its identifier, unless that could be a social security number (rule 5).
+    """
+    path = workspace.organizations_summary
+    if not path.is_file():
+        return ()
+    found = connection.execute(
+        r"""
+        WITH changed AS (
+            SELECT
+                CASE
+                    WHEN name <> '' THEN name
+                    WHEN regexp_full_match(organization_id, '\d{3}-?\d{2}-?\d{4}') THEN 'Organization without a name'
+                    ELSE coalesce(organization_id, 'No organization')
+                END AS name,
+                created, updated, deactivated, unchanged,
+                row_number() OVER (
+                    ORDER BY created + updated + deactivated DESC, name, organization_id
+                ) AS position
+            FROM read_parquet($path)
+            WHERE created + updated + deactivated > 0
+        ),
+        totals AS (
+            SELECT
+                least(position, $most + 1) AS rank,
+                CASE WHEN rank > $most THEN count(*) || ' more organizations' ELSE any_value(name) END AS name,
+                sum(created)::BIGINT AS created,
+                sum(updated)::BIGINT AS updated,
+                sum(deactivated)::BIGINT AS deactivated,
+                sum(unchanged)::BIGINT AS unchanged
+            FROM changed
+            GROUP BY rank
+        )
+        SELECT name, created, updated, deactivated, unchanged
+        FROM totals
+        ORDER BY rank
+        """,
+        {"path": str(path), "most": MOST_ORGANIZATIONS},
+    )
+    return tuple(Organization(*row) for row in found.fetchall())
+
+
+def _links(workspace: Workspace, rejected: dict[str, int]) -> Iterable[Link]:
+    if (workspace.root / quarantine.FINDINGS_FILE).is_file():
+        yield ALL_FINDINGS
+    for name, count in rejected.items():
+        copy = quarantine.error_file(workspace, name)
+        lines = "1 rejected line" if count == 1 else f"{count:,} rejected lines"
+        yield Link(copy.relative_to(workspace.root).as_posix(), f"Rejected lines of {name}", f"{lines}, whole")
+    if (workspace.data_docs / "index.html").is_file():
+        yield Link("data_docs/index.html", "Data Docs", "every check and how many rows failed it")
