@@ -108,6 +108,7 @@ class Nightly:
         approve: bool = False,
         source: str | None = None,
         force: bool = True,
+        release: bool = False,
     ) -> dict[str, Any]:
         """Deliver `files` and run a night, without short cuts; returns what the command prints with --json."""
         if files is not None:
@@ -115,7 +116,7 @@ class Nightly:
         run_id = f"run-{next(self._numbers):03}"
         self.workspace = steps.start(
             self.district, run_id=run_id, as_of=datetime(2026, 11, 23, 7, tzinfo=UTC),
-            source=source or str(self.folder / "delivery"), dry_run=until != "load",
+            source=source or str(self.folder / "delivery"), dry_run=until != "load", release=release,
         )  # fmt: skip
         try:
             known = steps.ingest(self.workspace, force=force)["outcome"] == "in_sync"

@@ -94,7 +94,9 @@ ENROLLMENTS = Entity(
 
 ENTITIES: tuple[Entity, ...] = (ORGANIZATIONS, USERS, MEMBERSHIPS, CLASSES, ENROLLMENTS)
 """In the order in which they can be written: each after what it links to."""
-BY_NAME: dict[str, Entity] = {entity.name: entity for entity in ENTITIES}
+ID_CHANGES = Entity("id_changes", links={}, values=("entity", "old_id", "new_id"))
+"""Not records of the roster, but what a batch says about their identifiers (rule 9c)."""
+BY_NAME: dict[str, Entity] = {entity.name: entity for entity in (*ENTITIES, ID_CHANGES)}
 
 GRADES: tuple[str, ...] = (
     "InfantToddler", "Preschool", "PreKindergarten", "TransitionalKindergarten", "Kindergarten",

@@ -12,19 +12,21 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
+from enum import StrEnum
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
-from enrollsync.errors import ConfigurationError, EnrollSyncError
+from enrollsync.errors import ConfigurationError, EnrollSyncError, UndoConflict
 from enrollsync.settings import load_district
 
 if TYPE_CHECKING:
@@ -38,12 +40,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 _HELD = 3
+_MOST_SHOWN = 50
+"""Conflicts that a person is shown; `--json` has more."""
 _STATUS = {"held": _HELD, "refused": 4}
 
 DistrictOption = Annotated[str, typer.Option("--district", help="A name in include/districts, or a district file.")]
 SourceOption = Annotated[str | None, typer.Option("--source", help="A folder or zip instead of the district's own.")]
 DatabaseOption = Annotated[str | None, typer.Option("--database", help="URL of the roster database.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+class Kind(StrEnum):
+    """What can be explained."""
+
+    USER = "user"
+    CLASS = "class"
+    ORGANIZATION = "organization"
 
 
 @app.callback()
@@ -79,6 +91,7 @@ def sync(
     database: DatabaseOption = None,
     approve: Annotated[bool, typer.Option("--approve", help="Apply a plan that is held.")] = False,
     plan_id: Annotated[str | None, typer.Option("--plan", help="Approve only if the plan is still this one.")] = None,
+    release: Annotated[bool, typer.Option("--release", help="Let held recycled identifiers through.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Take no short cut.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -94,7 +107,61 @@ def sync(
 
     if plan_id and not approve:
         _stop(ConfigurationError("--plan names the plan that --approve means; give both"), as_json)
-    _run(district, source, database, as_json, dry_run=False, last="plan", then=load, force=force)
+    _run(district, source, database, as_json, dry_run=False, last="plan", then=load, release=release, force=force)
+
+
+@app.command()
+def undo(
+    run_id: Annotated[str, typer.Argument(help="The run to take back, as `enrollsync runs` names it.")],
+    district: DistrictOption,
+    database: DatabaseOption = None,
+    keep_later: Annotated[bool, typer.Option("--keep-later", help="Leave what later runs changed alone.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back everything that a run changed, in one transaction; that is a run too, and can be undone."""
+    from enrollsync import steps
+
+    started = datetime.now(UTC)
+    with _errors_stop(as_json):
+        result = steps.undo(
+            district, run_id, run_id=_new_run_id(started), as_of=started, approved_by=_user(), keep_later=keep_later,
+            database_url=database,
+        )  # fmt: skip
+        _print(result, as_json)
+
+
+@app.command()
+def runs(district: DistrictOption, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
+    """List the runs, newest first; only reads the database."""
+    from enrollsync import steps
+
+    with _errors_stop(as_json):
+        found = steps.runs(district, database_url=database)
+        if as_json:
+            typer.echo(json.dumps({"runs": found}))
+        else:
+            _print_runs(found, load_district(district).zone)
+
+
+@app.command()
+def explain(
+    kind: Annotated[Kind, typer.Argument(help="What it is.")],
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="An identifier, an earlier one, or a source key.")],
+    district: DistrictOption,
+    database: DatabaseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Say why a record is as it is: file, line, rule, before and after, run, approver; only reads the database."""
+    from enrollsync import steps
+
+    with _errors_stop(as_json):
+        told = steps.explain(district, kind.value, identifier, database_url=database)
+        if as_json:
+            typer.echo(json.dumps(told))
+        else:
+            from enrollsync.explain import lines
+
+            _say(lines(told, load_district(district).zone))
 
 
 @app.command()
@@ -125,6 +192,7 @@ def _run(
     dry_run: bool,
     last: str,
     then: Callable[[str], None] | None = None,
+    release: bool = False,
     force: bool = False,
 ) -> None:
     """Run the steps up to `last`, then `then`; report in any case, and end with the right status."""
@@ -139,10 +207,12 @@ def _run(
                 return action(workspace)
 
             started = datetime.now(UTC)
-            run_id = f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+            run_id = _new_run_id(started)
             # A path on the command line starts where the command was given, not at the project's root.
             given = str(Path(source).resolve()) if source else None
-            workspace = steps.start(district, run_id=run_id, as_of=started, source=given, dry_run=dry_run)
+            workspace = steps.start(
+                district, run_id=run_id, as_of=started, source=given, dry_run=dry_run, release=release
+            )
             error = _steps(workspace, step, last, then, database, force)
             result = step("report", partial(steps.report, database_url=database))
     except EnrollSyncError as refusal:
@@ -192,6 +262,10 @@ def _warm_up() -> None:
     Thread(target=import_module, args=("enrollsync.validate.checking",), daemon=True).start()
 
 
+def _new_run_id(started: datetime) -> str:
+    return f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
 def _user() -> str:
     """Who approves: the name of the account, or its number where it has none."""
     try:
@@ -200,10 +274,25 @@ def _user() -> str:
         return f"uid {os.getuid()}"
 
 
+@contextmanager
+def _errors_stop(as_json: bool) -> Iterator[None]:
+    try:
+        yield
+    except EnrollSyncError as error:
+        _stop(error, as_json)
+
+
 def _stop(error: EnrollSyncError, as_json: bool) -> None:
     """Say why, in one line, and end with the error's status."""
+    conflicts = error.conflicts if isinstance(error, UndoConflict) else []
     if as_json:
-        typer.echo(json.dumps({"outcome": error.outcome, "message": str(error)}))
+        facts = {"conflicts": conflicts} if conflicts else {}
+        typer.echo(json.dumps({"outcome": error.outcome, "message": str(error), **facts}))
+    elif conflicts:
+        header = ("entity", "record", "column", "why", "run")
+        _print_table(
+            header, [[str(value or "-") for value in conflict.values()] for conflict in conflicts[:_MOST_SHOWN]]
+        )
     typer.echo(f"enrollsync: {error}", err=True)
     raise typer.Exit(error.exit_status)
 
@@ -225,7 +314,8 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
     if result["findings"]:
         findings = ", ".join(f"{code} {n:,}" for code, n in result["findings"].items())
         console.print(f"findings: {findings}", soft_wrap=True)
-    console.print(f"report: {result['artifacts']}/report.html", soft_wrap=True)
+    report = Path(result["artifacts"], "report.html")
+    console.print(f"report: {report}" if report.exists() else f"files: {report.parent}", soft_wrap=True)
 
 
 def _counts(counts: dict[str, dict[str, int]]) -> Table:
@@ -236,3 +326,57 @@ def _counts(counts: dict[str, dict[str, int]]) -> Table:
     for entity, numbers in counts.items():
         table.add_row(entity, *(f"{numbers[name]:,}" if numbers[name] else "·" for name in columns))
     return table
+
+
+def _print_runs(found: list[dict[str, Any]], zone: ZoneInfo) -> None:
+    if not found:
+        typer.echo("no runs yet")
+        return
+    header = ("started", "run", "outcome", "approved by", "changes", "plan")
+    rows = [
+        [
+            f"{datetime.fromisoformat(run['started_at']).astimezone(zone):%Y-%m-%d %H:%M}",
+            run["run_id"], run["outcome"], run["approved_by"] or "-", _summed(run["counts"]), run["plan_id"] or "-",
+        ]
+        for run in found
+    ]  # fmt: skip
+    _print_table(header, rows)
+
+
+def _summed(counts: dict[str, dict[str, int]]) -> str:
+    """`5 create, 2 update`: over all entities, without the rows that changed nothing."""
+    totals: dict[str, int] = {}
+    for name, number in (item for numbers in counts.values() for item in numbers.items()):
+        totals[name] = totals.get(name, 0) + number
+    told = [f"{n:,} {name}" for name, n in totals.items() if n and name not in {"unchanged", "collapsed"}]
+    return ", ".join(told) or "none"
+
+
+def _print_table(header: Iterable[str], rows: list[list[str]]) -> None:
+    """Columns that line up, whole: nothing is cut where a program or a file reads them."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(*header, box=None)
+        for row in rows:
+            table.add_row(*map(escape, row))
+        Console(highlight=False).print(table)
+        return
+    lines = [list(header), *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        typer.echo("  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _say(lines: Iterable[tuple[str, str]]) -> None:
+    """Print lines of text, each with the style that it has on a terminal."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        for style, text in lines:
+            Console(highlight=False).print(text, style=style, markup=False, soft_wrap=True)
+        return
+    for _, text in lines:
+        typer.echo(text)

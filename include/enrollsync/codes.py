@@ -155,6 +155,18 @@ _TABLE = (
         "rule 4", WARNING, Scope.CLEARED,
     ),
     Code(
+        "ID-LEADING-ZERO", "The identifier lost its leading zeros",
+        "Spreadsheets drop them; the row would make a second record of somebody whom the roster has.",
+        "Format the column as text and export again; if it is somebody else, give them another identifier.",
+        "rule 2", WARNING, Scope.RECORD,
+    ),
+    Code(
+        "ID-OPAQUE", "The identifier of the class says nothing to people",
+        "Teachers and helpers find a class by an identifier that they can remember.",
+        "Make it of course, period and teacher, like `ALG1-P3-Lee`.",
+        "rule 8", INFO, Scope.NONE,
+    ),
+    Code(
         "SEC-DUPLICATE", "A secondary ID stands for different people",
         "It is stored for none of them, because nobody can say whose it is.",
         "Correct the secondary ID.",
@@ -211,13 +223,13 @@ _TABLE = (
     Code(
         "PLAN-AMBIGUOUS", "It might be a changed identifier",
         "The row resembles a record that has another identifier; guessing could split or merge people.",
-        "Decide whether it is the same record, and make identifier the only value that changes, or send both rows.",
+        "Say that it is the same record in an `id_changes.csv` (`entity,old_id,new_id`), or send both rows.",
         "rule 9", WARNING, Scope.RECORD,
     ),
     Code(
         "PLAN-RECYCLED", "The identifier now stands for somebody else",
         "Loading the row would give one person's history to another.",
-        "Give the new person an identifier of their own.",
+        "Give the new person an identifier of their own, or let the row through with `sync --release`.",
         "rule 10", WARNING, Scope.RECORD,
     ),
     Code(
@@ -237,6 +249,12 @@ _TABLE = (
         "Shifted columns or changed settings in the source look like this.",
         "Look at the report; approve if the changes are real.",
         "section 6, guard", WARNING, Scope.PLAN,
+    ),
+    Code(
+        "GUARD-REKEYED", "Many records seem to have new identifiers",
+        "Planned as they stand, they would be deactivated and made anew, or wait one by one.",
+        "Look at the proposed `id_changes.csv` in the run's folder; deliver it with the batch if it is right.",
+        "rule 9", WARNING, Scope.PLAN,
     ),
     Code(
         "GUARD-EMPTY", "Everything of a kind has vanished",

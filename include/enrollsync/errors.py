@@ -5,6 +5,8 @@ What is wrong with single rows is not an error but a finding (`codes.py`).
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class EnrollSyncError(Exception):
     """Ends a run; `str()` is one line for a person, `exit_status` is for programs."""
@@ -47,3 +49,21 @@ class StalePlan(EnrollSyncError):
     """The database moved since the plan was made; nothing was written."""
 
     exit_status = 5
+
+
+class UndoConflict(EnrollSyncError):
+    """Later runs changed what a run would take back; nothing was undone.
+
+    `conflicts` are the first ones, each with `entity`, `record` (an identifier that may be shown), `column`, `why` and
+    the later `run_id` (None where no run did it).
+    """
+
+    exit_status = 5
+
+    def __init__(self, run_id: str, total: int, conflicts: list[dict[str, Any]]) -> None:
+        self.conflicts = conflicts
+        what = "one value" if total == 1 else f"{total:,} values"
+        super().__init__(
+            f"run {run_id}: {what} cannot be taken back, mostly because later runs changed the same; nothing was "
+            "undone. Undo those runs first, or leave what they changed alone with `--keep-later`"
+        )

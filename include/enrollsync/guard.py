@@ -14,7 +14,7 @@ from enrollsync.codes import CODES
 from enrollsync.database.schema import primary_key
 from enrollsync.engine import masked, one_row
 from enrollsync.errors import Refused
-from enrollsync.formats import FORMATS, FileSpec
+from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec
 from enrollsync.settings import District, Limits
 from enrollsync.workspace import Notice, RunManifest
 
@@ -68,7 +68,7 @@ def _empty_files(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -
     declared = FORMATS[manifest.format or ""]
     holds: list[Notice] = []
     for file in manifest.files:
-        if file.rows:
+        if file.rows or file.name == ID_CHANGES_FILE.name:
             continue
         spec = declared.file(file.name)
         active, known = _records_of(connection, spec)

@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from sqlalchemy import (
     Column,
     ColumnElement,
-    Delete,
     Insert,
     MetaData,
     Select,
@@ -27,7 +26,6 @@ from sqlalchemy import (
     UniqueConstraint,
     Update,
     cast,
-    delete,
     func,
     insert,
     literal,
@@ -52,7 +50,7 @@ from enrollsync.database.schema import (
     primary_key,
     typed_column,
 )
-from enrollsync.database.store import RunRecord, Store, instant, state_version
+from enrollsync.database.store import RunRecord, Store, append_findings, forget_run, instant, state_version
 from enrollsync.errors import DatabaseError, StalePlan
 
 if TYPE_CHECKING:
@@ -63,8 +61,8 @@ _MOVING = " moving "
 """Starts a source key that is on its way to another one; what a source gives is trimmed and begins with no blank."""
 
 
-def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord) -> int:
-    """Apply the plan in `plan_folder`; returns the number of operations.
+def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord, findings: Path | None = None) -> int:
+    """Apply the plan in `plan_folder` and remember `findings` (see `remember.py`); returns the number of operations.
 
     Applying the same plan again in the same run does nothing and returns the same. Raises StalePlan when the
     database has moved since the plan was made, and DatabaseError; in both cases nothing was written.
@@ -82,6 +80,8 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord) -> int:
                 session.append(CHANGES.name, _audit_rows(plan_folder, entity, plan, first))
                 first += operations[entity.name]
         _remember(session, plan, run)
+        if findings:
+            append_findings(session, findings, run)
     return sum(operations.values())
 
 
@@ -93,22 +93,26 @@ def _lock(session: Session, district_id: str) -> None:
 
 @contextmanager
 def _constraints_at_the_end(session: Session) -> Iterator[None]:
-    """While the roster is empty, check constraints and build indexes once, after all rows, in the same transaction.
+    """While the roster is empty, build indexes and check constraints once, after all rows, in the same transaction.
 
-    Row by row they cost nearly three times what the rows do (seen on PostgreSQL with 626,000 enrollments).
+    Row by row they cost nearly three times what the rows do (seen on PostgreSQL with 626,000 enrollments). SQLite
+    cannot take a constraint away.
     """
     tables = (*BASE.values(), CHANGES)
-    if not session.defers_constraints or any(session.rows(select(literal(1)).select_from(t).limit(1)) for t in tables):
+    if any(session.rows(select(literal(1)).select_from(table).limit(1)) for table in tables):
         yield
         return
-    references = [key for table in tables for key in table.foreign_key_constraints]
     indexes = [index for table in tables for index in table.indexes]
+    references = [key for table in tables for key in table.foreign_key_constraints]
     keys = [key for table in BASE.values() for key in (table.primary_key, *_unique_constraints(table))]
+    if not session.defers_constraints:
+        references, keys = [], []
     session.define(*map(DropConstraint, references), *map(DropIndex, indexes), *map(DropConstraint, keys))
     yield
     session.define(*map(AddConstraint, keys))
-    # Uncounted, a state's enrollments are checked against its users one by one.
-    session.count(*tables)
+    if references:
+        # Uncounted, a state's enrollments are checked against its users one by one.
+        session.count(*tables)
     session.define(*map(AddConstraint, references), *map(CreateIndex, indexes))
 
 
@@ -154,7 +158,8 @@ def _write(session: Session, entity: Entity, plan_folder: Path, run: RunRecord) 
 
 
 def _remember(session: Session, plan: Plan, run: RunRecord) -> None:
-    session.execute(_forget_run(run))
+    for statement in forget_run(run):
+        session.execute(statement)
     states = {"state_before": plan.state_version, "state_after": plan.state_version + 1}
     session.execute(insert(RUNS).values(**{**run.row(), **states}))
     session.execute(_next_state(plan.district_id))
@@ -317,8 +322,3 @@ def _next_state(district_id: str) -> Update:
         .values(version=DISTRICT_STATE.c.version + 1)
         .where(DISTRICT_STATE.c.district_id == district_id)
     )
-
-
-def _forget_run(run: RunRecord) -> Delete:
-    """The same run may have been held before."""
-    return delete(RUNS).where(RUNS.c.district_id == run.district_id, RUNS.c.run_id == run.run_id)

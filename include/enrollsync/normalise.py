@@ -10,7 +10,7 @@ import duckdb
 import pyarrow.parquet as pq
 
 from enrollsync import engine
-from enrollsync.canonical import BY_NAME, ENTITIES, GRADES, KINDS, Entity
+from enrollsync.canonical import BY_NAME, ENTITIES, GRADES, ID_CHANGES, KINDS, Entity
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, Cell, Format, Mapping, When
 from enrollsync.ingest.read import numbered
@@ -34,6 +34,11 @@ _FLAGS: dict[str, str] = {
     **dict.fromkeys(("n", "no", "false", "f", "0"), "false"),
 }
 _ROLES: dict[str, str] = {role: role for role in KINDS}
+_ENTITY_SPELLINGS: dict[str, str] = {
+    **dict.fromkeys(("user", "users"), "users"),
+    **dict.fromkeys(("class", "classes"), "classes"),
+    **dict.fromkeys(("organization", "organizations"), "organizations"),
+}
 
 _YEARS_AHEAD = 5
 """A year of two digits lies at most so far ahead: terms end sooner, and nobody born a century before is left."""
@@ -62,10 +67,10 @@ _MACROS = r"""
 
 
 def normalise(workspace: Workspace, manifest: RunManifest, district: District) -> None:
-    """Write `canonical/<entity>.parquet` for all five entities; an entity that no file brings is empty."""
+    """Write `canonical/<entity>.parquet` for all five entities and id changes; what no file brings is empty."""
     with engine.connect(workspace.root) as connection:
         _define_macros(connection, manifest)
-        for entity in ENTITIES:
+        for entity in (*ENTITIES, ID_CHANGES):
             engine.write_parquet(
                 connection, _entity_query(entity, workspace, manifest, district), workspace.canonical_table(entity.name)
             )
@@ -88,9 +93,10 @@ def _define_macros(connection: duckdb.DuckDBPyConnection, manifest: RunManifest)
         CASE WHEN x > DATE '{today}' + INTERVAL {_YEARS_AHEAD} YEAR THEN x - INTERVAL 100 YEAR ELSE x END""")
     connection.execute(_MACROS)
     connection.execute(f"CREATE TYPE constant AS ENUM ({_constants(FORMATS[manifest.format or ''])})")
-    for name, spellings in (("as_grade", _GRADE_SPELLINGS), ("as_flag", _FLAGS), ("as_role", _ROLES)):
+    maps = {"grade": _GRADE_SPELLINGS, "flag": _FLAGS, "role": _ROLES, "entity": _ENTITY_SPELLINGS}
+    for name, spellings in maps.items():
         cases = " ".join(f"WHEN '{given}' THEN '{meant}'" for given, meant in spellings.items())
-        connection.execute(f"CREATE MACRO {name}(x) AS CASE lower(trimmed(x)) {cases} ELSE trimmed(x) END")
+        connection.execute(f"CREATE MACRO as_{name}(x) AS CASE lower(trimmed(x)) {cases} ELSE trimmed(x) END")
 
 
 def _constants(declared: Format) -> str:

@@ -16,6 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,7 @@ from enrollsync import shortcut
 from enrollsync.canonical import ENTITIES
 from enrollsync.codes import CODES
 from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, StalePlan
-from enrollsync.formats import FORMATS
+from enrollsync.formats import FORMATS, ID_CHANGES_FILE
 from enrollsync.settings import District, load_district, project_root
 from enrollsync.workspace import COUNTED, Notice, RunManifest, Workspace
 
@@ -45,9 +46,13 @@ def workspace_for(district: str, run_id: str) -> str:
 
 
 def start(
-    district: str, *, run_id: str, as_of: datetime, source: str | None = None, dry_run: bool = False
+    district: str, *, run_id: str, as_of: datetime, source: str | None = None, dry_run: bool = False,
+    release: bool = False,
 ) -> str:  # fmt: skip
-    """Make the workspace of a run and return its path; `as_of` is the run's idea of now, with a time zone."""
+    """Make the workspace of a run and return its path; `as_of` is the run's idea of now, with a time zone.
+
+    `release` lets held recycled rows through (rule 10).
+    """
     settings = load_district(district)
     workspace = Workspace(Path(workspace_for(district, run_id))).create()
     workspace.write(
@@ -57,6 +62,7 @@ def start(
             as_of=as_of.astimezone(settings.zone),
             source=source,
             dry_run=dry_run,
+            release=release,
             counts={entity.name: dict.fromkeys(COUNTED, 0) for entity in ENTITIES},
         )
     )
@@ -73,7 +79,7 @@ def ingest(
     """Find the batch, recognise its format, read its files into canonical tables. Raises Refused.
 
     When the same batch left nothing to do on the database as it is, the run is `in_sync` without reading it; `force`,
-    and a dry run, take no such short cut. `before_reading` is called when there is something to do.
+    a dry run, and a release take no such short cut. `before_reading` is called when there is something to do.
     """
     from enrollsync.ingest.landing import find_batch
 
@@ -83,7 +89,8 @@ def ingest(
         mark = shortcut.fingerprint(batch.digest, district)
         found = {"batch_hash": batch.digest, "delivered_at": batch.delivery.delivered_at, "fingerprint": mark}
         manifest = place.update(**found, format=batch.declared.name, checked_at=manifest.as_of)
-        if not force and not manifest.dry_run and _nothing_to_do(place, manifest, district, database_url):
+        force = force or manifest.dry_run or manifest.release
+        if not force and _nothing_to_do(place, manifest, district, database_url):
             return {"workspace": workspace, "outcome": "in_sync"}
         from enrollsync.ingest.batch import read_batch
         from enrollsync.normalise import normalise
@@ -163,7 +170,7 @@ def plan(workspace: str, *, database_url: str | None = None, state_version: int 
         holds = [*made.holds, *_stale(store, manifest, district)]
         made = made.model_copy(update={"holds": holds})
         made.save(place.plan)
-        if manifest.mode == "delta":
+        if manifest.mode == "delta" or ID_CHANGES_FILE.name in {file.name for file in manifest.files}:
             quarantine.write(place, manifest, encoding=district.source.encoding)
         outcome = "held" if holds else "planned" if made.operations else "in_sync"
         place.update(
@@ -207,6 +214,7 @@ def _load(workspace: str, approved_by: str | None, only_plan: str | None, databa
     from enrollsync.database import open_store
     from enrollsync.load import apply
     from enrollsync.plan import load_plan
+    from enrollsync.remember import write_remembered
 
     with _step(workspace, "load") as (place, manifest, district):
         made = load_plan(place.plan)
@@ -218,7 +226,8 @@ def _load(workspace: str, approved_by: str | None, only_plan: str | None, databa
             raise ConfigurationError(f"plan {made.plan_id} is held; approve it with `--approve --plan {made.plan_id}`")
         manifest = manifest.model_copy(update={"outcome": "applied", "approved_by": approved_by})
         if made.operations:
-            apply(open_store(_database_url(district, database_url)), place.plan, made, _record(manifest, district))
+            store = open_store(_database_url(district, database_url))
+            apply(store, place.plan, made, _record(manifest, district), write_remembered(place))
         place.update(outcome="applied" if made.operations else "in_sync", approved_by=approved_by)
         return {"workspace": workspace, "operations": made.operations, "plan_id": made.plan_id}
 
@@ -234,7 +243,7 @@ def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]
     reports.write(place, manifest, district)
     shutil.rmtree(place.batch, ignore_errors=True)
     if not manifest.dry_run and manifest.outcome not in {"applied", "checked", "planned"}:
-        _remember(manifest, district, database_url)
+        _remember(place, manifest, district, database_url)
     place.update(seconds=manifest.seconds | {"report": time.monotonic() - started})
     return result(workspace)
 
@@ -243,6 +252,76 @@ def result(workspace: str) -> dict[str, Any]:
     """The JSON object that every command prints, and `message`, one line for a person."""
     manifest = Workspace(Path(workspace)).read()
     return {**reports.summary(manifest, Path(workspace)), "message": manifest.error}
+
+
+def runs(district: str, *, database_url: str | None = None) -> list[dict[str, Any]]:
+    """The district's runs, newest first, as `Store.runs` has them; none where there is no database, which stays so."""
+    from enrollsync.database import open_store
+
+    settings = load_district(district)
+    return open_store(_database_url(settings, database_url)).runs(settings.district_id)
+
+
+def explain(district: str, kind: str, identifier: str, *, database_url: str | None = None) -> dict[str, Any]:
+    """The life of a `user`, `class` or `organization`: see `explain.py`. Only reads."""
+    from enrollsync import explain as explaining
+    from enrollsync.database import open_store
+
+    settings = load_district(district)
+    return explaining.explain(open_store(_database_url(settings, database_url)), settings.district_id, kind, identifier)
+
+
+def undo(
+    district: str, undone: str, *, run_id: str, as_of: datetime, approved_by: str, keep_later: bool = False,
+    database_url: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Take back what the run `undone` changed, in one transaction that is the run `run_id`; returns its result.
+
+    Raises ConfigurationError when that run is unknown, wrote nothing, or has nothing left to undo, and UndoConflict
+    when later runs changed the same values, unless `keep_later` leaves those alone.
+    """
+    settings = load_district(district)
+    target = _written_run(settings, undone, database_url)
+    workspace = start(district, run_id=run_id, as_of=as_of)
+    for _ in range(_REPLANS):
+        try:
+            return _undo(workspace, target, approved_by, keep_later, database_url)
+        except StalePlan:
+            log.info("run %s: somebody else wrote meanwhile, planning the undo again", run_id)
+    return _undo(workspace, target, approved_by, keep_later, database_url)
+
+
+def _written_run(district: District, run_id: str, database_url: str | None) -> dict[str, Any]:
+    from enrollsync.database import open_store
+
+    found = open_store(_database_url(district, database_url)).run(district.district_id, run_id)
+    if found is None:
+        raise ConfigurationError(
+            f"run {run_id}: district {district.district_id} has none; `enrollsync runs` lists them"
+        )
+    if found["state_after"] is None:
+        raise ConfigurationError(f"run {run_id}: it wrote nothing ({found['outcome']}), so there is nothing to undo")
+    return found
+
+
+def _undo(
+    workspace: str, target: dict[str, Any], approved_by: str, keep_later: bool, database_url: str | None
+) -> dict[str, Any]:
+    from enrollsync.database import open_store
+    from enrollsync.load import apply
+    from enrollsync.undo import plan_undo
+
+    with _step(workspace, "undo") as (place, manifest, district):
+        store = open_store(_database_url(district, database_url))
+        version = store.export(district.district_id, place.state)
+        store.export_changes(district.district_id, target["state_after"], place.state)
+        made = plan_undo(place, district.district_id, target, version, keep_later=keep_later)
+        done = {"outcome": "undone", "plan_id": made.plan_id, "counts": made.counts, "approved_by": approved_by}
+        manifest = manifest.model_copy(update=done | {"state_version": version})
+        record = replace(_record(manifest, district), mode=None, message=f"undo of run {target['run_id']}")
+        apply(store, place.plan, made, record)
+        place.update(**done, state_version=version)
+    return result(workspace)
 
 
 @contextmanager
@@ -344,13 +423,22 @@ def _record(manifest: RunManifest, district: District) -> RunRecord:
     )
 
 
-def _remember(manifest: RunManifest, district: District, database_url: str | None) -> None:
+def _remember(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> None:
     """A run that wrote nothing is a run all the same; that it cannot be remembered must not hide why it ended."""
     from enrollsync.database import open_store
 
     try:
         store = open_store(_database_url(district, database_url))
         store.migrate()
-        store.record_run(_record(manifest, district))
+        store.record_run(_record(manifest, district), _remembered(place, manifest))
     except EnrollSyncError as error:
         log.warning("run %s could not be remembered: %s", manifest.run_id, error)
+
+
+def _remembered(place: Workspace, manifest: RunManifest) -> Path | None:
+    """The findings of a run that came to a plan; a short cut, which found nothing itself, imports nothing."""
+    if manifest.outcome not in {"in_sync", "held", "rejected"} or not place.findings.is_file():
+        return None
+    from enrollsync.remember import write_remembered
+
+    return write_remembered(place)

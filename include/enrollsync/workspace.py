@@ -60,6 +60,8 @@ class RunManifest(BaseModel):
     source: str | None = None
     """The folder or zip as given by hand; None: the district's own."""
     dry_run: bool = False
+    release: bool = False
+    """Whether a person lets recycled rows through (rule 10)."""
     format: str | None = None
     """The recognised format: `batch_upload`, `clever`."""
     mode: Mode = "delta"
@@ -162,6 +164,11 @@ class Workspace:
     def quarantine(self) -> Path:
         """`users-errors.csv` and the like: rejected lines, whole."""
         return self.root / "quarantine"
+
+    @property
+    def proposed_id_changes(self) -> Path:
+        """Pairs of old and new identifiers for a person to look at, where many records seem to have new ones."""
+        return self.root / "id_changes.csv"
 
     @property
     def findings(self) -> Path:

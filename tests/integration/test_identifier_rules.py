@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nightly import Nightly, clever, other, pupil, student, tutor
+from nightly import Nightly, clever, other, pupil, section, student, tutor
 
 # ---- rules 1 to 3: what an identifier is --------------------------------------------------------
 
@@ -148,6 +148,28 @@ def test_rule_7_a_value_that_cannot_be_understood_keeps_what_the_roster_has(nigh
     assert result["outcome"] == "in_sync"
     assert nightly.view("users", "grade, birth_date") == [("5", "2015-03-09")]
     assert nightly.findings() == [("VAL-INVALID", "users.csv", 2)]
+
+
+# ---- rule 8: identifiers to remember ------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("identifier", "opaque"), [
+    ("1048576", True), ("00012345", True), ("5f3a9c0e1b2d4c6f8a7b", True), ("58d9f2a04c1b7e3300aa11ff", True),
+    ("ALG1P3LEE", False), ("0001MATHKP1S1", False), ("12345", False), ("2026FALL", False),
+])  # fmt: skip
+def test_rule_8_an_opaque_class_identifier_is_advised_against_and_loads(
+    nightly: Nightly, identifier: str, opaque: bool
+) -> None:
+    nightly.run([student(classId=identifier)])
+    assert nightly.findings() == ([("ID-OPAQUE", "users.csv", 2)] if opaque else [])
+    assert nightly.view("classes", "class_id") == [(identifier,)]
+
+
+def test_rule_8_a_uuid_is_opaque(nightly: Nightly) -> None:
+    nightly.settings["primary_source"] = "clever"
+    opaque = "3b241101-e2bb-4255-8caf-4136c566a962"
+    nightly.run(clever([pupil(1)], sections=[section(opaque)], enrollments=[(opaque, "p-1")]))
+    assert nightly.findings() == [("ID-OPAQUE", "sections.csv", 2)]
 
 
 # ---- rules 9 and 10: changed and recycled identifiers -------------------------------------------

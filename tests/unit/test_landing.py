@@ -273,6 +273,7 @@ def test_the_format_is_told_from_the_files(landing: Path, names: list[str], prim
 
 
 @pytest.mark.parametrize(("names", "primary", "said"), [
+    (["id_changes.csv"], "clever", "none of the files is known"),
     (["notes.csv"], "batch_upload", "none of the files is known"),
     (["demographics.csv"], "batch_upload", "lacks users.csv"),
     (CLEVER_FILES[:-1], "clever", "lacks enrollments.csv"),

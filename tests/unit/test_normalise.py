@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from enrollsync.canonical import BY_NAME, GRADES
+from enrollsync.canonical import BY_NAME, ENTITIES, GRADES
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS
 from enrollsync.normalise import normalise
@@ -97,6 +97,19 @@ def test_grades_are_brought_to_one_spelling_and_unknown_ones_left(canonical: Can
 def test_every_grade_reads_as_itself_in_any_case(canonical: Canonical) -> None:
     spellings = {spelling: grade for grade in GRADES for spelling in (grade, grade.lower(), grade.upper())}
     assert canonical.read("userGrade", list(spellings), "users", "grade") == spellings
+
+
+@pytest.mark.parametrize("source", ["batch_upload", "clever"])
+def test_id_changes_name_their_entity_in_any_spelling_and_keep_zeros(tmp_path: Path, source: str) -> None:
+    expected = {
+        "user": "users", "Users": "users", " class ": "classes", "classes": "classes",
+        "ORGANIZATION": "organizations", "organizations": "organizations", "pupil": "pupil", "": None,
+    }  # fmt: skip
+    rows = [{"entity": spelling, "old_id": " 007", "new_id": "0"} for spelling in expected]
+    lines = Canonical(tmp_path / "run", source)(rows, "id_changes.csv")["id_changes"]
+    assert [line["entity"] for line in lines] == list(expected.values())
+    assert {(line["old_id"], line["new_id"]) for line in lines} == {("007", "0")}
+    assert [line["line"] for line in lines] == list(range(2, len(expected) + 2))
 
 
 def test_flags_are_true_or_false_and_unknown_ones_left(canonical: Canonical) -> None:
@@ -238,7 +251,7 @@ def test_row_ids_are_unique_within_a_table(canonical: Canonical) -> None:
          "action": "REMOVE-CLASS" if number % 5 == 0 else None}
         for number in range(30)
     ]  # fmt: skip
-    for table in canonical(rows).values():
+    for table in (canonical(rows)[entity.name] for entity in ENTITIES):
         assert len({row["row_id"] for row in table}) == len(table) > 0
 
 

@@ -17,16 +17,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrollsync.canonical import BY_NAME, ENTITIES
+from enrollsync.canonical import BY_NAME, ENTITIES, ID_CHANGES
 from enrollsync.codes import CODES
 from enrollsync.errors import ConfigurationError
 from enrollsync.validate import expectations, frames, suites
 from enrollsync.validate.expectations import alike_but_for_case, disagreeing, is_date, standing_for_several
 from enrollsync.workspace import Workspace
 
-NAMES = [entity.name for entity in ENTITIES]
+NAMES = [entity.name for entity in (*ENTITIES, ID_CHANGES)]
 ELSEWHERE = {
     "ROW-MALFORMED": "ingest reports the lines, `collect.add_malformed` makes them findings",
+    "ID-LEADING-ZERO": "`reconcile.likeness` compares with the roster",
 }
 """Codes of rows and values that no suite finds, and who does."""
 

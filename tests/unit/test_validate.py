@@ -15,7 +15,7 @@ import pytest
 from enrollsync import findings
 from enrollsync.canonical import BY_NAME, ENTITIES
 from enrollsync.errors import EnrollSyncError
-from enrollsync.formats import FORMATS
+from enrollsync.formats import FORMATS, ID_CHANGES_FILE
 from enrollsync.settings import District
 from enrollsync.validate import checking, expectations, validate
 from enrollsync.workspace import RunManifest, SourceFile, Workspace
@@ -79,7 +79,7 @@ def manifest_for(source: str, **changes: Any) -> RunManifest:
     files = [
         SourceFile(name=spec.name, path=spec.name, entity=spec.entity, header=[], rows=1, malformed=0)
         for spec in FORMATS[source].files
-        if spec.read
+        if spec.read and spec != ID_CHANGES_FILE
     ]
     facts: dict[str, Any] = {
         "run_id": "run-1", "district": "demo", "as_of": datetime(2026, 11, 1, 3, tzinfo=UTC),
@@ -244,8 +244,9 @@ def test_rule_5_the_district_decides_how_bad_it_is(check: Check) -> None:
         "users": [person(user_id="123456789")],
         "classes": [school_class(source_key="123456780", class_id="123456780")],
     }
-    assert {row["severity"] for row in check(**rows, district={"identifiers": {"ssn": "critical"}})} == {"critical"}
-    assert not check(**rows, district={"identifiers": {"ssn": "off"}})
+    critical, off = (check(**rows, district={"identifiers": {"ssn": setting}}) for setting in ("critical", "off"))
+    assert [row["severity"] for row in critical if row["code"] == "ID-SSN"] == ["critical"] * 2
+    assert "ID-SSN" not in {row["code"] for row in off}
 
 
 # Rule 6: rows that disagree

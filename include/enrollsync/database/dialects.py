@@ -75,7 +75,7 @@ class Session:
 
     @property
     def defers_constraints(self) -> bool:
-        """Whether constraints and indexes can be taken away and put back within the transaction, checked at once."""
+        """Whether constraints can be taken away and put back within the transaction, checked at once."""
         return self.dialect.name == "postgresql"
 
     def append(self, table: str, rows: pa.RecordBatchReader) -> None:
@@ -135,7 +135,7 @@ class SqliteBackend:
             cursor.execute("PRAGMA foreign_keys = ON")
             # Once a run says `applied`, a power cut may not take it back.
             cursor.execute("PRAGMA synchronous = FULL")
-            cursor.execute("PRAGMA cache_size = -65536")
+            cursor.execute("PRAGMA cache_size = -262144")
             # The write lock comes first: a transaction that has read cannot wait for another writer.
             cursor.execute("BEGIN IMMEDIATE")
             # Closing without a commit rolls back.

@@ -53,6 +53,11 @@ def columns_of(entity: Entity) -> tuple[str, ...]:
     return (*own, *link_keys(entity), *entity.values, "status", "source")
 
 
+def said_columns(entity: Entity) -> tuple[str, str]:
+    """The columns of `findings` for what a row called a record of this entity: identifier and source key."""
+    return str(entity.identifier), f"{str(entity.key).removesuffix('_key')}_source_key"
+
+
 def typed_column(name: str, *, nullable: bool = True) -> Column[Any]:
     """A column whose type follows from its name: `*_key` counts, `is_*` is true or false, the rest is text."""
     kind: type[TypeEngine[Any]] = Text
@@ -174,6 +179,8 @@ millions of rows, nothing refers to one, and they are written in one transaction
 
 USUAL_ENROLLMENT = {"role": "'student'", "is_primary": "false", "status": "'active'"}
 """Column -> value, as SQL, of the creations whose `after_json` the view tells, when `source` is the run's."""
+USUAL_REASON = "the batch says so"
+"""What the view tells of a change without a reason of its own."""
 
 for _key in RECORD_KEYS:
     _touched = CHANGES.c[_key].is_not(None)
@@ -195,6 +202,24 @@ IDENTIFIER_HISTORY = Table(
     Index("ix_identifier_history_old_id", "district_id", "entity", "old_id"),
 )
 """`new_id` is NULL where a record gave its identifier up."""
+
+FINDINGS = Table(
+    "findings",
+    METADATA,
+    Column("district_id", Text, primary_key=True),
+    Column("run_id", Text, primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("entity", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("file", Text),
+    Column("line", BigInteger),
+    Column("column_name", Text),
+    Column("message", Text),
+    *(Column(name, Text) for entity in ENTITIES if entity.key for name in said_columns(entity)),
+)
+"""Why a row did not load: the critical findings of each run, and those for which a row waits (`PLAN-*`). The last six
+columns say whom the row speaks of, in its own words; NULL for a line that nobody could read."""
 
 
 def arrow_schema(columns: list[Column[Any]]) -> pa.Schema:

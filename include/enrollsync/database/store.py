@@ -6,7 +6,7 @@ Applying a plan belongs to `load.py`; what differs between databases to `dialect
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -14,13 +14,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, Table, delete, func, insert, make_url, select
+from sqlalchemy import ColumnElement, Delete, Engine, Select, Table, delete, func, insert, make_url, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from enrollsync.database import migrations
 from enrollsync.database.dialects import Backend, PostgresBackend, Session, SqliteBackend
 from enrollsync.database.messages import one_line_errors
-from enrollsync.database.schema import BASE, DISTRICT_STATE, IDENTIFIER_HISTORY, RUNS, arrow_schema
+from enrollsync.database.schema import BASE, CHANGES, DISTRICT_STATE, FINDINGS, IDENTIFIER_HISTORY, RUNS, arrow_schema
 from enrollsync.errors import DatabaseError
 from enrollsync.settings import project_root
 
@@ -137,11 +137,23 @@ class Store:
                 self._export_table(session, table, district_id, folder)
         return version
 
-    def _export_table(self, session: Session, table: Table, district_id: str, folder: Path) -> None:
+    def export_changes(self, district_id: str, since: int, folder: Path) -> None:
+        """Write the audit of the runs that led to the state `since` or a later one to `changes.parquet`.
+
+        `runs.parquet` has those runs. Every column but `district_id`.
+        """
+        with one_line_errors(self.backend), self.backend.reading() as session:
+            for table in (CHANGES, RUNS):
+                self._export_table(session, table, district_id, folder, table.c.state_after >= since)
+
+    def _export_table(
+        self, session: Session, table: Table, district_id: str, folder: Path, *conditions: ColumnElement[bool]
+    ) -> None:
         import pyarrow.parquet as pq
 
         schema = _schema_of(table)
-        query = select(*(table.c[name] for name in schema.names)).where(table.c.district_id == district_id)
+        columns = (table.c[name] for name in schema.names)
+        query = select(*columns).where(table.c.district_id == district_id, *conditions)
         with pq.ParquetWriter(folder / f"{table.name}.parquet", schema) as writer:
             for batch in self.backend.batches(session, query, schema):
                 writer.write_batch(batch)
@@ -154,7 +166,7 @@ class Store:
             .order_by(RUNS.c.state_after.desc())
             .limit(1)
         )
-        rows = self._rows(query)
+        rows = self.rows(query)
         if not rows:
             return None
         delivered = rows[0]["delivered_at"]
@@ -172,7 +184,7 @@ class Store:
             .order_by(RUNS.c.started_at.desc())
             .limit(1)
         )
-        return next(iter(self._rows(query)), None)
+        return next(iter(self.rows(query)), None)
 
     def runs(self, district_id: str) -> list[dict[str, Any]]:
         """The runs, newest first: the columns of `runs` (instants as ISO text), `counts` and `findings` as dicts."""
@@ -181,20 +193,31 @@ class Store:
             .where(RUNS.c.district_id == district_id)
             .order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
         )
-        rows = self._rows(query)
+        rows = self.rows(query)
         for row in rows:
             row["counts"] = json.loads(row.pop("counts_json"))
             row["findings"] = json.loads(row.pop("findings_json"))
         return rows
 
-    def record_run(self, run: RunRecord) -> None:
-        """Remember a run that wrote nothing. A rerun replaces the row, unless that run has written to the roster."""
+    def run(self, district_id: str, run_id: str) -> dict[str, Any] | None:
+        """One run's row; None when there is no such run."""
+        query = select(RUNS).where(RUNS.c.district_id == district_id, RUNS.c.run_id == run_id)
+        return next(iter(self.rows(query)), None)
+
+    def record_run(self, run: RunRecord, findings: Path | None = None) -> None:
+        """Remember a run that wrote nothing. A rerun replaces the row, unless that run has written to the roster.
+
+        `findings`: Parquet as `remember.py` writes it.
+        """
         self._require_roster()
-        mine = (RUNS.c.district_id == run.district_id, RUNS.c.run_id == run.run_id)
-        with one_line_errors(self.backend), self._engine.begin() as connection:
-            connection.execute(delete(RUNS).where(*mine, RUNS.c.state_after.is_(None)))
-            if connection.execute(select(RUNS.c.run_id).where(*mine)).first() is None:
-                connection.execute(insert(RUNS).values(**run.row()))
+        with one_line_errors(self.backend):
+            if findings is None:
+                with self._engine.begin() as connection:
+                    _record(run, connection.execute, lambda query: connection.execute(query).all())
+                return
+            with self.backend.writing() as session:
+                if _record(run, session.execute, session.rows):
+                    append_findings(session, findings, run)
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -214,7 +237,8 @@ class Store:
         """For small questions; it keeps no connection open."""
         return self.backend.connect()
 
-    def _rows(self, query: Any) -> list[dict[str, Any]]:
+    def rows(self, query: Select[Any]) -> list[dict[str, Any]]:
+        """The few rows of a small question, as dicts; none where there is no roster."""
         if not self._has_roster():
             return []
         with one_line_errors(self.backend), self._engine.begin() as connection:
@@ -247,6 +271,36 @@ class Store:
                 "run `enrollsync sync`, which brings it up to date"
             )
         return revision is not None
+
+
+def _record(run: RunRecord, execute: Callable[[Any], object], rows: Callable[[Any], Sequence[Any]]) -> bool:
+    """Replace the run's row and findings, unless it has written to the roster; returns whether it did."""
+    mine = (RUNS.c.district_id == run.district_id, RUNS.c.run_id == run.run_id)
+    if rows(select(RUNS.c.run_id).where(*mine, RUNS.c.state_after.is_not(None))):
+        return False
+    for statement in forget_run(run):
+        execute(statement)
+    execute(insert(RUNS).values(**run.row()))
+    return True
+
+
+def forget_run(run: RunRecord) -> tuple[Delete, ...]:
+    """Statements that make room for a run which may have been held before."""
+    return tuple(
+        delete(table).where(table.c.district_id == run.district_id, table.c.run_id == run.run_id)
+        for table in (FINDINGS, RUNS)
+    )
+
+
+def append_findings(session: Session, findings: Path, run: RunRecord) -> None:
+    """Add a run's findings, as Parquet with the columns of `findings` but for district and run."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(findings)
+    for name, value in (("run_id", run.run_id), ("district_id", run.district_id)):
+        rows = rows.add_column(0, name, pa.repeat(value, rows.num_rows))
+    session.append(FINDINGS.name, rows.to_reader())
 
 
 _EXPORTED = (*BASE.values(), IDENTIFIER_HISTORY)

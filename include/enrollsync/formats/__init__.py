@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from enrollsync.formats.batch_upload import BATCH_UPLOAD
 from enrollsync.formats.clever import CLEVER
-from enrollsync.formats.declare import Cell, FileSpec, Format, Mapping, When
+from enrollsync.formats.declare import ID_CHANGES_FILE, Cell, FileSpec, Format, Mapping, When
 
-__all__ = ["FORMATS", "Cell", "FileSpec", "Format", "Mapping", "When", "source_column"]
+__all__ = ["FORMATS", "ID_CHANGES_FILE", "Cell", "FileSpec", "Format", "Mapping", "When", "source_column"]
 
 FORMATS: dict[str, Format] = {declared.name: declared for declared in (BATCH_UPLOAD, CLEVER)}
 

@@ -5,7 +5,7 @@ Attested headers and our additions: the design's formats page. The set is a delt
 
 from __future__ import annotations
 
-from enrollsync.formats.declare import Cell, FileSpec, Format, Mapping, When
+from enrollsync.formats.declare import ID_CHANGES, ID_CHANGES_FILE, Cell, FileSpec, Format, Mapping, When
 
 REMOVE_CLASS = "REMOVE-CLASS"
 
@@ -44,6 +44,7 @@ BATCH_UPLOAD = Format(
             ),
         ),
         FileSpec("demographics.csv", entity="users", required=(), known=(), optional_file=True, read=False),
+        ID_CHANGES_FILE,
     ),
     mappings=(
         Mapping(
@@ -100,5 +101,6 @@ BATCH_UPLOAD = Format(
                 "is_primary": Cell("primaryTeacher", "flag"),
             },
         ),
+        ID_CHANGES,
     ),
 )  # fmt: skip

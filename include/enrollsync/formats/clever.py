@@ -6,7 +6,7 @@ Source keys carry the kind of person, because a teacher and a student may have t
 
 from __future__ import annotations
 
-from enrollsync.formats.declare import Cell, FileSpec, Format, Mapping, When
+from enrollsync.formats.declare import ID_CHANGES, ID_CHANGES_FILE, Cell, FileSpec, Format, Mapping, When
 
 _SCHOOL = Cell("School_id")
 _SECTION = Cell("Section_id")
@@ -113,6 +113,7 @@ CLEVER = Format(
             ),
             secret=("Password",), role="staff", optional_file=True,
         ),
+        ID_CHANGES_FILE,
     ),
     mappings=(
         Mapping(
@@ -178,5 +179,6 @@ CLEVER = Format(
             },
         ),
         *(_taught_by(column) for column in _TEACHERS),
+        ID_CHANGES,
     ),
 )  # fmt: skip

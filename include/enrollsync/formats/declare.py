@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Convert = Literal["text", "grade", "date", "flag", "role"]
+Convert = Literal["text", "grade", "date", "flag", "role", "entity"]
 
 
 @dataclass(frozen=True)
@@ -92,3 +92,18 @@ class Format:
     def file(self, name: str) -> FileSpec:
         """The declared file of that name (KeyError when there is none)."""
         return {spec.name: spec for spec in self.files}[name]
+
+
+ID_CHANGES_FILE = FileSpec(
+    "id_changes.csv",
+    entity="id_changes",
+    required=("entity", "old_id", "new_id"),
+    known=("entity", "old_id", "new_id"),
+    optional_file=True,
+)
+"""Identifiers that change (rule 9c); a file of every format, that tells none from another."""
+ID_CHANGES = Mapping(
+    ID_CHANGES_FILE.entity,
+    ID_CHANGES_FILE.name,
+    cells={"entity": Cell("entity", "entity"), "old_id": Cell("old_id"), "new_id": Cell("new_id")},
+)

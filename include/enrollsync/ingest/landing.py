@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 from enrollsync.errors import ConfigurationError, Refused
-from enrollsync.formats import FORMATS, FileSpec, Format
+from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec, Format
 from enrollsync.settings import District, project_root
 from enrollsync.workspace import RunManifest, Workspace
 
@@ -198,7 +198,8 @@ def recognise(delivery: Delivery, district: District) -> Format:
     """
     if _ONEROSTER_FILES & set(delivery.files):
         raise ConfigurationError("these are OneRoster files, which this version cannot read yet")
-    overlaps = {name: sum(spec.name in delivery.files for spec in each.files) for name, each in FORMATS.items()}
+    telling = set(delivery.files) - {ID_CHANGES_FILE.name}
+    overlaps = {name: sum(spec.name in telling for spec in each.files) for name, each in FORMATS.items()}
     best = max(overlaps, key=overlaps.__getitem__)
     if not overlaps[best]:
         known = "; ".join(f"{one.title}: {', '.join(spec.name for spec in one.files)}" for one in FORMATS.values())

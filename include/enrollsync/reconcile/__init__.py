@@ -11,18 +11,22 @@ from pathlib import Path
 import duckdb
 
 from enrollsync import engine
-from enrollsync.canonical import ENTITIES, Entity
+from enrollsync.canonical import ENTITIES, ID_CHANGES, Entity
 from enrollsync.codes import CODES
-from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, columns_of, primary_key
+from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.guard import find_holds
-from enrollsync.plan import OPERATIONS, Plan, plan_id
+from enrollsync.plan import OPERATIONS, Plan, count_operations, gather_operations, plan_id, write_operations
 from enrollsync.reconcile.absence import plan_absences
-from enrollsync.reconcile.changes import json_of_values, plan_changes
+from enrollsync.reconcile.changes import plan_changes
+from enrollsync.reconcile.clashes import CODES_OF_CLASHES
 from enrollsync.reconcile.matching import match_entities
+from enrollsync.reconcile.rekeying import propose_id_changes
 from enrollsync.settings import District
 from enrollsync.workspace import RunManifest, Workspace
 
-_PLANNED_CODES = ("PLAN-AMBIGUOUS", "PLAN-RECYCLED", "PLAN-REIDENTIFY-TAKEN")
+_PLANNED_CODES = ("PLAN-AMBIGUOUS", "PLAN-RECYCLED", "PLAN-REIDENTIFY-TAKEN", "ID-LEADING-ZERO")
+_ASKED_CODES = ("REF-UNKNOWN", *CODES_OF_CLASHES)
+"""Codes that checks give too, to rows that they name by `row_id`."""
 
 
 def reconcile(
@@ -41,7 +45,7 @@ def reconcile(
         match_entities(connection, workspace, manifest, district)
         changed = plan_changes(connection, manifest)
         plan_absences(connection, workspace, manifest)
-        connection.execute(_operations())
+        gather_operations(connection)
         _write_findings(connection, workspace, manifest)
         counts = {
             entity.name: _count(connection, entity, accepted_counts[entity.name], changed[entity.name])
@@ -54,9 +58,10 @@ def reconcile(
             state_version=state_version,
             operations=sum(counts[entity][name] for entity in counts for name in OPERATIONS),
             counts=counts,
-            holds=find_holds(connection, manifest, district),
+            holds=[*find_holds(connection, manifest, district), *propose_id_changes(connection, workspace)],
         )
-        _write_plan(connection, workspace)
+        write_operations(connection, workspace)
+        engine.write_parquet(connection, _organizations_summary(), workspace.organizations_summary)
         plan.save(workspace.plan)
         return plan
 
@@ -70,36 +75,19 @@ def _stored(entity: Entity, state: Path) -> str:
         WHERE status <> 'removed'"""
 
 
-def _operations() -> str:
-    """All operations in one view, each with a hash of the row it leads to."""
-    return "CREATE VIEW operations AS" + " UNION ALL ".join(
-        f"""
-        SELECT '{entity.name}' AS entity, operation, {", ".join(_record_keys(entity))}, explicit, before_json,
-            hash({", ".join(columns_of(entity))}) AS after
-        FROM {entity.name}_after"""
-        for entity in ENTITIES
-    )
-
-
-def _record_keys(entity: Entity) -> list[str]:
-    """The keys of the records that an operation touches, in the order of `RECORD_KEYS`."""
-    own = primary_key(entity)
-    return [key if key in own else f"NULL::BIGINT AS {key}" for key in RECORD_KEYS]
-
-
 def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
     """Add what only the database could tell; a reference is asked of it in a delta alone."""
-    ours = [*_PLANNED_CODES, *(["REF-UNKNOWN"] if manifest.mode == "delta" else [])]
     parts = [_held_findings(entity, manifest) for entity in ENTITIES if entity.key]
     parts += [_unknown_findings(entity, link, manifest) for entity in ENTITIES for link in entity.links]
-    parts.append(_unknown_removals(workspace, manifest))
-    kept = ", ".join(f"'{code}'" for code in ours)
+    parts += [_id_change_findings(entity, manifest) for entity in ENTITIES if entity.key]
+    parts += [_unknown_removals(workspace, manifest), _clash_findings(manifest)]
+    ours = ", ".join(f"'{code}'" for code in (*_PLANNED_CODES, *_ASKED_CODES))
     engine.write_parquet(
         connection,
         f"""
         SELECT *
         FROM (
-            SELECT * FROM {engine.parquet(workspace.findings)} WHERE code NOT IN ({kept})
+            SELECT * FROM {engine.parquet(workspace.findings)} WHERE row_id IS NOT NULL OR code NOT IN ({ours})
             UNION ALL BY NAME
             {" UNION ALL BY NAME ".join(parts)}
         )
@@ -128,12 +116,39 @@ def _unknown_findings(entity: Entity, link: str, manifest: RunManifest) -> str:
             WHERE NOT waits AND {link} NOT IN (SELECT source_key FROM {target}_keys)"""
 
 
+def _id_change_findings(entity: Entity, manifest: RunManifest) -> str:
+    """Lines of `id_changes.csv` that cannot be followed."""
+    return f"""
+            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", manifest)}' AS severity,
+                '{ID_CHANGES.name}' AS entity, '{ID_CHANGES_FILE.name}' AS file, line, 'old_id' AS "column",
+                'no record of this kind has that identifier' AS message
+            FROM {entity.name}_renames
+            WHERE fate = 'unknown'
+            UNION ALL BY NAME
+            SELECT DISTINCT 'PLAN-REIDENTIFY-TAKEN' AS code,
+                '{_severity("PLAN-REIDENTIFY-TAKEN", manifest)}' AS severity, '{ID_CHANGES.name}' AS entity,
+                '{ID_CHANGES_FILE.name}' AS file, line, 'new_id' AS "column",
+                '{_sentence("PLAN-REIDENTIFY-TAKEN")}' AS message
+            FROM {entity.name}_renames
+            LEFT JOIN {entity.name}_held AS held ON held.old_key = key
+            WHERE fate = 'taken' OR fate = 'open' AND held.code = 'PLAN-REIDENTIFY-TAKEN'"""
+
+
 def _unknown_removals(workspace: Workspace, manifest: RunManifest) -> str:
     return f"""
             SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", manifest)}' AS severity, entity, file, line,
                 'class_id' AS "column", 'there is no such class to remove' AS message
             FROM {engine.parquet(workspace.accepted_table("removals"))}
             WHERE source_key NOT IN (SELECT source_key FROM classes_keys)"""
+
+
+def _clash_findings(manifest: RunManifest) -> str:
+    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, manifest)}'" for code in CODES_OF_CLASHES)
+    return f"""
+            SELECT code, CASE code {severities} END AS severity, 'users' AS entity, new.file, new.line, "column",
+                'somebody in the roster whom the batch does not mention has it' AS message
+            FROM users_clashes
+            JOIN users_accepted AS new USING (source_key)"""
 
 
 def _severity(code: str, manifest: RunManifest) -> str:
@@ -148,11 +163,6 @@ def _count(
     connection: duckdb.DuckDBPyConnection, entity: Entity, accepted: dict[str, int], changed: int
 ) -> dict[str, int]:
     """Records read = created + updated + re-identified + reactivated + unchanged + held + rejected + collapsed."""
-    planned = dict(
-        connection.execute(
-            "SELECT operation, count(*) FROM operations WHERE entity = ? GROUP BY operation", [entity.name]
-        ).fetchall()
-    )
     name = entity.name
     known, unknown, read = engine.one_row(
         connection,
@@ -163,38 +173,12 @@ def _count(
             (SELECT count(*) FROM {name}_accepted)""",
     )
     return {
-        **{operation: planned.get(operation, 0) for operation in OPERATIONS},
+        **count_operations(connection, entity),
         "unchanged": known - changed,
         "held": accepted["held"] + read - known - unknown,
         "rejected": accepted["rejected"] + unknown,
         "collapsed": accepted["collapsed"],
     }
-
-
-def _write_plan(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
-    for entity in ENTITIES:
-        engine.write_parquet(connection, _planned(entity), workspace.plan_table(entity.name))
-    engine.write_parquet(connection, _organizations_summary(), workspace.plan / "organizations_summary.parquet")
-
-
-def _planned(entity: Entity) -> str:
-    """The operations of one base table, in the order in which it lies: writing it is several times as fast so."""
-    named = f"coalesce({entity.identifier}, source_key)" if entity.identifier else "NULL::VARCHAR"
-    return f"""
-        SELECT operation, {", ".join(columns_of(entity))}, {named} AS entity_id, before_json,
-            CASE WHEN operation <> 'create' THEN after_json WHEN NOT {_usual(entity)} THEN {json_of_values(entity)} END
-                AS after_json,
-            reason, file, line
-        FROM {entity.name}_after
-        ORDER BY {", ".join(primary_key(entity))}"""
-
-
-def _usual(entity: Entity) -> str:
-    """What the audit need not say, see `USUAL_ENROLLMENT`."""
-    if entity.name != "enrollments":
-        return "false"
-    same = [f"{name} IS NOT DISTINCT FROM {value}" for name, value in USUAL_ENROLLMENT.items()]
-    return f"({' AND '.join(same)} AND source = getvariable('source'))"
 
 
 def _organizations_summary() -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync import engine
-from enrollsync.canonical import BY_NAME, ENTITIES, Entity
+from enrollsync.canonical import BY_NAME, ENTITIES, ID_CHANGES, Entity
 from enrollsync.database.schema import columns_of, primary_key
 from enrollsync.formats import FORMATS
 from enrollsync.workspace import RunManifest, Workspace
@@ -34,6 +34,8 @@ def plan_absences(connection: duckdb.DuckDBPyConnection, workspace: Workspace, m
 
 def _after(entity: Entity) -> str:
     parts = [f"FROM {entity.name}_compared WHERE operation IS NOT NULL", f"FROM {entity.name}_deactivated"]
+    if entity.key:
+        parts.append(f"FROM {entity.name}_reidentified")
     if entity.name == "memberships":
         parts.append("FROM former_primary")
     return f"CREATE VIEW {entity.name}_after AS {' UNION ALL BY NAME '.join(parts)}"
@@ -47,6 +49,8 @@ def _rejected_lines(connection: duckdb.DuckDBPyConnection, workspace: Workspace)
 def _gone(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
     keys = ", ".join(primary_key(entity))
     parts = [_removed(entity, workspace)]
+    if entity.key:
+        parts.append(_passed_on(entity))
     if manifest.mode == "snapshot" and entity.name in manifest.supplied:
         parts.append(_missing(entity, manifest, workspace))
     return f"""
@@ -69,6 +73,14 @@ def _removed(entity: Entity, workspace: Workspace) -> str:
         JOIN classes_keys ON classes_keys.source_key = removal.source_key
         JOIN db_{entity.name} AS old ON old.class_key = classes_keys.key
         WHERE old.status = 'active'"""
+
+
+def _passed_on(entity: Entity) -> str:
+    """Records whose identifier somebody else has now, because a person let that row through (rule 10)."""
+    return f"""
+        SELECT released.key, true AS explicit, new.file, new.line, 'its identifier is somebody else''s now' AS reason
+        FROM {entity.name}_released AS released
+        JOIN {entity.name}_linked AS new USING (source_key)"""
 
 
 def _missing(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
@@ -126,7 +138,8 @@ def _mentioned_records(entity: Entity) -> str:
 
 
 def _mentioned_links(entity: Entity) -> str:
-    """Links that a rejected or waiting row mentions, and all that hang on a record which waits or is doubtful."""
+    """Links that a rejected or waiting row mentions, and all that hang on a record which waits or is doubtful, or of
+    which the batch says no more than its new identifier."""
     keys = ", ".join(primary_key(entity))
     doubtful = "".join(
         f"""
@@ -137,6 +150,8 @@ def _mentioned_links(entity: Entity) -> str:
                 SELECT {BY_NAME[target].key} FROM {target}_doubtful
                 UNION ALL
                 SELECT old_key FROM {target}_held
+                UNION ALL
+                SELECT key FROM {target}_unsaid
             )"""
         for target in entity.links.values()
     )
@@ -238,7 +253,11 @@ def _ever(entity: Entity) -> str:
     return f"""
         CREATE VIEW {entity.name}_ever AS
         SELECT source_key, key
-        FROM {entity.name}_keys{earlier};"""
+        FROM {entity.name}_keys
+        UNION
+        SELECT source_key, key
+        FROM {entity.name}_renames
+        WHERE key IS NOT NULL{earlier};"""
 
 
 def _doubtful(entity: Entity) -> str:
@@ -249,7 +268,7 @@ def _doubtful(entity: Entity) -> str:
         signs += ["lower(old.email)", "lower(old.user_district_id)", "lower(old.user_state_id)"]
     by_sign = " UNION ".join(
         f"SELECT {entity.key} FROM db_{entity.name} AS old JOIN words ON words.word = {sign} "
-        f"AND words.entity = '{entity.name}'{_not_a_school(entity)}"
+        f"AND words.entity IN ('{entity.name}', '{ID_CHANGES.name}'){_not_a_school(entity)}"
         for sign in signs
     )
     by_name = _named_on_one_line() if entity.name == "users" else ""
@@ -311,13 +330,34 @@ def _spoken(entity: Entity, target: str) -> str:
 
 
 def _deactivations(entity: Entity) -> str:
-    columns = ", ".join("'inactive' AS status" if name == "status" else f"old.{name}" for name in columns_of(entity))
+    """Rows as they will be, inactive; what passes its identifier on has neither that nor its source key any more."""
+    new = {"status": "'inactive'"}
+    released, before, after, status = "", "", "", "'active'"
+    if entity.key:
+        passes = "released.key IS NOT NULL"
+        key = f"'released:' || old.{entity.key} || ':' || old.source_key"
+        new |= {
+            "source_key": f"CASE WHEN {passes} THEN {key} ELSE old.source_key END",
+            str(entity.identifier): f"CASE WHEN NOT {passes} THEN old.{entity.identifier} END",
+        }
+        released = f"LEFT JOIN {entity.name}_released AS released ON released.key = old.{entity.key}"
+        status = "old.status"
+        before = _if_passed_on(entity, "old.source_key", f"old.{entity.identifier}")
+        after = _if_passed_on(entity, key, "NULL")
+    columns = ", ".join(f"{new.get(name, f'old.{name}')} AS {name}" for name in columns_of(entity))
     return f"""
         CREATE TABLE {entity.name}_deactivated AS
         SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
-            '{{"status":"active"}}' AS before_json, '{{"status":"inactive"}}' AS after_json, {columns}
+            '{{' || {before}'"status":' || to_json({status}) || '}}' AS before_json,
+            '{{' || {after}'"status":"inactive"}}' AS after_json, {columns}
         FROM {entity.name}_gone AS gone
-        JOIN db_{entity.name} AS old USING ({", ".join(primary_key(entity))})"""
+        JOIN db_{entity.name} AS old USING ({", ".join(primary_key(entity))})
+        {released}"""
+
+
+def _if_passed_on(entity: Entity, source_key: str, identifier: str) -> str:
+    return f"""CASE WHEN released.key IS NULL THEN '' ELSE '"source_key":' || to_json({source_key})
+                || ',"{entity.identifier}":' || coalesce(to_json({identifier})::VARCHAR, 'null') || ',' END || """
 
 
 def _former_primary_schools() -> str:

@@ -11,6 +11,7 @@ import duckdb
 from enrollsync import engine
 from enrollsync.canonical import BY_NAME, ENTITIES, Entity
 from enrollsync.database.schema import columns_of, primary_key
+from enrollsync.plan import json_of_values
 from enrollsync.workspace import RunManifest
 
 COLUMNS = ("operation", "file", "line", "reason", "explicit", "before_json", "after_json")
@@ -26,17 +27,6 @@ def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -
         planned = f"SELECT count(*) FROM {entity.name}_compared WHERE operation IS NOT NULL"
         changed[entity.name] = engine.one_row(connection, planned)[0]
     return changed
-
-
-def json_of_values(entity: Entity, value: str = "{0}", given: str = "{0} IS NOT NULL") -> str:
-    """JSON text of a row's values, those only for which `given` holds; `{0}` stands for a column's name."""
-    members = ", ".join(
-        f"CASE WHEN {given.format(name)} "
-        f"THEN '\"{name}\":' || coalesce(to_json({value.format(name)})::VARCHAR, 'null') END"
-        for name in columns_of(entity)
-        if name not in primary_key(entity)
-    )
-    return f"'{{' || concat_ws(',', {members}) || '}}'"
 
 
 def _primary_schools(manifest: RunManifest) -> str:
@@ -83,11 +73,12 @@ def _both_sides(entity: Entity, manifest: RunManifest) -> str:
             FROM {entity.name}_linked AS new
             JOIN {entity.name}_known USING (source_key)
             LEFT JOIN db_{entity.name} AS old USING ({keys})"""
+    # A removed link keeps its row, which the same pair takes again.
     sweeping = manifest.mode == "snapshot" and entity.name in manifest.supplied
     primary = f"LEFT JOIN primary_schools USING ({keys})" if entity.name == "memberships" else ""
     return f"""
             FROM {entity.name}_linked AS new
-            {"FULL" if sweeping else "LEFT"} JOIN db_{entity.name} AS old USING ({keys})
+            {"FULL" if sweeping else "LEFT"} JOIN stored_{entity.name} AS old USING ({keys})
             {primary}"""
 
 
@@ -98,7 +89,7 @@ def _operation(entity: Entity, differs: str) -> str:
                 WHEN NOT is_known THEN NULL
                 WHEN is_new THEN 'create'
                 {renamed}
-                WHEN old_status = 'inactive' THEN 'reactivate'
+                WHEN old_status IN ('inactive', 'removed') THEN 'reactivate'
                 WHEN {differs} THEN 'update'
             END"""
 
@@ -107,22 +98,28 @@ def _new_value(entity: Entity, name: str, manifest: RunManifest) -> str:
     if name in primary_key(entity):
         return name
     if name == "status":
-        return _own("'active'", name)
+        return _own("'active'", entity, name)
     if name in {"source", "source_key"}:
-        return _own("getvariable('source')" if name == "source" else "new.source_key", name)
+        return _own("getvariable('source')" if name == "source" else "new.source_key", entity, name)
     if entity.name == "memberships" and name == "is_primary":
-        return _own("coalesce(chosen, false)", name)
+        return _own("coalesce(chosen, false)", entity, name)
     given = f"coalesce(try_cast(new.{name} AS BOOLEAN), false)" if name == "is_primary" else f"new.{name}"
-    return _own(_supplied(entity, name, given, manifest), name)
+    return _own(_supplied(entity, name, given, manifest), entity, name)
 
 
-def _own(given: str, name: str) -> str:
+def _own(given: str, entity: Entity, name: str) -> str:
     """The primary source takes over what another one brought; another one leaves alone what the primary brought."""
     return f"""CASE
-            WHEN old.source <> getvariable('source') AND getvariable('source') <> getvariable('primary_source')
+            WHEN {_had(entity, "source")} <> getvariable('source')
+                AND getvariable('source') <> getvariable('primary_source')
             THEN old.{name}
             ELSE {given}
         END"""
+
+
+def _had(entity: Entity, name: str) -> str:
+    """What the views show of the value until now: nothing of a removed link."""
+    return f"old.{name}" if entity.key else f"CASE WHEN old.status <> 'removed' THEN old.{name} END"
 
 
 def _supplied(entity: Entity, name: str, given: str, manifest: RunManifest) -> str:
@@ -130,11 +127,11 @@ def _supplied(entity: Entity, name: str, given: str, manifest: RunManifest) -> s
     source_column = next((link for link, target in entity.links.items() if BY_NAME[target].key == name), name)
     files = manifest.supplied.get(entity.name, {}).get(source_column, [])
     every = {file for named in manifest.supplied.get(entity.name, {}).values() for file in named}
+    kept = f"coalesce({_had(entity, name)}, false)" if name == "is_primary" else _had(entity, name)
     if not files:
-        return f"coalesce(old.{name}, false)" if name == "is_primary" else f"old.{name}"
+        return kept
     keeps = [f"list_contains(new.kept, '{source_column}') AND new.{source_column} IS NULL"]
     if set(files) != every:
         listed = ", ".join(f"'{file}'" for file in files)
         keeps.append(f"NOT coalesce(list_has_any(new.files, [{listed}]), new.file IN ({listed}))")
-    kept = f"coalesce(old.{name}, false)" if name == "is_primary" else f"old.{name}"
     return f"CASE WHEN {' OR '.join(f'({keep})' for keep in keeps)} THEN {kept} ELSE {given} END"

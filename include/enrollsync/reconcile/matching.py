@@ -13,12 +13,13 @@ import duckdb
 
 from enrollsync import engine
 from enrollsync.accept import records
-from enrollsync.canonical import BY_NAME, CLASSES, ENTITIES, KINDS, MEMBERSHIPS, ORGANIZATIONS, USERS, Entity
+from enrollsync.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, USERS, Entity
+from enrollsync.formats import ID_CHANGES_FILE
+from enrollsync.reconcile.clashes import find_clashes
+from enrollsync.reconcile.likeness import find_lookalikes, kind
+from enrollsync.reconcile.renames import read_id_changes, renamed_without_a_row, respoken
 from enrollsync.settings import District
 from enrollsync.workspace import RunManifest, Workspace
-
-_COMPARED = ("user_district_id", "user_state_id", "given_name", "middle_name", "family_name", "email", "grade",
-             "birth_date")  # fmt: skip
 
 
 def match_entities(
@@ -27,28 +28,38 @@ def match_entities(
     """Create the matching tables of all entities, in dependency order."""
     connection.execute("SET VARIABLE source = ?", [manifest.format])
     connection.execute("SET VARIABLE primary_source = ?", [district.primary_source])
+    read_id_changes(connection, workspace, manifest, district)
+    renamed = ID_CHANGES_FILE.name in {file.name for file in manifest.files}
     for entity in ENTITIES:
-        connection.execute(_delivered(entity, workspace))
+        connection.execute(_delivered(entity, workspace, renamed=renamed))
     for entity in ENTITIES:
         connection.execute(_linked(entity))
         connection.execute(_unlinked(entity, needed=bool(entity.links) and _some_unlinked(connection, entity)))
         connection.execute(f"CREATE TABLE {entity.name}_held (source_key VARCHAR, code VARCHAR, old_key BIGINT)")
         if entity.key:
             connection.execute(_matched(entity))
-            _find_lookalikes(connection, entity, manifest)
-            _hold(connection, entity)
+            find_lookalikes(connection, entity, manifest)
+            _hold(connection, entity, manifest)
             connection.execute(_known(entity))
+            connection.execute(renamed_without_a_row(entity))
+        if entity is USERS:
+            find_clashes(connection, manifest)
 
 
-def _delivered(entity: Entity, workspace: Workspace) -> str:
+def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool) -> str:
     """What may load, and every record that the batch mentions at all, rejected ones included."""
     canonical = engine.parquet(workspace.canonical_table(entity.name))
-    return f"""
-        CREATE VIEW {entity.name}_accepted AS {records(entity, workspace)};
-        CREATE VIEW {entity.name}_present AS
+    accepted = records(entity, workspace)
+    present = f"""
         SELECT {", ".join(entity.identity)}
         FROM {canonical}
-        WHERE {" AND ".join(f"{name} IS NOT NULL" for name in entity.identity)};
+        WHERE {" AND ".join(f"{name} IS NOT NULL" for name in entity.identity)}"""
+    if renamed:
+        accepted = respoken(entity, accepted, entity.columns)
+        present = respoken(entity, present, entity.identity)
+    return f"""
+        CREATE VIEW {entity.name}_accepted AS {accepted};
+        CREATE VIEW {entity.name}_present AS {present};
         CREATE VIEW {entity.name}_set_aside AS
         FROM {canonical} AS given
         SEMI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)"""
@@ -110,19 +121,20 @@ def _matched(entity: Entity) -> str:
 
     `another` is rule 10: both names differ, and birth date or email differs, counting only what both sides have.
     """
-    same_kind = f"AND {_kind('others')} = {_kind('new')}" if entity is USERS else ""
+    same_kind = f"AND {kind('others')} = {kind('new')}" if entity is USERS else ""
     old_key = f"coalesce(own.{entity.key}, others.{entity.key})"
     return f"""
         CREATE TABLE {entity.name}_matched AS
         WITH others AS (
             SELECT *
-            FROM db_{entity.name}
+            FROM {entity.name}_addressed
             WHERE source <> getvariable('source') AND {entity.identifier} IS NOT NULL
         )
         SELECT new.source_key, new.{entity.identifier}, {old_key} AS old_key,
             {_another_person() if entity is USERS else "false"} AS another
         FROM {entity.name}_linked AS new
-        LEFT JOIN db_{entity.name} AS own ON own.source = getvariable('source') AND own.source_key = new.source_key
+        LEFT JOIN {entity.name}_addressed AS own ON own.source = getvariable('source')
+            AND own.source_key = new.source_key
         LEFT JOIN others ON others.{entity.identifier} = new.{entity.identifier} AND own.{entity.key} IS NULL
             {same_kind};
         CREATE TABLE {entity.name}_vanished AS
@@ -130,6 +142,7 @@ def _matched(entity: Entity) -> str:
         FROM db_{entity.name} AS old
         ANTI JOIN {entity.name}_matched AS matched ON matched.old_key = old.{entity.key}
         ANTI JOIN {entity.name}_present AS present ON present.source_key = old.source_key
+        ANTI JOIN {entity.name}_named AS named ON named.key = old.{entity.key}
         WHERE old.source = getvariable('source')"""
 
 
@@ -141,146 +154,81 @@ def _another_person() -> str:
     return f"{names} AND ({' OR '.join(map(differs, ('birth_date', 'email')))})"
 
 
-def _find_lookalikes(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> None:
-    """Pairs of a row that nobody knows and a record that the batch does not mention, and whether they fit exactly."""
-    name = entity.name
-    possible = f"SELECT EXISTS (FROM {name}_vanished) AND EXISTS (FROM {name}_matched WHERE old_key IS NULL)"
-    if engine.one_row(connection, possible)[0]:
-        connection.execute(_lookalikes(entity, manifest))
-    else:
-        connection.execute(f"CREATE TABLE {name}_lookalikes (source_key VARCHAR, old_key BIGINT, alone BOOLEAN)")
-
-
-def _lookalikes(entity: Entity, manifest: RunManifest) -> str:
-    queries = {
-        USERS.name: _similar_users(manifest),
-        CLASSES.name: _similar_classes(),
-        ORGANIZATIONS.name: _similar_organizations(),
-    }
-    return f"""
-        CREATE TABLE {entity.name}_lookalikes AS
-        WITH newcomers AS (
-            FROM {entity.name}_linked
-            SEMI JOIN (FROM {entity.name}_matched WHERE old_key IS NULL) USING (source_key)
-        ),
-        vanished AS (
-            FROM db_{entity.name}
-            SEMI JOIN {entity.name}_vanished USING ({entity.key})
-        ),
-        {queries[entity.name]}
-        SELECT source_key, old_key,
-            fits AND count(*) OVER (PARTITION BY source_key) = 1 AND count(*) OVER (PARTITION BY old_key) = 1 AS alone
-        FROM pairs"""
-
-
-def _similar_users(manifest: RunManifest) -> str:
-    """Same name and one strong value; a fit differs in the identifier alone and shares a school (rule 9b)."""
-    supplied = manifest.supplied.get("users", {})
-    same = " AND ".join(f"new.{name} IS NOT DISTINCT FROM old.{name}" for name in _COMPARED if name in supplied)
-    strong = ("birth_date", "user_district_id", "user_state_id")
-    names = "lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name)"
-    candidates = " UNION ".join(
-        f"""
-            SELECT new.source_key, old.user_key
-            FROM newcomers AS new
-            JOIN vanished AS old ON {names} AND new.{name} = old.{name}"""
-        for name in strong
-    )
-    return f"""
-        shared_emails AS (
-            SELECT lower(email) AS address
-            FROM users_linked
-            WHERE email IS NOT NULL
-            GROUP BY ALL
-            HAVING count(*) > 1
-        ),
-        candidates AS ({candidates}
-            UNION
-            SELECT new.source_key, old.user_key
-            FROM newcomers AS new
-            JOIN vanished AS old ON {names} AND lower(new.email) = lower(old.email)
-            WHERE lower(new.email) NOT IN (FROM shared_emails)
-        ),
-        schoolmates AS (
-            SELECT DISTINCT candidates.source_key, user_key
-            FROM candidates
-            JOIN memberships_accepted AS new ON new.user_source_key = candidates.source_key
-            JOIN organizations_keys AS organization ON organization.source_key = new.organization_source_key
-            JOIN db_memberships AS old USING (user_key)
-            WHERE old.organization_key = organization.key AND old.status = 'active'
-        ),
-        pairs AS (
-            SELECT candidates.source_key, old.user_key AS old_key,
-                {same or "true"}
-                    AND {_kind("new")} = {_kind("old")}
-                    AND old.status = 'active'
-                    AND schoolmates.source_key IS NOT NULL AS fits
-            FROM candidates
-            JOIN newcomers AS new ON new.source_key = candidates.source_key
-            JOIN vanished AS old ON old.user_key = candidates.user_key
-            LEFT JOIN schoolmates ON schoolmates.source_key = candidates.source_key
-                AND schoolmates.user_key = candidates.user_key
-        )"""
-
-
-def _kind(table: str) -> str:
-    cases = " ".join(f"WHEN '{role}' THEN '{kind}'" for role, kind in KINDS.items())
-    return f"CASE {table}.role {cases} END"
-
-
-def _similar_classes() -> str:
-    """Same school, name, course, period and term, and a person in common: held until rule 9 is built for classes."""
-    same = " AND ".join(
-        f"new.{name} IS NOT DISTINCT FROM old.{name}" for name in ("course_code", "period", "term", "organization_key")
-    )
-    return f"""
-        pairs AS (
-            SELECT DISTINCT new.source_key, old.class_key AS old_key, false AS fits
-            FROM newcomers AS new
-            JOIN vanished AS old ON new.name = old.name AND {same}
-            JOIN enrollments_accepted AS person
-                ON person.class_source_key = new.source_key
-            JOIN users_keys ON users_keys.source_key = person.user_source_key
-            JOIN db_enrollments AS enrolled
-                ON enrolled.class_key = old.class_key AND enrolled.user_key = users_keys.key
-            WHERE old.status = 'active'
-        )"""
-
-
-def _similar_organizations() -> str:
-    """Same name and type: held until rule 9 is built for organizations."""
-    return """
-        pairs AS (
-            SELECT new.source_key, old.organization_key AS old_key, false AS fits
-            FROM newcomers AS new
-            JOIN vanished AS old ON new.name = old.name AND new.type = old.type
-            WHERE old.status = 'active'
-        )"""
-
-
-def _hold(connection: duckdb.DuckDBPyConnection, entity: Entity) -> None:
-    name = entity.name
-    connection.execute(f"""
-        INSERT INTO {name}_held
-        SELECT source_key, 'PLAN-AMBIGUOUS', old_key
-        FROM {name}_lookalikes
-        WHERE NOT alone
-        UNION ALL
-        SELECT source_key, 'PLAN-RECYCLED', old_key
-        FROM {name}_matched
-        WHERE another;
-        CREATE TABLE {name}_candidates AS
-        SELECT new.source_key, new.{entity.identifier}, coalesce(new.old_key, found.old_key) AS old_key
-        FROM {name}_matched AS new
-        LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found USING (source_key)
-        WHERE source_key NOT IN (SELECT source_key FROM {name}_held)""")
+def _hold(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> None:
+    connection.execute(_waiting(entity, manifest))
+    connection.execute(_candidates(entity))
+    connection.execute(_released(entity))
     # Holding one record can keep its identifier from another, so look again until nothing more is held.
     while connection.execute(_taken(entity)).fetchall():
         pass
 
 
+def _waiting(entity: Entity, manifest: RunManifest) -> str:
+    """Why a row waits, the first reason that holds: one code a row."""
+    name = entity.name
+    return f"""
+        INSERT INTO {name}_held
+        WITH reasons AS (
+            SELECT new.source_key, 'PLAN-REIDENTIFY-TAKEN' AS code, renamed.key AS old_key, 1 AS place
+            FROM {name}_matched AS new
+            JOIN {name}_renames AS renamed ON new.source_key IN (renamed.source_key, renamed.new_source_key)
+            WHERE fate = 'taken'
+            UNION ALL
+            SELECT source_key, 'PLAN-AMBIGUOUS', old_key, 2
+            FROM {name}_lookalikes
+            WHERE near AND NOT alone
+            UNION ALL
+            SELECT source_key, 'PLAN-RECYCLED', old_key, 3
+            FROM {name}_matched
+            WHERE another AND {"false" if manifest.release else "true"}
+        )
+        SELECT source_key, code, old_key
+        FROM reasons
+        WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
+        QUALIFY rank() OVER (PARTITION BY source_key ORDER BY place) = 1"""
+
+
+def _candidates(entity: Entity) -> str:
+    """Rows that do not wait yet, and records that are renamed without a row (`unsaid`), with their new identifiers.
+
+    `<entity>_unsaid` has every record that `id_changes.csv` names and no row speaks of; `goes` where it is renamed.
+    """
+    name, identifier = entity.name, entity.identifier
+    return f"""
+        CREATE TABLE {name}_unsaid AS
+        SELECT key, renamed.key IS NOT NULL AS goes, new_source_key, new_id
+        FROM {name}_named
+        ANTI JOIN {name}_matched AS matched ON matched.old_key = key
+        LEFT JOIN (FROM {name}_renames WHERE fate = 'open') AS renamed USING (key);
+        CREATE TABLE {name}_candidates AS
+        SELECT new.source_key, new.{identifier}, CASE WHEN NOT another THEN coalesce(new.old_key, found.old_key) END
+                AS old_key, false AS unsaid
+        FROM {name}_matched AS new
+        LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found USING (source_key)
+        WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
+        UNION ALL
+        SELECT new_source_key, new_id, key, true
+        FROM {name}_unsaid
+        WHERE goes"""
+
+
+def _released(entity: Entity) -> str:
+    """Records whose identifier passes to somebody else (rule 10), and the rows that take it."""
+    name = entity.name
+    return f"""
+        CREATE VIEW {name}_released AS
+        WITH going AS (
+            FROM {name}_candidates
+            WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
+        )
+        SELECT matched.old_key AS key, source_key
+        FROM {name}_matched AS matched
+        SEMI JOIN going USING (source_key)
+        WHERE another AND matched.old_key NOT IN (SELECT old_key FROM going WHERE old_key IS NOT NULL)"""
+
+
 def _taken(entity: Entity) -> str:
-    """Hold the rows whose new identifier another record keeps (rule 9)."""
+    """Hold the rows whose new identifier another record keeps, or gets as well (rule 9)."""
     name, identifier, key = entity.name, entity.identifier, entity.key
     return f"""
         INSERT INTO {name}_held
@@ -300,7 +248,13 @@ def _taken(entity: Entity) -> str:
             FROM db_{name} AS old
             SEMI JOIN claims USING ({identifier})
             LEFT JOIN going ON going.old_key = old.{key}
-            WHERE going.old_key IS NULL OR going.{identifier} IS NOT DISTINCT FROM old.{identifier}
+            WHERE (going.old_key IS NULL OR going.{identifier} IS NOT DISTINCT FROM old.{identifier})
+                AND old.{key} NOT IN (SELECT key FROM {name}_released)
+            UNION
+            SELECT {identifier}
+            FROM claims
+            GROUP BY ALL
+            HAVING count(*) > 1
         )
         SELECT claims.source_key, 'PLAN-REIDENTIFY-TAKEN', claims.old_key
         FROM claims
@@ -320,7 +274,7 @@ def _known(entity: Entity) -> str:
         going AS (
             SELECT source_key, old_key
             FROM {name}_candidates
-            WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
+            WHERE NOT unsaid AND source_key NOT IN (SELECT source_key FROM {name}_held)
         )
         SELECT source_key, old_key, old_key AS {key}
         FROM going
@@ -329,6 +283,13 @@ def _known(entity: Entity) -> str:
         SELECT source_key, old_key, used + row_number() OVER (ORDER BY source_key)
         FROM going, highest
         WHERE old_key IS NULL;
+        UPDATE {name}_unsaid
+        SET goes = false
+        WHERE (new_source_key, key) IN (SELECT (source_key, old_key) FROM {name}_held);
+        CREATE VIEW {name}_unspoken AS
+        SELECT old.{key}, old.source, coalesce(unsaid.new_source_key, old.source_key) AS source_key
+        FROM db_{name} AS old
+        LEFT JOIN (FROM {name}_unsaid WHERE goes) AS unsaid ON unsaid.key = old.{key};
         CREATE TABLE {name}_waiting AS
         SELECT source_key FROM {name}_held
         UNION
@@ -338,6 +299,6 @@ def _known(entity: Entity) -> str:
         FROM {name}_known
         UNION ALL
         SELECT source_key, {key}, source_key IN (SELECT source_key FROM {name}_waiting)
-        FROM db_{name}
+        FROM {name}_unspoken
         ANTI JOIN {name}_known USING ({key})
         WHERE source = getvariable('source') AND source_key NOT IN (SELECT source_key FROM {name}_known)"""

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from enrollsync.canonical import ENTITIES
+from enrollsync.canonical import ENTITIES, ID_CHANGES
 from enrollsync.engine import connect
 from enrollsync.settings import District
 from enrollsync.workspace import RunManifest, Workspace
@@ -36,7 +36,9 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District) ->
 
     context = checking.quiet_context(workspace)
     words = suites.parameters(manifest, district)
-    asked = [suites.fitted_suite(entity.name, manifest, district) for entity in ENTITIES]
+    delivered = {file.entity for file in manifest.files}
+    entities = [*ENTITIES, *([ID_CHANGES] if ID_CHANGES.name in delivered else [])]
+    asked = [suites.fitted_suite(entity.name, manifest, district) for entity in entities]
     results = []
     with connect(workspace.root) as connection, ThreadPoolExecutor(1) as reader:
         collect.create_table(connection)

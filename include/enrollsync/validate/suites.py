@@ -17,7 +17,7 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 from great_expectations.expectations.metadata_types import FailureSeverity
 from great_expectations.expectations.registry import list_registered_expectation_implementations
 
-from enrollsync.canonical import GRADES, KINDS
+from enrollsync.canonical import ENTITIES, GRADES, KINDS
 from enrollsync.codes import CODES
 from enrollsync.errors import ConfigurationError
 from enrollsync.formats import FORMATS
@@ -131,6 +131,7 @@ def parameters(manifest: RunManifest, district: District) -> dict[str, Any]:
         "ssn_regex": SSN,
         "grades": list(GRADES),
         "roles": list(KINDS),
+        "keyed_entities": [entity.name for entity in ENTITIES if entity.key],
         "today": manifest.as_of.astimezone(district.zone).date().isoformat(),
     }
 

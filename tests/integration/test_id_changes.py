@@ -1,0 +1,265 @@
+"""Rule 9(c): identifiers that change because the batch's `id_changes.csv` says so."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import pytest
+
+from nightly import Nightly, clever, other, pupil, section, student, tutor
+
+Rows = list[dict[str, str]]
+HEADER = "entity,old_id,new_id\n"
+PUPILS = [pupil(number) for number in range(1, 13)]
+
+
+def batch(rows: Rows, *changes: str) -> dict[str, Any]:
+    """A Batch Upload delivery with lines of `id_changes.csv`, the first of them line 2."""
+    return {"users.csv": rows, "id_changes.csv": HEADER + "".join(f"{change}\n" for change in changes)}
+
+
+@pytest.fixture
+def district(nightly: Nightly) -> Nightly:
+    """A Clever district whose twelve students, one teacher and one section are in the database."""
+    nightly.settings["primary_source"] = "clever"
+    assert nightly.run(clever(PUPILS))["outcome"] == "applied"
+    return nightly
+
+
+def keys(district: Nightly, view: str = "users", entity: str = "user") -> dict[str, int]:
+    """Identifier -> internal key."""
+    return dict(district.view(view, f"{entity}_id, {entity}_key"))
+
+
+def add_up(result: dict[str, Any], **read: int) -> None:
+    for entity, expected in read.items():
+        numbers = result["counts"][entity]
+        assert sum(numbers.values()) - numbers["deactivate"] == expected, (entity, numbers)
+
+
+# ---- what a change does -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rows", [
+    pytest.param([student("301")], id="the row says the new identifier"),
+    pytest.param([student("301", userGrade="6", userEmail="")], id="the row says the new identifier and more"),
+    pytest.param([student("300", userGrade="6")], id="the row says the old identifier still"),
+    pytest.param([other(1)], id="no row mentions the record"),
+    pytest.param([student("301", userBirthDate="31/31/2015", userFirstName="")], id="the row is rejected"),
+])  # fmt: skip
+def test_an_id_change_changes_the_identifier_of_the_same_record(nightly_everywhere: Nightly, rows: Rows) -> None:
+    district = nightly_everywhere
+    district.run([student("300"), other(1)])
+    before = keys(district)
+    files = batch(rows, "user,300,301")
+    result = district.run(files)
+    assert result["outcome"] == "applied"
+    assert keys(district) == {"301": before["300"], "u1": before["u1"]}
+    assert result["counts"]["users"] | {"reidentify": 1, "create": 0, "deactivate": 0} == result["counts"]["users"]
+    assert district.view("enrollments", "user_id, status") == [("301", "active"), ("u1", "active")]
+    assert district.view("identifier_history", "entity, old_id, new_id") == [("users", "300", "301")]
+    again = district.run(files)
+    assert again["outcome"] == "in_sync"
+    assert {code for code, file, _ in district.findings() if file == "id_changes.csv"} == set()
+    assert keys(district) == {"301": before["300"], "u1": before["u1"]}
+
+
+def test_no_more_than_the_identifier_changes_when_no_row_mentions_the_record(nightly: Nightly) -> None:
+    nightly.run([student("300"), other(1)])
+    result = nightly.run(batch([other(1)], "users,300,301"))
+    assert nightly.view("changes", "entity, operation, entity_id, before_json, after_json", "run_id = 'run-002'") == [
+        ("users", "reidentify", "301", '{"source_key":"300","user_id":"300"}', '{"source_key":"301","user_id":"301"}')
+    ]
+    add_up(result, memberships=1, enrollments=1)
+    assert nightly.run([student("301"), other(1)])["outcome"] == "in_sync"
+
+
+@pytest.mark.parametrize(("entity", "old", "new"), [
+    ("class", "X1", "Y1"), ("organization", "S1", "N1"), ("classes", "X1", "Y1"), ("Organizations", "S1", "N1"),
+])  # fmt: skip
+def test_classes_and_schools_change_too_and_keep_what_hangs_on_them(
+    district: Nightly, entity: str, old: str, new: str
+) -> None:
+    says = {"Section_id": new} if old == "X1" else {"School_id": new}
+    school = {"School_id": new} if old == "S1" else {}
+    files = clever(
+        [one | school for one in PUPILS],
+        sections=[section("X1") | {"Name": "Another name", "School_id": "S1"} | says],
+        teachers=[tutor("T1") | school],
+        schools=[{"School_id": "S1", "School_name": "Another"} | school],
+        enrollments=[(says.get("Section_id", "X1"), one["Student_id"]) for one in PUPILS],
+    )
+    result = district.run(files | {"id_changes.csv": f"{HEADER}{entity},{old},{new}\n"})
+    assert sum(numbers["create"] + numbers["deactivate"] for numbers in result["counts"].values()) == 0
+    assert result["counts"]["enrollments"]["unchanged"] == result["counts"]["memberships"]["unchanged"] == 13
+    assert [row[1:] for row in district.view("identifier_history", "entity, old_id, new_id")] == [(old, new)]
+    assert district.run()["outcome"] == "in_sync"
+
+
+def test_in_a_snapshot_a_record_that_only_id_changes_mentions_stays_with_all_its_links(district: Nightly) -> None:
+    files = clever(PUPILS[1:]) | {"id_changes.csv": f"{HEADER}user,p-1,q-1\n"}
+    assert district.run(files)["outcome"] == "applied"
+    assert district.view("users", "source_key, status", "user_id = 'q-1'") == [("student:q-1", "active")]
+    assert district.view("enrollments", "status", "user_id = 'q-1'") == [("active",)]
+    assert district.run(files)["outcome"] == "in_sync"
+    district.run(clever(PUPILS[1:]))
+    assert district.view("users", "status", "user_id = 'q-1'") == [("inactive",)]
+
+
+def test_under_a_source_key_of_its_own_only_the_identifier_changes(nightly: Nightly) -> None:
+    nightly.settings |= {"primary_source": "clever", "identifiers": {"columns": {"students": "Student_number"}}}
+    people = [pupil(n, Student_number=f"N{n}") for n in range(1, 13)]
+    nightly.run(clever(people))
+    files = clever(people[1:]) | {"id_changes.csv": f"{HEADER}user,N1,M1\nuser,N2,M2\n"}
+    nightly.run(files)
+    assert nightly.view("users", "user_id, source_key", "user_id LIKE 'M%'") == [
+        ("M1", "student:p-1"), ("M2", "student:p-2"),
+    ]  # fmt: skip
+    assert nightly.run(files)["outcome"] == "in_sync"
+
+
+# ---- swaps, chains, cycles ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize(("changes", "expected"), [
+    pytest.param(["user,u1,u2", "user,u2,u1"], ["u2", "u1", "u3"], id="swap"),
+    pytest.param(["user,u1,u2", "user,u2,u3", "user,u3,u4"], ["u2", "u3", "u4"], id="chain"),
+    pytest.param(["user,u1,u2", "user,u2,u3", "user,u3,u1"], ["u2", "u3", "u1"], id="cycle"),
+])  # fmt: skip
+def test_swaps_chains_and_cycles_give_the_same_for_every_order(
+    nightly: Nightly, changes: list[str], expected: list[str], order: tuple[int, ...]
+) -> None:
+    nightly.run([other(number) for number in (1, 2, 3)])
+    before = keys(nightly)
+    said = [other(number) | {"userId": new} for number, new in zip((1, 2, 3), expected, strict=True)]
+    files = batch([said[place] for place in order], *(changes[place] for place in order if place < len(changes)))
+    result = nightly.run(files)
+    assert keys(nightly) == {new: before[f"u{number}"] for number, new in zip((1, 2, 3), expected, strict=True)}
+    assert sum(result["findings"].values()) == 0
+    assert {name for (name,) in nightly.view("enrollments", "user_id")} == set(expected)
+    again = nightly.run(files)
+    assert (again["outcome"], again["findings"]) == ("in_sync", {})
+
+
+def test_a_long_cycle_without_any_row_turns_by_one(nightly_everywhere: Nightly) -> None:
+    district, many = nightly_everywhere, 300
+    district.run([other(number) for number in range(many)])
+    before = keys(district)
+    files = batch([], *(f"user,u{number},u{(number + 1) % many}" for number in range(many)))
+    district.run(files, approve=True)
+    assert keys(district) == {f"u{(number + 1) % many}": before[f"u{number}"] for number in range(many)}
+    assert district.run(files)["outcome"] == "in_sync"
+
+
+# ---- what cannot be followed --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("changes", "found"), [
+    pytest.param(["user,999,301"], [("REF-UNKNOWN", 2)], id="unknown identifier"),
+    pytest.param(["class,300,301"], [("REF-UNKNOWN", 2)], id="identifier of another kind of record"),
+    pytest.param(["pupil,300,301"], [("VAL-INVALID", 2)], id="unknown kind of record"),
+    pytest.param([",300,301"], [("VAL-INVALID", 2)], id="kind of record missing"),
+    pytest.param(["user,,301"], [("ID-MISSING", 2)], id="old identifier missing"),
+    pytest.param(["user,300,"], [("ID-MISSING", 2)], id="new identifier missing"),
+    pytest.param(["user,300,3!1"], [("ID-CHARSET", 2)], id="new identifier with other characters"),
+    pytest.param(["user,300,301", "user,300,302"], [("ID-DUPLICATE", 2), ("ID-DUPLICATE", 3)], id="old one doubled"),
+    pytest.param(["user,300,301", "user,u1,301"], [("ID-DUPLICATE", 2), ("ID-DUPLICATE", 3)], id="new one doubled"),
+    pytest.param(["user,300,u1"], [("PLAN-REIDENTIFY-TAKEN", 2)], id="new identifier kept by somebody else"),
+    pytest.param(["user,300,u2", "user,u2,u1"], [("PLAN-REIDENTIFY-TAKEN", 2), ("PLAN-REIDENTIFY-TAKEN", 3)],
+                 id="a chain whose end is kept"),
+    pytest.param(["user,300"], [("ROW-MALFORMED", 2)], id="too few fields"),
+])  # fmt: skip
+def test_a_line_that_cannot_be_followed_changes_nobody(
+    nightly: Nightly, changes: list[str], found: list[tuple[str, int]]
+) -> None:
+    nightly.run([student("300"), other(1), other(2)])
+    before = nightly.everything()
+    result = nightly.run(batch([other(5)], *changes))
+    assert [(code, line) for code, file, line in nightly.findings() if file == "id_changes.csv"] == found
+    assert [row for row in nightly.view("users", "user_id")] == [("300",), ("u1",), ("u2",), ("u5",)]
+    assert set(before["enrollments"]) < set(nightly.everything()["enrollments"])
+    add_up(result, users=1, memberships=1, enrollments=1)
+
+
+@pytest.mark.parametrize("mode", ["delta", "snapshot"])
+def test_an_inactive_record_keeps_its_identifier(nightly: Nightly, mode: str) -> None:
+    nightly.settings |= {"primary_source": "clever"}
+    nightly.run(clever(PUPILS))
+    nightly.run(clever(PUPILS[:-1]))
+    nightly.settings["source"] = {"path": str(nightly.folder / "delivery"), "mode": mode}
+    nightly.run(clever([pupil(1, Student_id="p-12"), *PUPILS[1:-1]]) | {"id_changes.csv": f"{HEADER}user,p-1,p-12\n"})
+    assert ("PLAN-REIDENTIFY-TAKEN", "id_changes.csv", 2) in nightly.findings()
+    assert ("PLAN-REIDENTIFY-TAKEN", "students.csv", 2) in nightly.findings()
+    assert nightly.view("users", "user_id, given_name, status", "user_id IN ('p-1', 'p-12')") == [
+        ("p-1", "Given1", "active"), ("p-12", "Given12", "inactive"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("line", ["user,p-1", "user,p-1,q-1,x", "user,p-1,q!1"])
+def test_a_line_that_is_rejected_keeps_its_record_from_being_absent(district: Nightly, line: str) -> None:
+    result = district.run(clever(PUPILS[1:]) | {"id_changes.csv": f"{HEADER}{line}\n"})
+    assert district.view("users", "status", "user_id = 'p-1'") == [("active",)]
+    assert result["counts"]["users"] | {"deactivate": 0, "rejected": 0} == result["counts"]["users"]
+
+
+# ---- what it settles ----------------------------------------------------------------------------
+
+
+def test_an_id_change_settles_what_would_be_ambiguous(nightly: Nightly) -> None:
+    nightly.run([student("300"), other(1)])
+    rows = [student("301", userGrade="6"), other(1)]
+    nightly.run(rows)
+    assert {code for code, _, _ in nightly.findings()} == {"PLAN-AMBIGUOUS"}
+    result = nightly.run(batch(rows, "user,300,301"))
+    assert (result["findings"], result["counts"]["users"]["reidentify"]) == ({}, 1)
+    assert nightly.view("users", "user_id, grade", "user_id = '301'") == [("301", "6")]
+
+
+def test_an_id_change_settles_lost_zeros(nightly: Nightly) -> None:
+    nightly.run([student("00300")])
+    result = nightly.run(batch([student("300")], "user,00300,300"))
+    assert (result["findings"], nightly.view("users", "user_id")) == ({}, [("300",)])
+
+
+def test_somebody_new_may_take_the_identifier_that_a_change_frees(nightly: Nightly) -> None:
+    nightly.run([student("300")])
+    before = keys(nightly)
+    result = nightly.run(batch([student("301"), other(9) | {"userId": "300"}], "user,300,301"))
+    assert result["findings"] == {}
+    assert keys(nightly)["301"] == before["300"]
+    assert nightly.view("users", "user_id, given_name") == [("300", "Given9"), ("301", "Leena")]
+
+
+def test_a_row_that_still_says_the_old_identifier_beside_the_new_one_waits(nightly: Nightly) -> None:
+    nightly.run([student("300")])
+    nightly.run(batch([student("301"), student("300", classId="C2", userEmail="x@demo.example")], "user,300,301"))
+    assert ("PLAN-AMBIGUOUS", "users.csv", 3) in nightly.findings()
+    assert nightly.view("users", "user_id") == [("301",)]
+
+
+# ---- the file itself ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text", ["entity,old_id\nuser,300\n", "entity,old_id,new_id,new_id\n", "kind,old,new\n"])
+def test_a_header_that_cannot_be_used_refuses_the_batch(nightly: Nightly, text: str) -> None:
+    result = nightly.run({"users.csv": [student()], "id_changes.csv": text})
+    assert (result["outcome"], result["findings"]) == ("refused", {"FILE-HEADER": 1})
+
+
+def test_an_empty_file_of_changes_is_nothing(district: Nightly) -> None:
+    assert district.run(clever(PUPILS) | {"id_changes.csv": HEADER})["outcome"] == "in_sync"
+
+
+def test_another_file_of_changes_is_another_batch(nightly: Nightly) -> None:
+    nightly.run([student("300")])
+    assert nightly.run(batch([student("300")], "user,300,301"), force=False)["counts"]["users"]["reidentify"] == 1
+
+
+def test_a_chain_goes_through_although_a_row_that_resembles_its_middle_waits(nightly: Nightly) -> None:
+    nightly.run([other(number) for number in (1, 2)])
+    before = keys(nightly)
+    nightly.run(batch([other(2, userGrade="6") | {"userId": "u9"}], "user,u1,u2", "user,u2,u3"))
+    assert nightly.findings() == [("PLAN-AMBIGUOUS", "users.csv", 2)]
+    assert keys(nightly) == {"u2": before["u1"], "u3": before["u2"]}

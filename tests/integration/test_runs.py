@@ -1,0 +1,74 @@
+"""`enrollsync runs`: what a person and a program read, and that reading writes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from enrollsync.cli import app
+from enrollsync.database import migrations, open_store
+from nightly import Nightly, student
+
+
+def runs(nightly: Nightly, *arguments: str) -> Any:
+    return CliRunner().invoke(app, ["runs", "--district", nightly.district, *arguments], catch_exceptions=False)
+
+
+def test_runs_are_one_json_object_newest_first(nightly_everywhere: Nightly) -> None:
+    nightly = nightly_everywhere
+    nightly.run([student()])
+    nightly.run()
+    listed = json.loads(runs(nightly, "--json").stdout)
+    assert list(listed) == ["runs"]
+    assert {(run["run_id"], run["outcome"]) for run in listed["runs"]} == {
+        ("run-001", "applied"), ("run-002", "in_sync"),
+    }  # fmt: skip
+    assert listed["runs"][0]["run_id"] == "run-002"
+    assert listed["runs"][1]["counts"]["users"]["create"] == 1
+
+
+def test_a_person_reads_one_line_a_run(nightly: Nightly) -> None:
+    nightly.settings["timezone"] = "America/New_York"
+    first = nightly.run([student()])
+    nightly.settings["thresholds"] = {"update_percent": 0, "floor": 1}
+    nightly.run([student(userGrade="6")], approve=True)
+    header, newest, oldest = runs(nightly).stdout.splitlines()
+    assert header.split() == ["started", "run", "outcome", "approved", "by", "changes", "plan"]
+    assert "a person" in newest and "1 update" in newest
+    assert oldest.split()[:4] == ["2026-11-23", "02:00", "run-001", "applied"]
+    assert "5 create" in oldest and oldest.endswith(first["plan_id"])
+
+
+def test_a_missing_database_has_no_runs_and_stays_missing(nightly: Nightly) -> None:
+    assert (runs(nightly).exit_code, runs(nightly).stdout) == (0, "no runs yet\n")
+    assert json.loads(runs(nightly, "--json").stdout) == {"runs": []}
+    assert not Path(nightly.database_url.removeprefix("sqlite:///")).parent.exists()
+
+
+def test_an_old_schema_is_not_migrated_and_ends_with_5(nightly: Nightly) -> None:
+    store = open_store(nightly.database_url)
+    store.backend.prepare()
+    with store.backend.connect(create=True).begin() as connection:
+        migrations.upgrade(connection, "0001")
+    result = runs(nightly)
+    assert result.exit_code == 5 and "enrollsync sync" in result.stderr
+    assert nightly.query(nightly.database_url, f"SELECT version_num FROM {migrations.VERSION_TABLE}") == [
+        {"version_num": "0001"}
+    ]
+
+
+def test_another_districts_runs_are_not_shown(nightly: Nightly) -> None:
+    nightly.run([student()])
+    nightly.settings["district_id"] = "other"
+    assert json.loads(runs(nightly, "--json").stdout) == {"runs": []}
+
+
+@pytest.mark.parametrize("command", ["runs", "undo run-001", "explain user 300"])
+def test_a_database_known_to_airflow_alone_ends_with_2(nightly: Nightly, command: str) -> None:
+    nightly.settings["database"] = {"connection": "roster"}
+    result = CliRunner().invoke(app, [*command.split(), "--district", nightly.district])
+    assert result.exit_code == 2 and "--database" in result.stderr

@@ -1,0 +1,427 @@
+"""Undo takes back exactly what a run changed, is a run itself, and leaves alone what later runs changed."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from enrollsync import steps
+from enrollsync.cli import app
+from enrollsync.database import open_store
+from enrollsync.errors import ConfigurationError, UndoConflict
+from nightly import Nightly, clever, other, pupil, section, student
+
+_numbers = itertools.count(1)
+
+
+def undo(nightly: Nightly, run_id: str, *, keep_later: bool = False) -> dict[str, Any]:
+    """Undo a run; returns what the command prints with --json."""
+    return steps.undo(
+        nightly.district, run_id, run_id=f"undo-{next(_numbers):03}", as_of=datetime.now(UTC), approved_by="pat",
+        keep_later=keep_later,
+    )  # fmt: skip
+
+
+def conflicts(nightly: Nightly, run_id: str) -> list[tuple[str, ...]]:
+    """Entity, record, column and later run of what keeps a run from being undone; nothing has changed then."""
+    before = whole(nightly)
+    with pytest.raises(UndoConflict) as raised:
+        undo(nightly, run_id)
+    assert whole(nightly) == before
+    return [(found["entity"], found["record"], found["column"], found["run_id"]) for found in raised.value.conflicts]
+
+
+def whole(nightly: Nightly) -> dict[str, list[tuple[Any, ...]]]:
+    """The roster's views with internal keys and source keys."""
+    columns = {
+        "organizations": "organization_key, source_key", "users": "user_key, source_key",
+        "memberships": "user_key, organization_key", "classes": "class_key, source_key",
+        "enrollments": "class_key, user_key",
+    }  # fmt: skip
+    keys = {name: nightly.view(name, listed) for name, listed in columns.items()}
+    return nightly.everything() | {f"{name} keys": rows for name, rows in keys.items()}
+
+
+# ---- every kind of change comes back ---------------------------------------------------------------------------------
+
+X1, X2, X3 = (section(name) for name in ("X1", "X2", "X3"))
+PAIRS = [("X1", "p-1"), ("X1", "p-2")]
+SCHOOLS = [{"School_id": "S1", "School_name": "North"}, {"School_id": "S2", "School_name": "South"}]
+
+
+def night(*pupils: dict[str, str], sections: Any = (X1, X2), pairs: Any = PAIRS, schools: Any = None) -> dict[str, Any]:
+    """A Clever set."""
+    return clever(pupils, sections=sections, enrollments=pairs, schools=schools)
+
+
+FIRST = night(pupil(1), pupil(2), pupil(3))
+CHANGES = {
+    "values": night(
+        pupil(1, Grade="6", State_id="9"), pupil(2, First_name="Zo"), pupil(3), sections=[section("X1", Name="Art"), X2]
+    ),
+    "creations": night(
+        pupil(1), pupil(2), pupil(3), pupil(4), sections=[X1, X2, X3], pairs=[*PAIRS, ("X3", "p-4"), ("X2", "p-3")]
+    ),
+    "absences": night(pupil(1), pupil(3), sections=[X1], pairs=[("X1", "p-3")]),
+    "an identifier": night(pupil(1), pupil(2, Student_id="q-2"), pupil(3), pairs=[("X1", "p-1"), ("X1", "q-2")]),
+    "schools": night(
+        pupil(1, School_id="S2"), pupil(2), pupil(3), sections=[section("X1", School_id="S2"), X2], schools=SCHOOLS
+    ),
+}
+
+
+@pytest.fixture
+def district(nightly: Nightly) -> Nightly:
+    """A Clever district on SQLite after its first night, `run-001`."""
+    return opened(nightly)
+
+
+def opened(nightly: Nightly) -> Nightly:
+    """The same where a test asks for both databases."""
+    nightly.settings |= {"primary_source": "clever", "thresholds": {"floor": 1000}}
+    assert nightly.run(FIRST)["outcome"] == "applied"
+    return nightly
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_an_undone_run_leaves_the_roster_as_it_was_and_undoing_that_brings_it_back(
+    district: Nightly, change: str
+) -> None:
+    before = whole(district)
+    changed = district.run(CHANGES[change], approve=True)
+    after = whole(district)
+    assert changed["outcome"] == "applied" and after != before
+    undone = undo(district, changed["run_id"])
+    assert undone["outcome"] == "undone" and whole(district) == before
+    assert undo(district, undone["run_id"])["outcome"] == "undone"
+    assert whole(district) == after
+    undo(district, changed["run_id"])
+    assert whole(district) == before
+
+
+def test_an_undone_first_load_leaves_empty_views_and_free_identifiers(nightly_everywhere: Nightly) -> None:
+    district = opened(nightly_everywhere)
+    loaded = district.everything()
+    undo(district, "run-001")
+    assert not any(whole(district).values())
+    again = district.run(FIRST)
+    assert again["outcome"] == "applied" and again["counts"]["users"]["create"] == 4
+    assert district.everything() == loaded
+
+
+def test_the_audit_rows_of_an_undone_creation_stay_and_say_whose_they_are(district: Nightly) -> None:
+    told = "run_id, entity, user_key, class_key, operation, after_json"
+    before = district.view("changes", told)
+    undone = undo(district, "run-001")
+    assert set(before) <= set(district.view("changes", told))
+    links = district.view("changes", "entity_id", "run_id = 'run-001' AND entity = 'enrollments'")
+    assert any("p-1" in link and "X1" in link for (link,) in links)
+    (row,) = district.view(
+        "changes", "operation, before_json, reason", f"run_id = '{undone['run_id']}' AND entity_id = 'p-1'"
+    )
+    assert (row[0], json.loads(row[1]), row[2]) == (
+        "deactivate", {"status": "active", "source_key": "student:p-1", "user_id": "p-1"}, "undo of run run-001",
+    )  # fmt: skip
+
+
+def test_an_undo_is_a_run_with_counts_plan_approver_and_a_folder(district: Nightly) -> None:
+    district.run(CHANGES["an identifier"])
+    undone = undo(district, "run-002")
+    assert undone["counts"]["users"] == dict.fromkeys(undone["counts"]["users"], 0) | {"reidentify": 1}
+    assert undone["findings"] == {} and undone["holds"] == [] and Path(undone["artifacts"]).is_dir()
+    (run,) = district.view("runs", "outcome, plan_id, batch_hash, approved_by", f"run_id = '{undone['run_id']}'")
+    assert run == ("undone", undone["plan_id"], None, "pat")
+    history = district.view("identifier_history", "old_id, new_id, changed_by")
+    assert history == [("p-2", "q-2", "clever"), ("q-2", "p-2", "pat")]
+
+
+def test_the_same_delivery_after_an_undo_is_applied_again(district: Nightly) -> None:
+    changed = district.run(CHANGES["values"])
+    after = district.everything()
+    assert district.run(force=False)["outcome"] == "in_sync"
+    undo(district, changed["run_id"])
+    assert district.run(force=False)["outcome"] == "applied"
+    assert district.everything() == after
+
+
+@pytest.mark.slow
+def test_runs_are_undone_from_the_newest_back(nightly_everywhere: Nightly) -> None:
+    district = opened(nightly_everywhere)
+    states = [whole(district)]
+    for change in CHANGES:
+        district.run(CHANGES[change], approve=True)
+        states.append(whole(district))
+    for number in range(len(CHANGES), 0, -1):
+        assert whole(district) == states[number]
+        undo(district, f"run-{number + 1:03}")
+        assert whole(district) == states[number - 1]
+
+
+# ---- removed links come back as what they are ------------------------------------------------------------------------
+
+
+def test_a_pair_that_was_undone_comes_again_as_a_reactivation_and_is_counted_so(district: Nightly) -> None:
+    more = night(pupil(1), pupil(2), pupil(3), pairs=[*PAIRS, ("X2", "p-3")])
+    district.run(more)
+    after = whole(district)
+    undo(district, "run-002")
+    counts = district.run(more)["counts"]["enrollments"]
+    assert (counts["create"], counts["reactivate"], counts["unchanged"]) == (0, 1, 4)
+    assert whole(district) == after
+    assert district.run(more)["outcome"] == "in_sync"
+
+
+def test_a_pair_that_was_undone_does_not_count_among_those_that_may_go(nightly: Nightly) -> None:
+    opened(nightly).settings["thresholds"] = {"floor": 1, "deactivate_percent": 0}
+    nightly.run(CHANGES["creations"])
+    undo(nightly, "run-002")
+    assert nightly.run(FIRST)["outcome"] == "in_sync"
+
+
+# ---- what later runs changed -----------------------------------------------------------------------------------------
+
+
+def test_a_value_that_a_later_run_changed_is_a_conflict_and_can_be_kept(district: Nightly) -> None:
+    first = {"Grade": "6", "State_id": "9"}
+    district.run(night(pupil(1, **first), pupil(2), pupil(3)))
+    district.run(night(pupil(1, **first | {"Grade": "7"}), pupil(2), pupil(3)))
+    found = conflicts(district, "run-002")
+    assert found == [("users", "p-1", "grade", "run-003")]
+    undo(district, "run-002", keep_later=True)
+    assert district.view("users", "grade, user_state_id", "user_id = 'p-1'") == [("7", None)]
+
+
+def test_a_value_that_later_runs_changed_and_changed_back_is_theirs(nightly: Nightly) -> None:
+    opened(nightly)
+    for grade in ("6", "7", "6"):
+        nightly.run(night(pupil(1, Grade=grade), pupil(2), pupil(3)))
+    assert conflicts(nightly, "run-002") == [("users", "p-1", "grade", "run-004")]
+    undo(nightly, "run-004")
+    undo(nightly, "run-003")
+    undo(nightly, "run-002")
+    assert nightly.view("users", "grade", "user_id = 'p-1'") == [("5",)]
+
+
+def test_a_creation_with_a_later_change_stays_with_its_links_and_what_they_need(district: Nightly) -> None:
+    new = [pupil(number, School_id="S2") for number in (4, 5)]
+    shape = {
+        "sections": [X1, X2, *(section(name, School_id="S2", Teacher_id="") for name in ("X3", "X4"))],
+        "pairs": [*PAIRS, ("X3", "p-4"), ("X4", "p-5")],
+        "schools": SCHOOLS,
+    }
+    before = district.everything()
+    district.run(night(pupil(1), pupil(2), pupil(3), *new, **shape))
+    changed = pupil(4, School_id="S2", Grade="6")
+    district.run(night(pupil(1), pupil(2), pupil(3), changed, new[1], **shape))
+    assert ("users", "p-4", "grade", "run-003") in conflicts(district, "run-002")
+    undo(district, "run-002", keep_later=True)
+    after = district.everything()
+    added = {name: sorted(row[:2] for row in set(after[name]) - set(before[name])) for name in before}
+    assert added == {
+        "organizations": [("S2", "South")],
+        "users": [("p-4", None)],
+        "memberships": [("p-4", "S2")],
+        "classes": [("X3", "S2")],
+        "enrollments": [("X3", "p-4")],
+    }
+
+
+def test_a_creation_with_a_later_link_is_a_conflict(district: Nightly) -> None:
+    district.run(CHANGES["creations"])
+    pairs = [*PAIRS, ("X3", "p-4"), ("X2", "p-3"), ("X3", "p-1")]
+    district.run(night(pupil(1), pupil(2), pupil(3), pupil(4), sections=[X1, X2, X3], pairs=pairs))
+    assert conflicts(district, "run-002") == [("classes", "X3", "enrollments", "run-003")]
+    undo(district, "run-002", keep_later=True)
+    assert district.view("enrollments", "class_id, user_id", "class_id = 'X3'") == [
+        ("X3", "T1"), ("X3", "p-1"), ("X3", "p-4"),
+    ]  # fmt: skip
+    assert district.view("enrollments", "user_id", "class_id = 'X2'") == [("T1",)]
+
+
+def test_a_record_that_would_be_inactive_with_a_later_link_is_a_conflict(nightly: Nightly) -> None:
+    opened(nightly)
+    nightly.run(night(pupil(1), pupil(2)))
+    nightly.run(FIRST)
+    nightly.run(night(pupil(1), pupil(2), pupil(3), pairs=[*PAIRS, ("X1", "p-3")]))
+    assert conflicts(nightly, "run-003") == [("users", "p-3", "status", "run-004")]
+
+
+def test_an_identifier_that_somebody_else_took_since_is_a_conflict(district: Nightly) -> None:
+    district.run(CHANGES["an identifier"])
+    pairs = [("X1", "p-1"), ("X1", "q-2")]
+    district.run(night(pupil(1), pupil(2, Student_id="q-2"), pupil(3), pupil(9, Student_id="p-2"), pairs=pairs))
+    found = conflicts(district, "run-002")
+    assert found == [("users", "q-2", "source_key", "run-003"), ("users", "q-2", "user_id", "run-003")]
+    with pytest.raises(ConfigurationError, match="nothing is left to undo"):
+        undo(district, "run-002", keep_later=True)
+
+
+def test_undoing_an_undo_whose_identifiers_are_taken_again_keeps_the_new_records(district: Nightly) -> None:
+    undone = undo(district, "run-001")
+    district.run(FIRST)
+    assert {entity for entity, *_ in conflicts(district, undone["run_id"])} == {"organizations", "users", "classes"}
+    before = whole(district)
+    with pytest.raises(ConfigurationError, match="nothing is left to undo"):
+        undo(district, undone["run_id"], keep_later=True)
+    assert whole(district) == before
+
+
+def test_a_conflict_shows_no_identifier_that_could_be_a_social_security_number(nightly: Nightly) -> None:
+    nightly.settings["thresholds"] = {"floor": 1000}
+    for grade in ("5", "6", "7"):
+        nightly.run([student("123456789", userGrade=grade), other(1)])
+    assert conflicts(nightly, "run-002") == [("users", "*****6789", "grade", "run-003")]
+
+
+# ---- runs that cannot be undone --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("run_id", "says"), [
+    ("nowhere", "has none"), ("run-002", "wrote nothing (in_sync)"), ("run-001", "nothing is left to undo"),
+])  # fmt: skip
+def test_what_cannot_be_undone_ends_with_2_and_one_line(nightly: Nightly, run_id: str, says: str) -> None:
+    nightly.run([student()])
+    nightly.run()
+    undo(nightly, "run-001")
+    result = enrollsync("undo", run_id, "--district", nightly.district)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert says in line and run_id in line
+
+
+def test_undo_of_an_unknown_run_makes_no_database(nightly: Nightly) -> None:
+    assert enrollsync("undo", "run-001", "--district", nightly.district).exit_code == 2
+    assert not Path(nightly.database_url.removeprefix("sqlite:///")).exists()
+
+
+def enrollsync(*arguments: str) -> Any:
+    return CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+
+
+def test_the_command_prints_the_result(nightly: Nightly) -> None:
+    nightly.run([student()])
+    printed = json.loads(enrollsync("undo", "run-001", "--district", nightly.district, "--json").stdout)
+    assert (printed["outcome"], printed["counts"]["users"]["deactivate"]) == ("undone", 1)
+    assert nightly.view("users") == []
+
+
+def test_the_command_lists_conflicts_and_ends_with_5(nightly: Nightly) -> None:
+    for grade in ("5", "6", "7"):
+        nightly.run([student(userGrade=grade), other(1)], approve=True)
+    told = enrollsync("undo", "run-002", "--district", nightly.district)
+    assert told.exit_code == 5 and "--keep-later" in told.stderr and len(told.stderr.splitlines()) == 1
+    assert told.stdout.splitlines()[1].split()[:3] == ["users", "300", "grade"]
+    printed = enrollsync("undo", "run-002", "--district", nightly.district, "--json")
+    assert json.loads(printed.stdout)["conflicts"][0]["run_id"] == "run-003"
+    kept = enrollsync("undo", "run-002", "--district", nightly.district, "--keep-later")
+    assert (kept.exit_code, "nothing is left" in kept.stderr) == (2, True)
+
+
+def test_an_undo_logs_no_values(nightly: Nightly, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG", logger="enrollsync")
+    nightly.run([student()])
+    undo(nightly, "run-001")
+    assert "ended after" in caplog.text
+    assert not any(value in caplog.text for value in ("300", "Leena", "Parath", "leena@demo.example"))
+
+
+# ---- the state moves -------------------------------------------------------------------------------------------------
+
+
+def test_somebody_who_writes_meanwhile_makes_the_undo_plan_again(nightly: Nightly, monkeypatch) -> None:
+    from enrollsync import undo as undoing
+
+    nightly.run([student(), other(1)])
+    nightly.run([student(userGrade="6"), other(1)], approve=True)
+    plan_undo = undoing.plan_undo
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(undoing, "plan_undo", plan_undo)
+        made = plan_undo(*arguments, **options)
+        nightly.run([student(userGrade="6"), other(1), other(2)], approve=True)
+        return made
+
+    monkeypatch.setattr(undoing, "plan_undo", interrupted)
+    assert undo(nightly, "run-002")["outcome"] == "undone"
+    assert len(nightly.view("users")) == 3 and nightly.view("users", "grade", "user_id = '300'") == [("5",)]
+
+
+def test_the_audit_is_exported_from_a_state_on(district: Nightly, tmp_path: Path) -> None:
+    district.run(CHANGES["values"])
+    district.run(CHANGES["creations"])
+    open_store(district.database_url).export_changes("demo", 2, tmp_path)
+    assert set(pq.read_table(tmp_path / "changes.parquet")["state_after"].to_pylist()) == {2, 3}
+    assert sorted(pq.read_table(tmp_path / "runs.parquet")["run_id"].to_pylist()) == ["run-002", "run-003"]
+
+
+# ---- any two nights --------------------------------------------------------------------------------------------------
+
+pupils = st.builds(
+    lambda number, grade, school, name: pupil(number, Grade=grade, School_id=school, First_name=name),
+    st.integers(1, 5), st.sampled_from(["5", "6", ""]), st.sampled_from(["S1", "S2"]), st.sampled_from(["Ann", "Bo"]),
+)  # fmt: skip
+nights = st.builds(
+    lambda rows, named, pairs: clever(
+        [*{row["Student_id"]: row for row in rows}.values()],
+        sections=[section(name) for name in sorted(named)],
+        enrollments=sorted(pairs),
+        schools=SCHOOLS,
+    ),
+    st.lists(pupils, min_size=3, max_size=8),
+    st.sets(st.sampled_from(["X1", "X2", "X3"]), min_size=1),
+    st.sets(st.tuples(st.sampled_from(["X1", "X2", "X3"]), st.sampled_from(["p-1", "p-2", "p-3"])), min_size=2),
+)
+few = settings(
+    max_examples=4, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+
+
+@pytest.mark.slow
+@few
+@given(first=nights, second=nights)
+def test_undoing_the_last_run_restores_every_view_and_undoing_that_brings_it_back(
+    nightly_everywhere: Nightly, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    with fresh(nightly_everywhere) as nightly:
+        nightly.run(first, approve=True)
+        before = whole(nightly)
+        run = nightly.run(second, approve=True)
+        after = whole(nightly)
+        assume(run["outcome"] == "applied")
+        undone = undo(nightly, run["run_id"])
+        assert whole(nightly) == before
+        undo(nightly, undone["run_id"])
+        assert whole(nightly) == after
+        assert nightly.run(second)["outcome"] == "in_sync"
+
+
+@contextmanager
+def fresh(nightly: Nightly) -> Iterator[Nightly]:
+    """For each example a district of its own in the same database, or a file of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/roster.db" if nightly.database_url.startswith("sqlite") else nightly.database_url
+        example = _OneOfMany(Path(folder), url, nightly.query)
+        example.settings |= {
+            "district_id": f"example{next(_numbers)}", "primary_source": "clever", "thresholds": {"floor": 1000},
+        }  # fmt: skip
+        yield example
+
+
+class _OneOfMany(Nightly):
+    """Sees its own district alone."""
+
+    def view(self, name: str, columns: str = "*", where: str = "true") -> list[tuple[Any, ...]]:
+        return super().view(name, columns, f"({where}) AND district_id = '{self.settings['district_id']}'")
