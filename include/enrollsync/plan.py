@@ -104,13 +104,13 @@ def _planned(entity: Entity) -> str:
 
 
 def _named(entity: Entity) -> str:
-    """A record that is taken out of the views goes by the name that it had there."""
+    """A record that gave its identifier up goes by the name that it had."""
     if entity.identifier is None:
         return "NULL::VARCHAR"
     had = [f"json_extract_string(before_json, '$.{name}')" for name in (entity.identifier, "source_key")]
     return f"""CASE
-                WHEN status = 'removed' THEN coalesce({", ".join(had)})
-                ELSE coalesce({entity.identifier}, source_key)
+                WHEN {entity.identifier} IS NULL THEN coalesce({", ".join(had)}, source_key)
+                ELSE {entity.identifier}
             END"""
 
 
