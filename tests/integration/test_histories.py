@@ -121,16 +121,18 @@ nights = st.lists(
 )
 
 
+_databases = itertools.count()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_database(request: pytest.FixtureRequest) -> Callable[[str], str]:
     """`new_database(folder)`: the URL of an empty database for one example."""
     if request.param == "sqlite":
         return lambda folder: f"sqlite:///{folder}/roster.db"
     server = request.getfixturevalue("postgres_server")
-    numbers = itertools.count()
 
     def create(folder: str) -> str:
-        name = f"history_{next(numbers)}"
+        name = f"history_{next(_databases)}"
         with psycopg.connect(server, autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {name}")
         return str(server.replace("/postgres?", f"/{name}?"))
