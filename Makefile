@@ -16,7 +16,7 @@ export AIRFLOW__API__BASE_URL := http://localhost:8080
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint lock browser
+.PHONY: help setup demo up test lint lock browser secrets
 
 help:
 	@echo "make demo    run the demo district through Airflow and show what came of it"
@@ -25,6 +25,7 @@ help:
 	@echo "make lint    check style and types"
 	@echo "make bench   measure against peers (SIZE=100000 students; takes minutes)"
 	@echo "make setup   only set everything up; the other commands do so by themselves"
+	@echo "make secrets write the passwords that docker-compose.yaml needs into .env"
 	@echo "make lock    pin the newest dependencies that pyproject.toml allows"
 
 setup: .venv/ready .airflow/ready
@@ -41,10 +42,10 @@ setup: .venv/ready .airflow/ready
 	@.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.airflow/ready: requirements.lock | .venv/ready
+.airflow/ready: requirements.lock $(wildcard include/districts/*.yaml) | .venv/ready
 	@echo "Setting up Airflow's database in .airflow"
 	@mkdir -p -m 700 .airflow && mkdir -p .airflow/logs
-	@airflow db migrate > .airflow/logs/setup.log 2>&1 || { tail -n 20 .airflow/logs/setup.log; exit 1; } >&2
+	@{ airflow db migrate && python scripts/pools.py; } > .airflow/logs/setup.log 2>&1 || { tail -n 20 .airflow/logs/setup.log; exit 1; } >&2
 	@touch $@
 
 $(DEMO)/users.csv: | .venv/ready
@@ -65,6 +66,10 @@ browser:
 	@command -v chromium > /dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
 	then echo "Installing chromium for the browser tests" && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium > /dev/null; \
 	else echo "The browser tests need chromium: install the package 'chromium' to run them." >&2; fi
+
+# For `docker compose up`; needs no virtual environment.
+secrets:
+	@$(PYTHON) scripts/new_secrets.py
 
 lint: .venv/ready
 	@ruff check .

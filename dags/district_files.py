@@ -6,7 +6,7 @@ that has one: a mistake in one district must not stop the others.
 
 from __future__ import annotations
 
-from enrollsync.airflow import read_districts
+from enrollsync.airflow.districts import read_districts
 from enrollsync.errors import ConfigurationError
 
 if problems := read_districts()[1]:

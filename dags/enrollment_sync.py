@@ -1,27 +1,27 @@
 """enrollment_sync__<district_id>: a district's delivery becomes its roster, every night or by hand.
 
 One DAG for each file in include/districts; one that cannot be used is shown as an import error by `district_files.py`.
-Tasks hand on the path of the run's workspace and counts, never rows.
+Tasks hand on the path of the run's workspace and counts, never rows. A plan that is held parks at `approve`.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
-from airflow.sdk import DAG, Param, get_parsing_context, task
+from airflow.sdk import DAG, get_parsing_context, task
 
-from enrollsync import airflow
+from enrollsync.airflow import districts, form, links, runs, signals
+from enrollsync.airflow.approval import ApprovePlan
 
 
 @task
 def ingest(district: str) -> dict[str, Any]:
-    """Read the newest complete delivery, or the source named by hand."""
+    """Read the newest complete delivery, or the one picked in the form."""
     from enrollsync import steps
 
-    with airflow.final_failures():
-        workspace = airflow.start(district)
-        return airflow.skip_when_in_sync(steps.ingest(workspace, database_url=airflow.database_of(workspace)))
+    workspace = runs.start(district)
+    url = runs.database_of(workspace)
+    return runs.skip_when_in_sync(steps.ingest(workspace, database_url=url, force=runs.forced()))
 
 
 @task
@@ -29,8 +29,7 @@ def validate(ingested: dict[str, Any]) -> dict[str, Any]:
     """Check every row; what may load is accepted, the rest is quarantined."""
     from enrollsync import steps
 
-    with airflow.final_failures():
-        return steps.validate(ingested["workspace"])
+    return steps.validate(ingested["workspace"])
 
 
 @task
@@ -38,42 +37,31 @@ def plan(validated: dict[str, Any]) -> dict[str, Any]:
     """Compare with the roster as it is now; a dangerous plan is held."""
     from enrollsync import steps
 
-    with airflow.final_failures():
-        return steps.plan(validated["workspace"], database_url=airflow.database_of(validated["workspace"]))
+    return steps.plan(validated["workspace"], database_url=runs.database_of(validated["workspace"]))
 
 
 @task
-def load(planned: dict[str, Any]) -> dict[str, Any]:
-    """Apply the plan in one transaction; skipped when it is held, empty or a dry run."""
-    from enrollsync import steps
-
-    airflow.skip_without_work(planned)
-    with airflow.final_failures():
-        return steps.load(planned["workspace"], database_url=airflow.database_of(planned["workspace"]))
+def load(approved: dict[str, Any]) -> dict[str, Any]:
+    """Apply the plan in one transaction; skipped when it was rejected, is empty, or for a dry run."""
+    return signals.roster_changed(runs.load(approved))
 
 
 @task(trigger_rule="all_done")
 def report(district: str) -> dict[str, Any]:
-    """Say what happened; fails when the run did."""
-    with airflow.final_failures():
-        return airflow.report(district)
+    """Say what happened, and tell those who asked to be told; fails when the run did."""
+    return runs.report(district)
 
 
-for name, settings in airflow.read_districts()[0].items():
+for name, settings in districts.read_districts()[0].items():
     dag_id = f"enrollment_sync__{settings.district_id}"
     if get_parsing_context().dag_id in (None, dag_id):  # a task needs its own DAG only
         with DAG(
             dag_id,
             description=settings.name,
-            doc_md=airflow.describe(settings),
-            tags=["enrollsync", settings.primary_source],
-            schedule=airflow.timetable(settings),
-            catchup=False,
-            max_active_runs=1,
-            default_args={"owner": "enrollsync", "retries": 2, "retry_delay": timedelta(minutes=5)},
-            params={
-                "source": Param(None, type=["null", "string"], title="Source path", description=airflow.SOURCE_HELP),
-                "dry_run": Param(False, type="boolean", title="Dry run", description=airflow.DRY_RUN_HELP),
-            },
-        ):
-            load(plan(validate(ingest(name)))) >> report(name)
+            schedule=districts.timetable(settings),
+            **districts.shared_by_dags(settings),
+        ) as dag:
+            approved = ApprovePlan(task_id="approve", planned=plan(validate(ingest(name))), district=settings)
+            loaded = load.override(outlets=[districts.asset_of(settings.district_id)])(approved.output)
+            loaded >> links.show_on(report(name))
+        dag.params = form.sync_form(settings)  # last: each task made after it would copy it four times

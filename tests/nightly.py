@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import itertools
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ import yaml
 
 from enrollsync import steps
 from enrollsync.errors import EnrollSyncError
+from enrollsync.plan import OPERATIONS
 
 Query = Callable[[str, str], list[dict[str, Any]]]
 
@@ -109,14 +111,21 @@ class Nightly:
         source: str | None = None,
         force: bool = True,
         release: bool = False,
+        found: bool = False,
+        as_of: datetime = datetime(2026, 11, 23, 7, tzinfo=UTC),
+        **asked: Any,
     ) -> dict[str, Any]:
-        """Deliver `files` and run a night, without short cuts; returns what the command prints with --json."""
+        """Deliver `files` and run a night, without short cuts; returns what the command prints with --json.
+
+        The delivery is named, as with `--source`, unless it is to be `found`. `asked`: as for `steps.start`.
+        """
         if files is not None:
             self.deliver(files)
         run_id = f"run-{next(self._numbers):03}"
         self.workspace = steps.start(
-            self.district, run_id=run_id, as_of=datetime(2026, 11, 23, 7, tzinfo=UTC),
-            source=source or str(self.folder / "delivery"), dry_run=until != "load", release=release,
+            self.district, run_id=run_id, as_of=as_of,
+            source=None if found else source or str(self.folder / "delivery"), dry_run=until != "load",
+            release=release, **asked,
         )  # fmt: skip
         try:
             known = steps.ingest(self.workspace, force=force)["outcome"] == "in_sync"
@@ -129,6 +138,13 @@ class Nightly:
         except EnrollSyncError:
             pass
         return steps.report(self.workspace)
+
+    def undo(self, run_id: str, *, keep_later: bool = False) -> dict[str, Any]:
+        """Undo a run; returns what the command prints with --json."""
+        return steps.undo(
+            self.district, run_id, run_id=f"undo-{next(self._numbers):03}", as_of=datetime.now(UTC),
+            approved_by="pat", keep_later=keep_later,
+        )  # fmt: skip
 
     def findings(self) -> list[tuple[str, str, int]]:
         """Code, file and line of the last run's findings, sorted."""
@@ -156,6 +172,34 @@ class Nightly:
             "classes": self.view("classes", "class_id, organization_id, name, grade, status"),
             "enrollments": self.view("enrollments", "class_id, user_id, role, is_primary, status"),
         }
+
+
+def add_up(result: dict[str, Any], **read: int) -> None:
+    """Records read = created + updated + re-identified + reactivated + unchanged + held + rejected + collapsed.
+
+    For deliveries without what comes on top of them (docs/identifiers.md).
+    """
+    for entity, expected in read.items():
+        numbers = result["counts"][entity]
+        assert sum(numbers.values()) - numbers["deactivate"] == expected, (entity, numbers)
+
+
+ON_TOP = ("another school became the primary one", "id_changes.csv says so")
+"""Why an update or a re-identification is planned that no row speaks of."""
+
+
+def assert_counted_whole(nightly: Nightly, result: dict[str, Any], read: dict[str, int]) -> None:
+    """The counts of an applied run are its audit rows, and every row of the files is counted exactly once.
+
+    `read`: entity -> rows of the delivered files. What no row speaks of comes on top, counted from the audit.
+    """
+    audit = nightly.view("changes", "entity, operation, reason", f"run_id = '{result['run_id']}'")
+    written = Counter((entity, operation) for entity, operation, _ in audit)
+    on_top = Counter(entity for entity, operation, reason in audit if operation != "deactivate" and reason in ON_TOP)
+    for entity, numbers in result["counts"].items():
+        assert {name: numbers[name] for name in OPERATIONS} == {name: written[entity, name] for name in OPERATIONS}
+        assert min(numbers.values()) >= 0, (entity, numbers)
+        assert sum(numbers.values()) - numbers["deactivate"] == read[entity] + on_top[entity], (entity, numbers, on_top)
 
 
 def clever(

@@ -127,7 +127,7 @@ def undo(
             district, run_id, run_id=_new_run_id(started), as_of=started, approved_by=_user(), keep_later=keep_later,
             database_url=database,
         )  # fmt: skip
-        _print(result, as_json)
+        _print(steps.report(result["artifacts"], database_url=database), as_json)
 
 
 @app.command()
@@ -332,24 +332,17 @@ def _print_runs(found: list[dict[str, Any]], zone: ZoneInfo) -> None:
     if not found:
         typer.echo("no runs yet")
         return
+    from enrollsync.report.wording import summed
+
     header = ("started", "run", "outcome", "approved by", "changes", "plan")
     rows = [
         [
             f"{datetime.fromisoformat(run['started_at']).astimezone(zone):%Y-%m-%d %H:%M}",
-            run["run_id"], run["outcome"], run["approved_by"] or "-", _summed(run["counts"]), run["plan_id"] or "-",
+            run["run_id"], run["outcome"], run["approved_by"] or "-", summed(run["counts"]), run["plan_id"] or "-",
         ]
         for run in found
     ]  # fmt: skip
     _print_table(header, rows)
-
-
-def _summed(counts: dict[str, dict[str, int]]) -> str:
-    """`5 create, 2 update`: over all entities, without the rows that changed nothing."""
-    totals: dict[str, int] = {}
-    for name, number in (item for numbers in counts.values() for item in numbers.items()):
-        totals[name] = totals.get(name, 0) + number
-    told = [f"{n:,} {name}" for name, n in totals.items() if n and name not in {"unchanged", "collapsed"}]
-    return ", ".join(told) or "none"
 
 
 def _print_table(header: Iterable[str], rows: list[list[str]]) -> None:

@@ -107,6 +107,12 @@ _TABLE = (
         "formats, Batch Upload", INFO, Scope.NONE,
     ),
     Code(
+        "FILE-OVERDUE", "The newest delivery is older than it should be",
+        "The roster stays as it was while the district changes: deliveries may have stopped.",
+        "Ask whoever sends the files; `source.due_hours` says how old a delivery may be.",
+        "section 6, file level", WARNING, Scope.NONE,
+    ),
+    Code(
         "ROW-MALFORMED", "The line is not a CSV record",
         "With too many or too few fields, or with control characters, nobody can tell which value belongs where.",
         "Correct the line: count its commas, look for a stray quotation mark, remove control characters.",
@@ -267,6 +273,12 @@ _TABLE = (
         "Applying it would take the roster back in time.",
         "Wait for the next delivery, or approve if the older one is right.",
         "section 6, stale deliveries", WARNING, Scope.PLAN,
+    ),
+    Code(
+        "GUARD-UNUSUAL", "Far more or far fewer records would change than in the runs before",
+        "A change in the source that nobody announced shows like this long before it reaches a limit.",
+        "Look at the report; correct the source, or undo the run, if the changes are not real.",
+        "section 6, guard", WARNING, Scope.NONE,
     ),
 )  # fmt: skip
 

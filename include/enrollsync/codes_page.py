@@ -19,7 +19,7 @@ _GROUPS: dict[str, str] = {
     "REF": "References",
     "VAL": "Values",
     "PLAN": "Changes that need a person",
-    "GUARD": "Holds of the whole plan",
+    "GUARD": "The plan as a whole",
 }
 """What a code starts with -> the heading it stands under."""
 _EFFECTS: dict[Scope, str] = {

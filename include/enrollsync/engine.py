@@ -58,6 +58,11 @@ def masked(identifier: str) -> str:
     )
 
 
+def cell(text: str) -> str:
+    """SQL for a cell of a CSV file that a spreadsheet does not take for a formula."""
+    return rf"CASE WHEN regexp_matches({text}, '^\s*[=+\-@＝＋－＠]') THEN '''' || {text} ELSE {text} END"
+
+
 def one_row(connection: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> tuple[Any, ...]:
     """The only row of a result, read to its end: an unread result would block the connection."""
     (row,) = connection.execute(query, parameters).fetchall()

@@ -17,7 +17,7 @@ COLUMNS: dict[str, str] = {
     "message": "VARCHAR",
 }
 """Column -> DuckDB type. One row for each line concerned; `row_id` is NULL for a malformed line, `column` for a
-finding on the line as a whole, and no `message` holds a value of a row. `column` is the file's name for what
+finding on the line as a whole, and no `message` holds a value of a student. `column` is the file's name for what
 `canonical` names in the canonical table."""
 
 ORDER: tuple[str, ...] = ("file", "line", "code", "entity", "column")

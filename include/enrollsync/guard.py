@@ -1,63 +1,154 @@
-"""Whether a plan may go ahead by itself: completeness and thresholds of section 6.
+"""Whether a plan may go ahead by itself: completeness and thresholds of section 6; and whether it is an unusual one.
 
-Looks at the plan's tables (`operations`, `db_<entity>`), never at single rows; approving is the caller's business.
+Looks at the plan's tables and shares, never at single rows; approving is the caller's business.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 
 import duckdb
 
 from enrollsync.canonical import ENTITIES
 from enrollsync.codes import CODES
 from enrollsync.database.schema import primary_key
-from enrollsync.engine import masked, one_row
+from enrollsync.engine import one_row
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec
-from enrollsync.settings import District, Limits
+from enrollsync.settings import District, Limits, SomeLimits, Thresholds
+from enrollsync.shares import Remembered, Share
+from enrollsync.usual import LEAST_RUNS, counts_before, is_unusual, learn
 from enrollsync.workspace import Notice, RunManifest
 
 
 @dataclass(frozen=True)
-class Share:
-    """How much of something a plan would change."""
+class Limit:
+    """One number of the thresholds, as it holds for one share on one day."""
 
-    where: str
-    """`users`, or `users of 0012` for one organization."""
-    active: int
-    """Active records before the plan."""
-    deactivated: int
-    changed: int
-    """Updated or re-identified."""
+    value: float
+    said: str
+    """Where it comes from, for the end of a sentence: ` until 2026-08-20`; empty for the general limits."""
 
 
-def find_holds(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, district: District) -> list[Notice]:
-    """Every reason for which the whole plan must wait.
+@dataclass(frozen=True)
+class Rules:
+    """The district's thresholds, as they hold for one run."""
+
+    thresholds: Thresholds
+    day: date
+    """The run's day in the district's time zone."""
+    overrides: SomeLimits
+    """What a person set for this run."""
+
+    @classmethod
+    def of(cls, manifest: RunManifest, district: District) -> Rules:
+        """The rules of a run."""
+        day = manifest.as_of.astimezone(district.zone).date()
+        return cls(district.thresholds, day, SomeLimits.model_validate(manifest.overrides))
+
+    def limit(self, share: Share, name: str) -> Limit:
+        """The limit `name` (`deactivate_percent`, `update_percent`, `floor`) for a share; each is looked up alone."""
+        named = ((getattr(limits, name), said) for limits, said in self._layers(share))
+        return next(Limit(value, said) for value, said in named if value is not None)
+
+    def _layers(self, share: Share) -> Iterator[tuple[Limits | SomeLimits, str]]:
+        """Limits that may speak of a share; the first that does wins.
+
+        What somebody set for this very delivery comes first. An organization's limits follow: whoever wrote them knew
+        of that school what no calendar knows. A window is the exception of a few days to what holds all year, for an
+        entity or for everything.
+        """
+        yield self.overrides, " for this run"
+        if share.organization in self.thresholds.organizations:
+            yield self.thresholds.organizations[share.organization], " for this organization"
+        for window in self.thresholds.windows:
+            if window.first <= self.day <= window.last:
+                yield window, f" until {window.last}" + (f", {window.name}" if window.name else "")
+        for entity, limits in self.thresholds.entities.items():
+            if entity == share.entity:
+                yield limits, f" for {entity}"
+        yield self.thresholds, ""
+
+
+def find_holds(
+    connection: duckdb.DuckDBPyConnection, manifest: RunManifest, district: District, shares: Iterable[Share]
+) -> list[Notice]:
+    """Every reason for which the whole plan must wait; `shares` are what the plan changes.
 
     Raises Refused (FILE-EMPTY) when a required file has no rows and the database has nothing of its kind either.
     """
     holds = _empty_files(connection, manifest)
-    shares = [*_by_entity(connection), *_by_organization(connection, "users"), *_by_organization(connection, "classes")]
     if manifest.mode == "snapshot":
         holds += _vanished(connection)
+    rules = Rules.of(manifest, district)
     for share in shares:
-        holds += over_limits(share, district.thresholds)
+        holds += over_limits(share, rules)
     return holds
 
 
-def over_limits(share: Share, limits: Limits) -> list[Notice]:
+def over_limits(share: Share, rules: Rules) -> list[Notice]:
     """The limits that a share exceeds; at the limit is not over it, and fewer than `floor` records never are."""
     judged = (
-        ("GUARD-DEACTIVATE", share.deactivated, limits.deactivate_percent, "deactivated"),
-        ("GUARD-UPDATE", share.changed, limits.update_percent, "changed"),
+        ("GUARD-DEACTIVATE", share.deactivated, "deactivate_percent", "deactivated"),
+        ("GUARD-UPDATE", share.changed, "update_percent", "changed"),
     )
-    return [
-        _hold(code, f"{count:,} of {share.active:,} active {share.where} would be {verb} "
-                    f"({100 * count / share.active:.1f} %; the limit is {limit:g} %)")
-        for code, count, limit, verb in judged
-        if share.active and count >= limits.floor and 100 * count > limit * share.active
-    ]  # fmt: skip
+    holds = []
+    for code, count, name, verb in judged:
+        limit, floor = rules.limit(share, name), rules.limit(share, "floor")
+        if share.active and count >= floor.value and 100 * count > limit.value * share.active:
+            told = f"{100 * count / share.active:.1f} %; the limit is {limit.value:g} %{limit.said}"
+            holds.append(_hold(code, f"{count:,} of {share.active:,} active {share.where} would be {verb} ({told})"))
+    return holds
+
+
+# ---- unlike the runs before ------------------------------------------------------------------------------------------
+
+UNUSUAL = "GUARD-UNUSUAL"
+_MOST_ORGANIZATIONS = 20
+"""Shares within organizations that are told one by one; a change of the whole district shows in each of them."""
+
+
+def find_unusual(shares: Iterable[Share], runs: Sequence[Remembered], rules: Rules) -> list[Notice]:
+    """Shares unlike those of the `runs` applied before, newest first: something to look at, and no reason to wait.
+
+    Entities come first, then the organizations furthest from what is usual there.
+    """
+    if len(runs) < LEAST_RUNS:
+        return []
+    found = [(share, *told) for share in shares for told in _unlike(share, runs, rules)]
+    entities = [message for share, _, message in found if share.organization_key is None]
+    within = sorted((-distance, message) for share, distance, message in found if share.organization_key is not None)
+    messages = [*entities, *(message for _, message in within[:_MOST_ORGANIZATIONS])]
+    if len(within) > _MOST_ORGANIZATIONS:
+        messages.append(f"{len(within) - _MOST_ORGANIZATIONS:,} more shares of single organizations are unusual too")
+    return [_hold(UNUSUAL, message) for message in messages]
+
+
+def _unlike(share: Share, runs: Sequence[Remembered], rules: Rules) -> Iterator[tuple[float, str]]:
+    """How far from the usual, and what to say; nothing of an entity or organization that is empty before the run."""
+    if not share.active:
+        return
+    before = counts_before(runs, share.entity, share.key)
+    for kind, verb in enumerate(("created", "updated", "deactivated"), start=1):
+        usual = learn([counts[kind] / counts[0] for counts in before])
+        count = share.counts[kind]
+        if usual and is_unusual(count, share.active, usual, rules.limit(share, "floor").value):
+            told = f"{_percent(usual.low)} to {_percent(usual.high)}, the last {usual.runs} runs"
+            yield (
+                usual.distance(count, share.active),
+                f"{_percent(count / share.active)} of {share.where} would be {verb}; usual: {told}",
+            )
+
+
+def _percent(share: float) -> str:
+    """A share for a sentence, in three digits at most: `41 %`, `0.2 %`."""
+    percent = round(100 * share, 4)
+    return f"{percent:,.0f} %" if percent >= 100 else f"{percent:.3g} %"
+
+
+# ---- holds -----------------------------------------------------------------------------------------------------------
 
 
 def _hold(code: str, message: str, file: str | None = None) -> Notice:
@@ -110,42 +201,3 @@ def _vanished(connection: duckdb.DuckDBPyConnection) -> list[Notice]:
         if active and active == gone:
             holds.append(_hold("GUARD-EMPTY", f"all {active:,} active {entity.name} of this source would go"))
     return holds
-
-
-def _by_entity(connection: duckdb.DuckDBPyConnection) -> list[Share]:
-    actives = " UNION ALL ".join(
-        f"SELECT '{entity.name}' AS entity, count(*) AS active FROM db_{entity.name} WHERE status = 'active'"
-        for entity in ENTITIES
-    )
-    rows = connection.execute(f"""
-        SELECT entity, any_value(active),
-            count(*) FILTER (operation = 'deactivate'),
-            count(*) FILTER (operation IN ('update', 'reidentify'))
-        FROM operations
-        JOIN ({actives}) USING (entity)
-        GROUP BY entity
-        ORDER BY entity
-    """).fetchall()
-    return [Share(*row) for row in rows]
-
-
-def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list[Share]:
-    """Shares within each organization; explicit removals count district-wide only."""
-    placed = {
-        "users": "SELECT user_key AS key, organization_key FROM db_memberships WHERE is_primary AND status = 'active'",
-        "classes": "SELECT class_key AS key, organization_key FROM db_classes",
-    }[entity]
-    key = {"users": "user_key", "classes": "class_key"}[entity]
-    rows = connection.execute(f"""
-        SELECT '{entity} of ' || {masked("coalesce(organization_id, organization.source_key)")}, count(*),
-            count(*) FILTER (operation = 'deactivate' AND NOT explicit),
-            count(*) FILTER (operation IN ('update', 'reidentify'))
-        FROM (FROM db_{entity} WHERE status = 'active') AS record
-        JOIN ({placed}) AS place ON place.key = record.{key}
-        JOIN db_organizations AS organization ON organization.organization_key = place.organization_key
-        LEFT JOIN {entity}_after ON {entity}_after.{key} = place.key
-        GROUP BY 1
-        HAVING count(operation) > 0
-        ORDER BY 1
-    """).fetchall()
-    return [Share(*row) for row in rows]

@@ -6,6 +6,7 @@ into temporary tables, and from there by one statement a table and kind of chang
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,7 @@ from enrollsync.database.schema import (
 )
 from enrollsync.database.store import RunRecord, Store, append_findings, forget_run, instant, state_version
 from enrollsync.errors import DatabaseError, StalePlan
+from enrollsync.shares import to_remember
 
 if TYPE_CHECKING:
     from enrollsync.plan import Plan
@@ -68,7 +70,7 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord, findings:
     database has moved since the plan was made, and DatabaseError; in both cases nothing was written.
     """
     operations = {entity.name: _count(plan_folder / f"{entity.name}.parquet") for entity in ENTITIES}
-    with store.writing() as session:
+    with store.writing(run) as session:
         _lock(session, plan.district_id)
         if _is_applied(session, plan, run):
             return sum(operations.values())
@@ -161,7 +163,8 @@ def _remember(session: Session, plan: Plan, run: RunRecord) -> None:
     for statement in forget_run(run):
         session.execute(statement)
     states = {"state_before": plan.state_version, "state_after": plan.state_version + 1}
-    session.execute(insert(RUNS).values(**{**run.row(), **states}))
+    shares = json.dumps(to_remember(plan.shares), separators=(",", ":")) if plan.shares else None
+    session.execute(insert(RUNS).values(**{**run.row(), **states, "shares_json": shares}))
     session.execute(_next_state(plan.district_id))
 
 

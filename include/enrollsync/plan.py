@@ -10,11 +10,12 @@ import hashlib
 from pathlib import Path
 
 import duckdb
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from enrollsync.canonical import ENTITIES, Entity
 from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, columns_of, primary_key
 from enrollsync.engine import one_row, write_parquet
+from enrollsync.shares import Share
 from enrollsync.workspace import Notice, Workspace
 
 OPERATIONS = ("create", "update", "reidentify", "reactivate", "deactivate")
@@ -35,6 +36,8 @@ class Plan(BaseModel):
     """Entity -> how many of each operation, and of rows unchanged, held, rejected and collapsed."""
     holds: list[Notice]
     """Why the whole plan waits for a person; empty when it need not."""
+    shares: list[Share] = Field(default_factory=list)
+    """What it changes of each entity and organization; an undo has none, because nothing is learnt from it."""
 
     def save(self, folder: Path) -> None:
         """Write `plan.json`."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from enrollsync import findings
 from enrollsync.codes import CODES
-from enrollsync.engine import connect
+from enrollsync.engine import cell, connect
 from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
 
 FINDINGS_FILE = "findings.csv"
@@ -167,14 +167,8 @@ def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace)
     """Every finding and notice, those on files first; no cell starts like a formula."""
     target = workspace.root / FINDINGS_FILE
     _private(target).close()
-    connection.execute(
-        r"""
-        CREATE OR REPLACE TEMP MACRO as_text(cell) AS
-            CASE WHEN regexp_matches(cell, '^\s*[=+\-@＝＋－＠]') THEN '''' || cell ELSE cell END
-        """
-    )
     connection.sql(
-        """
+        f"""
         WITH everything AS (
             SELECT 0 AS part, severity, code, file, line, NULL AS "column", message
             FROM notices
@@ -185,10 +179,10 @@ def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace)
         SELECT
             severity,
             code,
-            as_text(file) AS file,
+            {cell("file")} AS file,
             line,
-            as_text("column") AS "column",
-            as_text(message) AS message,
+            {cell('"column"')} AS "column",
+            {cell("message")} AS message,
             remedy,
             rule
         FROM everything

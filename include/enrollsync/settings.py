@@ -8,8 +8,10 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Iterable
+from datetime import date
+from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
@@ -18,6 +20,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from enrollsync.errors import ConfigurationError
 
 Source = Literal["batch_upload", "clever", "oneroster"]
+Event = Literal["findings", "hold", "rejected", "refusal", "failure", "missing"]
+"""What somebody can be told of: a success with findings, a plan that waits, one that will not be applied, a delivery
+that cannot be used, a run that broke, and a delivery that has not come."""
 
 
 def project_root() -> Path:
@@ -30,6 +35,11 @@ def districts_folder() -> Path:
     """The folder of district files: `ENROLLSYNC_DISTRICTS`, else `include/districts`."""
     named = os.environ.get("ENROLLSYNC_DISTRICTS")
     return Path(named) if named else project_root() / "include" / "districts"
+
+
+def runs_folder(district: District) -> Path:
+    """Where the district's runs have their workspaces."""
+    return project_root() / "data" / "runs" / district.district_id
 
 
 @functools.cache
@@ -77,6 +87,8 @@ class SourceSettings(_Settings):
     columns: dict[str, str] = Field(default_factory=dict)
     """Header in the files -> header that the format expects."""
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    due_hours: float | None = Field(None, gt=0)
+    """A delivery older than this when a run looks for one is overdue; None: it may be of any age."""
 
 
 class DatabaseSettings(_Settings):
@@ -104,6 +116,40 @@ class IdentifierSettings(_Settings):
     """`organizations`, `classes`, `users`, `students`, `teachers` or `staff` -> source column of the identifier."""
 
 
+class Owner(_Settings):
+    """Who looks after the district's roster, shown on its DAGs."""
+
+    name: str = Field("enrollsync", min_length=1)
+    link: str | None = Field(None, pattern=r"^(https?://|mailto:)")
+
+
+class NotifySettings(_Settings):
+    """Whom to tell what came of a run. Addresses and keys of the senders are Airflow connections."""
+
+    email: list[str] = Field(default_factory=list)
+    """Sent through the Airflow connection `smtp_default`."""
+    webhook: str | None = None
+    """An Airflow connection of type `http`; it gets JSON with a `text`, as Slack and others take it."""
+    events: list[Event] = Field(default_factory=lambda: list(get_args(Event)))
+
+
+def _quoted_identifier(value: object) -> object:
+    """YAML reads a bare 0012 as the number 10, and nobody can tell afterwards."""
+    if not isinstance(value, str):
+        raise ValueError('is read as no text; write the identifier in quotation marks, like "0012"')
+    return value
+
+
+def _calendar_day(value: object) -> object:
+    """Pydantic would take a number for seconds since 1970."""
+    if type(value) is date:
+        return value
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("is no date; write one like 2026-08-01") from None
+
+
 class Limits(_Settings):
     """Above these a plan waits for a person; section 6, guard."""
 
@@ -111,6 +157,52 @@ class Limits(_Settings):
     update_percent: float = Field(75, ge=0, le=100)
     floor: int = Field(5, ge=0)
     """A change to fewer records never waits."""
+
+
+class SomeLimits(_Settings):
+    """Those of `Limits` that are others here; None: what holds elsewhere."""
+
+    deactivate_percent: float | None = Field(None, ge=0, le=100)
+    update_percent: float | None = Field(None, ge=0, le=100)
+    floor: int | None = Field(None, ge=0)
+
+
+class Window(SomeLimits):
+    """Days on which other limits hold, in the district's time zone; the roll-over week of a summer."""
+
+    first: Annotated[date, BeforeValidator(_calendar_day)] = Field(alias="from")
+    last: Annotated[date, BeforeValidator(_calendar_day)] = Field(alias="to")
+    """The window's last day, on which it still holds."""
+    name: str | None = None
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Window:
+        if self.first > self.last:
+            raise ValueError(f"`from` {self.first} is after `to` {self.last}; write the earlier day as `from`")
+        return self
+
+    def __str__(self) -> str:
+        days = f"{self.first} to {self.last}"
+        return f"{self.name} ({days})" if self.name else days
+
+
+def _apart(windows: list[Window]) -> list[Window]:
+    """On one day only one window may hold, or nobody could say which."""
+    for one, next_one in pairwise(sorted(windows, key=lambda window: window.first)):
+        if next_one.first <= one.last:
+            raise ValueError(f"{one} and {next_one} overlap; end the first before {next_one.first}, or make them one")
+    return windows
+
+
+class Thresholds(Limits):
+    """The district's limits, and where or when others hold; `guard.py` says which wins."""
+
+    entities: dict[Literal["organizations", "users", "memberships", "classes", "enrollments"], SomeLimits] = Field(
+        default_factory=dict
+    )
+    organizations: dict[Annotated[str, BeforeValidator(_quoted_identifier)], SomeLimits] = Field(default_factory=dict)
+    """Organization's identifier -> limits for the users and the classes within it."""
+    windows: Annotated[list[Window], AfterValidator(_apart)] = Field(default_factory=list)
 
 
 class District(_Settings):
@@ -125,8 +217,10 @@ class District(_Settings):
     source: SourceSettings
     database: DatabaseSettings
     identifiers: IdentifierSettings = IdentifierSettings()
-    thresholds: Limits = Limits()
+    thresholds: Thresholds = Thresholds()
     recheck_days: int = Field(7, ge=0)
+    owner: Owner = Owner()
+    notify: NotifySettings = NotifySettings()
 
     @property
     def zone(self) -> ZoneInfo:
@@ -193,4 +287,5 @@ def _problem(item: dict[str, Any]) -> str:
         return f"`{key}` is no known key; remove it or correct its spelling"
     if item["type"] == "missing":
         return f"`{key}` is missing; add it"
-    return f"`{key}`: {item['msg'].removeprefix('Value error, ')} (found {item['input']!r})"
+    found = "" if isinstance(item["input"], (dict, list)) else f" (found {item['input']!r})"
+    return f"`{key}`: {item['msg'].removeprefix('Value error, ')}{found}"

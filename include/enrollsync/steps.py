@@ -16,8 +16,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +24,14 @@ from enrollsync import report as reports
 from enrollsync import shortcut
 from enrollsync.canonical import ENTITIES
 from enrollsync.codes import CODES
-from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, StalePlan
+from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, StalePlan, UndoConflict
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE
-from enrollsync.settings import District, load_district, project_root
+from enrollsync.settings import District, load_district, runs_folder
 from enrollsync.workspace import COUNTED, Notice, RunManifest, Workspace
 
 if TYPE_CHECKING:
     from enrollsync.database import RunRecord, Store
+    from enrollsync.plan import Plan
 
 _REPLANS = 3
 """How often a plan is made anew because somebody else wrote meanwhile."""
@@ -42,16 +42,13 @@ log = logging.getLogger(__name__)
 def workspace_for(district: str, run_id: str) -> str:
     """The folder of a run; a run id of Airflow's may have characters that no folder should."""
     settings = load_district(district)
-    return str(project_root() / "data" / "runs" / settings.district_id / re.sub(r"[^A-Za-z0-9_.-]", "_", run_id))
+    return str(runs_folder(settings) / re.sub(r"[^A-Za-z0-9_.-]", "_", run_id))
 
 
-def start(
-    district: str, *, run_id: str, as_of: datetime, source: str | None = None, dry_run: bool = False,
-    release: bool = False,
-) -> str:  # fmt: skip
+def start(district: str, *, run_id: str, as_of: datetime, **asked: Any) -> str:
     """Make the workspace of a run and return its path; `as_of` is the run's idea of now, with a time zone.
 
-    `release` lets held recycled rows through (rule 10).
+    `asked` is what a person asked of this run alone: fields of `RunManifest` such as `source` or `dry_run`.
     """
     settings = load_district(district)
     workspace = Workspace(Path(workspace_for(district, run_id))).create()
@@ -60,10 +57,8 @@ def start(
             run_id=run_id,
             district=district,
             as_of=as_of.astimezone(settings.zone),
-            source=source,
-            dry_run=dry_run,
-            release=release,
             counts={entity.name: dict.fromkeys(COUNTED, 0) for entity in ENTITIES},
+            **asked,
         )
     )
     return str(workspace.root)
@@ -79,17 +74,19 @@ def ingest(
     """Find the batch, recognise its format, read its files into canonical tables. Raises Refused.
 
     When the same batch left nothing to do on the database as it is, the run is `in_sync` without reading it; `force`,
-    a dry run, and a release take no such short cut. `before_reading` is called when there is something to do.
+    a dry run, a release, and a run that only adds take no such short cut. `before_reading` is called when there is
+    something to do.
     """
     from enrollsync.ingest.landing import find_batch
 
     with _step(workspace, "ingest") as (place, manifest, district):
         batch = find_batch(place, manifest, district)
         district = district.for_source(batch.declared.name, batch.declared.headers)
-        mark = shortcut.fingerprint(batch.digest, district)
+        mark = shortcut.fingerprint(batch.digest, district) + (" adds only" if manifest.adds_only else "")
         found = {"batch_hash": batch.digest, "delivered_at": batch.delivery.delivered_at, "fingerprint": mark}
-        manifest = place.update(**found, format=batch.declared.name, checked_at=manifest.as_of)
-        force = force or manifest.dry_run or manifest.release
+        overdue = _overdue(batch.delivery.delivered_at, manifest, district)
+        manifest = place.update(**found, format=batch.declared.name, checked_at=manifest.as_of, notices=overdue)
+        force = force or manifest.dry_run or manifest.release or manifest.adds_only
         if not force and _nothing_to_do(place, manifest, district, database_url):
             return {"workspace": workspace, "outcome": "in_sync"}
         from enrollsync.ingest.batch import read_batch
@@ -103,6 +100,16 @@ def ingest(
         return {"workspace": workspace, "format": manifest.format, "mode": manifest.mode, "rows": rows, "outcome": None}
 
 
+def _overdue(delivered_at: datetime, manifest: RunManifest, district: District) -> list[Notice]:
+    """Whether the delivery that was found is older than it should be; one that a person named may be of any age."""
+    age = manifest.as_of - delivered_at
+    if manifest.source or district.source.due_hours is None or age <= timedelta(hours=district.source.due_hours):
+        return []
+    hours = age.total_seconds() / 3600
+    message = f"the newest one came {hours:,.0f} hours ago; one is due every {district.source.due_hours:g} hours"
+    return [Notice(code="FILE-OVERDUE", severity=CODES["FILE-OVERDUE"].severity, message=message)]
+
+
 def _nothing_to_do(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> bool:
     from enrollsync.database import open_store
 
@@ -114,8 +121,8 @@ def _nothing_to_do(place: Workspace, manifest: RunManifest, district: District, 
         outcome="in_sync",
         mode=last["mode"],
         plan_id=last["plan_id"],
-        counts=shortcut.counts_after(json.loads(last["counts_json"])),
-        findings=json.loads(last["findings_json"]),
+        counts=shortcut.counts_after(store, last),
+        findings=shortcut.findings_after(json.loads(last["findings_json"])),
         checked_at=datetime.fromisoformat(last["checked_at"]),
         state_version=last["state_after"] or last["state_before"],
     )
@@ -170,6 +177,7 @@ def plan(workspace: str, *, database_url: str | None = None, state_version: int 
         holds = [*made.holds, *_stale(store, manifest, district)]
         made = made.model_copy(update={"holds": holds})
         made.save(place.plan)
+        manifest = place.update(notices=_notices(store, made, manifest, district))
         if manifest.mode == "delta" or ID_CHANGES_FILE.name in {file.name for file in manifest.files}:
             quarantine.write(place, manifest, encoding=district.source.encoding)
         outcome = "held" if holds else "planned" if made.operations else "in_sync"
@@ -181,22 +189,32 @@ def plan(workspace: str, *, database_url: str | None = None, state_version: int 
             outcome=outcome,
             state_version=made.state_version,
         )
-        return {
-            "workspace": workspace,
-            "plan_id": made.plan_id,
-            "outcome": outcome,
-            "counts": made.counts,
-            "holds": [{"code": hold.code, "message": hold.message} for hold in holds],
-        }
+    return result(workspace)
+
+
+def is_stale(workspace: str, *, database_url: str | None = None) -> bool:
+    """Whether the database has moved since the run's plan was made."""
+    from enrollsync.database import open_store
+
+    manifest = Workspace(Path(workspace)).read()
+    district = load_district(manifest.district)
+    return open_store(_database_url(district, database_url)).version(district.district_id) != manifest.state_version
+
+
+def plan_again(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
+    """Make the run's plan anew, of whichever kind it is."""
+    if Workspace(Path(workspace)).read().undoes:
+        return plan_undo(workspace, database_url=database_url)
+    return plan(workspace, database_url=database_url)
 
 
 def load(
     workspace: str, *, approved_by: str | None = None, only_plan: str | None = None, database_url: str | None = None
 ) -> dict[str, Any]:
-    """Apply the plan in one transaction.
+    """Apply the plan in one transaction and return the result as far as it goes.
 
     A held plan needs `approved_by`; `only_plan` names the one plan that may be applied. When the database moved
-    since, a plan that nobody approved is made anew; an approved one is refused (StalePlan).
+    since, a plan that nobody approved is made anew, and may be held then; an approved one is refused (StalePlan).
     """
     for _ in range(_REPLANS):
         try:
@@ -214,7 +232,6 @@ def _load(workspace: str, approved_by: str | None, only_plan: str | None, databa
     from enrollsync.database import open_store
     from enrollsync.load import apply
     from enrollsync.plan import load_plan
-    from enrollsync.remember import write_remembered
 
     with _step(workspace, "load") as (place, manifest, district):
         made = load_plan(place.plan)
@@ -222,14 +239,31 @@ def _load(workspace: str, approved_by: str | None, only_plan: str | None, databa
             raise StalePlan(
                 f"plan {only_plan} is not the plan any more, {made.plan_id} is; look at it and approve that"
             )
-        if made.holds and not approved_by:
+        if (made.holds or manifest.undoes) and not approved_by:
             raise ConfigurationError(f"plan {made.plan_id} is held; approve it with `--approve --plan {made.plan_id}`")
-        manifest = manifest.model_copy(update={"outcome": "applied", "approved_by": approved_by})
+        changed = "undone" if manifest.undoes else "applied"
+        done = {"outcome": changed if made.operations else "in_sync", "approved_by": approved_by}
         if made.operations:
             store = open_store(_database_url(district, database_url))
-            apply(store, place.plan, made, _record(manifest, district), write_remembered(place))
-        place.update(outcome="applied" if made.operations else "in_sync", approved_by=approved_by)
-        return {"workspace": workspace, "operations": made.operations, "plan_id": made.plan_id}
+            manifest = manifest.model_copy(update=done)
+            apply(store, place.plan, made, _record(manifest, district), _remembered(place, manifest))
+        place.update(**done)
+    return result(workspace)
+
+
+def reject(workspace: str, *, rejected_by: str | None, reason: str) -> dict[str, Any]:
+    """Note that a held plan will not be applied: a person said no, or nobody answered (`rejected_by` None)."""
+    place = Workspace(Path(workspace))
+    outcome = "rejected" if rejected_by else "held"
+    place.update(outcome=outcome, approved_by=rejected_by, error=reason)
+    return result(workspace)
+
+
+def draft_report(workspace: str) -> None:
+    """Write the report of a run that has not ended."""
+    place = Workspace(Path(workspace))
+    manifest = place.read()
+    reports.write(place, manifest, load_district(manifest.district))
 
 
 def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
@@ -242,7 +276,7 @@ def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]
     started = time.monotonic()
     reports.write(place, manifest, district)
     shutil.rmtree(place.batch, ignore_errors=True)
-    if not manifest.dry_run and manifest.outcome not in {"applied", "checked", "planned"}:
+    if not manifest.dry_run and manifest.outcome not in {"applied", "undone", "checked", "planned"}:
         _remember(place, manifest, district, database_url)
     place.update(seconds=manifest.seconds | {"report": time.monotonic() - started})
     return result(workspace)
@@ -271,24 +305,16 @@ def explain(district: str, kind: str, identifier: str, *, database_url: str | No
     return explaining.explain(open_store(_database_url(settings, database_url)), settings.district_id, kind, identifier)
 
 
-def undo(
-    district: str, undone: str, *, run_id: str, as_of: datetime, approved_by: str, keep_later: bool = False,
+def start_undo(
+    district: str, undone: str, *, run_id: str, as_of: datetime, keep_later: bool = False,
     database_url: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Take back what the run `undone` changed, in one transaction that is the run `run_id`; returns its result.
+) -> str:  # fmt: skip
+    """Make the workspace of a run that takes back the run `undone`, and return its path.
 
-    Raises ConfigurationError when that run is unknown, wrote nothing, or has nothing left to undo, and UndoConflict
-    when later runs changed the same values, unless `keep_later` leaves those alone.
+    Raises ConfigurationError when there is no such run, or it wrote nothing.
     """
-    settings = load_district(district)
-    target = _written_run(settings, undone, database_url)
-    workspace = start(district, run_id=run_id, as_of=as_of)
-    for _ in range(_REPLANS):
-        try:
-            return _undo(workspace, target, approved_by, keep_later, database_url)
-        except StalePlan:
-            log.info("run %s: somebody else wrote meanwhile, planning the undo again", run_id)
-    return _undo(workspace, target, approved_by, keep_later, database_url)
+    _written_run(load_district(district), undone, database_url)
+    return start(district, run_id=run_id, as_of=as_of, undoes=undone, keep_later=keep_later)
 
 
 def _written_run(district: District, run_id: str, database_url: str | None) -> dict[str, Any]:
@@ -304,24 +330,43 @@ def _written_run(district: District, run_id: str, database_url: str | None) -> d
     return found
 
 
-def _undo(
-    workspace: str, target: dict[str, Any], approved_by: str, keep_later: bool, database_url: str | None
-) -> dict[str, Any]:
-    from enrollsync.database import open_store
-    from enrollsync.load import apply
-    from enrollsync.undo import plan_undo
+def plan_undo(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
+    """Plan how to take back what the run named at the start changed; such a plan is always held.
 
-    with _step(workspace, "undo") as (place, manifest, district):
+    Raises ConfigurationError when nothing is left to undo, and UndoConflict when later runs changed the same values,
+    unless those are to be left alone.
+    """
+    from enrollsync import undo
+    from enrollsync.database import open_store
+
+    with _step(workspace, "plan") as (place, manifest, district):
+        target = _written_run(district, manifest.undoes or "", database_url)
         store = open_store(_database_url(district, database_url))
         version = store.export(district.district_id, place.state)
         store.export_changes(district.district_id, target["state_after"], place.state)
-        made = plan_undo(place, district.district_id, target, version, keep_later=keep_later)
-        done = {"outcome": "undone", "plan_id": made.plan_id, "counts": made.counts, "approved_by": approved_by}
-        manifest = manifest.model_copy(update=done | {"state_version": version})
-        record = replace(_record(manifest, district), mode=None, message=f"undo of run {target['run_id']}")
-        apply(store, place.plan, made, record)
-        place.update(**done, state_version=version)
+        made = undo.plan_undo(place, district.district_id, target, version, keep_later=manifest.keep_later)
+        place.update(outcome="held", plan_id=made.plan_id, counts=made.counts, state_version=version)
     return result(workspace)
+
+
+def undo(
+    district: str, undone: str, *, run_id: str, as_of: datetime, approved_by: str, keep_later: bool = False,
+    database_url: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Take back what the run `undone` changed, in one transaction that is the run `run_id`; returns its result.
+
+    Raises like `start_undo` and `plan_undo`.
+    """
+    workspace = start_undo(
+        district, undone, run_id=run_id, as_of=as_of, keep_later=keep_later, database_url=database_url
+    )
+    for _ in range(_REPLANS):
+        plan_undo(workspace, database_url=database_url)
+        try:
+            return load(workspace, approved_by=approved_by, database_url=database_url)
+        except StalePlan:
+            log.info("run %s: somebody else wrote meanwhile, planning the undo again", run_id)
+    raise StalePlan(f"run {run_id}: others kept writing while the undo was planned; nothing was undone, try again")
 
 
 @contextmanager
@@ -364,7 +409,8 @@ def _note_error(place: Workspace, error: EnrollSyncError) -> None:
         notices = [one for one in manifest.notices if one != notice]
         findings = manifest.findings | {error.code: 1}
         manifest = manifest.model_copy(update={"notices": [*notices, notice], "findings": findings})
-    place.write(manifest.model_copy(update={"outcome": error.outcome, "error": str(error)}))
+    conflicts = error.conflicts if isinstance(error, UndoConflict) else []
+    place.write(manifest.model_copy(update={"outcome": error.outcome, "error": str(error), "conflicts": conflicts}))
 
 
 def _findings(place: Workspace, manifest: RunManifest) -> dict[str, int]:
@@ -379,9 +425,22 @@ def _findings(place: Workspace, manifest: RunManifest) -> dict[str, int]:
     return dict(sorted(totals.items()))
 
 
+def _notices(store: Store, made: Plan, manifest: RunManifest, district: District) -> list[Notice]:
+    """The run's notices, with those on a plan that changes unusually much or little; an earlier plan's are dropped."""
+    from enrollsync.guard import UNUSUAL, Rules, find_unusual
+    from enrollsync.usual import MOST_RUNS
+
+    others = [one for one in manifest.notices if one.code != UNUSUAL]
+    if not made.operations:
+        return others
+    runs = store.shares_before(district.district_id, MOST_RUNS)
+    return [*others, *find_unusual(made.shares, runs, Rules.of(manifest, district))]
+
+
 def _stale(store: Store, manifest: RunManifest, district: District) -> list[Notice]:
-    """A delivery that was found, not named, and is older than the one applied last (section 6)."""
-    last = None if manifest.source else store.last_applied(district.district_id)
+    """A delivery that was found or picked, not named, and is older than the one applied last (section 6)."""
+    named = manifest.source and not manifest.picked
+    last = None if named else store.last_applied(district.district_id)
     if not last or not last[1] or not manifest.delivered_at or last[0] == manifest.batch_hash:
         return []
     if manifest.delivered_at >= last[1]:
@@ -413,10 +472,10 @@ def _record(manifest: RunManifest, district: District) -> RunRecord:
         approved_by=manifest.approved_by,
         delivered_at=manifest.delivered_at,
         source=manifest.format,
-        mode=manifest.mode,
+        mode=None if manifest.undoes else manifest.mode,
         counts=manifest.counts,
         findings=manifest.findings,
-        message=manifest.error,
+        message=f"undo of run {manifest.undoes}" if manifest.undoes else manifest.error,
         fingerprint=manifest.fingerprint,
         checked_at=manifest.checked_at,
         state_version=manifest.state_version,
@@ -437,7 +496,7 @@ def _remember(place: Workspace, manifest: RunManifest, district: District, datab
 
 def _remembered(place: Workspace, manifest: RunManifest) -> Path | None:
     """The findings of a run that came to a plan; a short cut, which found nothing itself, imports nothing."""
-    if manifest.outcome not in {"in_sync", "held", "rejected"} or not place.findings.is_file():
+    if manifest.outcome in {"refused", "failed"} or not place.findings.is_file():
         return None
     from enrollsync.remember import write_remembered
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from enrollsync.codes import Severity
 
@@ -52,6 +52,8 @@ class SourceFile(BaseModel):
 class RunManifest(BaseModel):
     """What the steps of one run tell each other: `run.json` in the workspace."""
 
+    model_config = ConfigDict(extra="forbid")
+
     run_id: str
     district: str
     """Name or path of the district file, as given."""
@@ -60,8 +62,22 @@ class RunManifest(BaseModel):
     source: str | None = None
     """The folder or zip as given by hand; None: the district's own."""
     dry_run: bool = False
+    picked: bool = False
+    """Whether `source` was picked in Airflow's form: it is then judged by its age like one that was found."""
     release: bool = False
     """Whether a person lets recycled rows through (rule 10)."""
+    adds_only: bool = False
+    """Whether this run deactivates nothing."""
+    overrides: dict[Literal["deactivate_percent", "update_percent"], Annotated[float, Field(ge=0, le=100)]] = Field(
+        default_factory=dict
+    )
+    """What a person set for this run: `deactivate_percent`, `update_percent`, in place of every other limit."""
+    override_reason: str | None = None
+    """Why, in that person's words."""
+    undoes: str | None = None
+    """The run that this run takes back; None for a run that reads a delivery."""
+    keep_later: bool = False
+    """Whether an undo leaves alone what later runs changed."""
     format: str | None = None
     """The recognised format: `batch_upload`, `clever`."""
     mode: Mode = "delta"
@@ -81,6 +97,8 @@ class RunManifest(BaseModel):
     approved_by: str | None = None
     error: str | None = None
     """One line for a person, when the run was refused or failed."""
+    conflicts: list[dict[str, Any]] = Field(default_factory=list)
+    """What keeps an undo from being done; see `errors.UndoConflict`."""
     fingerprint: str | None = None
     """See `shortcut.py`."""
     checked_at: datetime | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -39,24 +40,34 @@ def test_dag_file_stays_under_80_lines(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 80
 
 
-def test_every_district_file_gives_one_dag(districts: Callable[..., Path]) -> None:
+def test_every_district_file_gives_a_dag_to_sync_and_one_to_undo(districts: Callable[..., Path]) -> None:
     districts("lincoln")
     districts("oak-park_2")
-    assert set(parsed().dags) == {"enrollment_sync__lincoln", "enrollment_sync__oak-park_2"}
+    assert set(parsed().dags) == {
+        f"enrollment_{kind}__{district}" for kind in ("sync", "undo") for district in ("lincoln", "oak-park_2")
+    }
 
 
 def test_tasks_run_one_after_another(districts: Callable[..., Path]) -> None:
     districts("lincoln")
     tasks = parsed().dags["enrollment_sync__lincoln"].task_dict
-    order = ["ingest", "validate", "plan", "load", "report"]
+    order = ["ingest", "validate", "plan", "approve", "load", "report"]
     assert list(tasks) == order
     assert {name: task.downstream_task_ids for name, task in tasks.items()} == {
         "ingest": {"validate"},
         "validate": {"plan"},
-        "plan": {"load"},
+        "plan": {"approve"},
+        "approve": {"load"},
         "load": {"report"},
         "report": set(),
     }
+
+
+def test_undo_is_planned_and_always_asks(districts: Callable[..., Path]) -> None:
+    districts("lincoln")
+    dag = parsed().dags["enrollment_undo__lincoln"]
+    assert [task.task_id for task in dag.topological_sort()] == ["plan", "approve", "undo", "report"]
+    assert dag.schedule is None
 
 
 def test_report_runs_whatever_happened_before(districts: Callable[..., Path]) -> None:
@@ -64,12 +75,44 @@ def test_report_runs_whatever_happened_before(districts: Callable[..., Path]) ->
     assert parsed().dags["enrollment_sync__lincoln"].get_task("report").trigger_rule == "all_done"
 
 
-def test_failing_task_is_tried_again_after_a_while(districts: Callable[..., Path]) -> None:
+@pytest.mark.parametrize("dag_id", ["enrollment_sync__lincoln", "enrollment_undo__lincoln"])
+def test_every_task_retries_with_reason_and_waits_for_the_districts_only_slot(
+    districts: Callable[..., Path], dag_id: str
+) -> None:
     districts("lincoln")
-    for task in parsed().dags["enrollment_sync__lincoln"].tasks:
-        assert 1 <= task.retries <= 3
-        assert task.retry_delay.total_seconds() >= 60
-        assert task.owner == "enrollsync"
+    dag = parsed().dags[dag_id]
+    for task in dag.tasks:
+        assert task.retries >= 3
+        assert task.retry_exponential_backoff
+        assert task.retry_policy is not None
+        assert task.pool == "roster_lincoln"
+    assert dag.max_active_runs == 1
+    assert dag.doc_md
+    assert "enrollsync" in dag.tags
+
+
+def test_set_up_gives_every_district_a_pool_of_one_slot(districts: Callable[..., Path]) -> None:
+    districts("lincoln")
+    districts("oakland")
+    pools = runpy.run_path(str(PROJECT / "scripts" / "pools.py"))["pools"]()
+    assert {name: pool["slots"] for name, pool in pools.items()} == {"roster_lincoln": 1, "roster_oakland": 1}
+    assert {task.pool for dag in parsed().dags.values() for task in dag.tasks} == set(pools)
+
+
+def test_only_the_writing_task_says_that_the_roster_has_changed(districts: Callable[..., Path]) -> None:
+    districts("lincoln")
+    dags = parsed().dags
+    for dag_id, writer in (("enrollment_sync__lincoln", "load"), ("enrollment_undo__lincoln", "undo")):
+        outlets = {task.task_id: [asset.name for asset in task.outlets] for task in dags[dag_id].tasks if task.outlets}
+        assert outlets == {writer: ["roster://lincoln"]}
+
+
+def test_owner_of_a_district_stands_on_its_dags_with_a_link(districts: Callable[..., Path]) -> None:
+    path = districts("lincoln")
+    path.write_text(path.read_text() + "owner: {name: Data office, link: 'mailto:data@example.org'}\n")
+    dag = parsed().dags["enrollment_sync__lincoln"]
+    assert dag.owner == "Data office"
+    assert dag.owner_links == {"Data office": "mailto:data@example.org"}
 
 
 def test_dag_runs_in_the_districts_own_night_one_at_a_time(districts: Callable[..., Path]) -> None:
@@ -86,12 +129,49 @@ def test_schedule_null_runs_only_by_hand(districts: Callable[..., Path]) -> None
     assert parsed().dags["enrollment_sync__lincoln"].schedule is None
 
 
-def test_source_and_dry_run_can_be_given_by_hand(districts: Callable[..., Path]) -> None:
+def test_form_asks_for_an_ordinary_night_unless_somebody_fills_it_in(districts: Callable[..., Path]) -> None:
     districts("lincoln")
     params = parsed().dags["enrollment_sync__lincoln"].params
-    assert params.dump() == {"source": None, "dry_run": False}
-    assert params.get_param("source").schema["title"] == "Source path"
-    assert params.get_param("dry_run").schema["type"] == "boolean"
+    assert params.dump() == {
+        "source": None, "force": False, "dry_run": False, "adds_only": False, "release": False,
+        "deactivate_percent": None, "update_percent": None, "reason": None,
+    }  # fmt: skip
+    for name in params:
+        assert params.get_param(name).schema["title"]
+        assert params.get_param(name).schema["section"]
+        assert params.get_param(name).description
+
+
+def test_form_offers_the_deliveries_that_have_landed_newest_first(
+    districts: Callable[..., Path], tmp_path: Path
+) -> None:
+    landing = tmp_path / "landing"
+    for age, name in enumerate(["friday.zip", "thursday", "wednesday"]):
+        place = landing / name
+        place.mkdir(parents=True)
+        os.utime(place, (1_700_000_000 - age, 1_700_000_000 - age))
+    (landing / "notes.txt").write_text("no delivery")
+    districts("lincoln", path=f"path: {landing}")
+    schema = parsed().dags["enrollment_sync__lincoln"].params.get_param("source").schema
+    assert schema["examples"] == [str(landing / name) for name in ("friday.zip", "thursday", "wednesday")]
+
+
+def test_undo_form_offers_the_last_runs_that_wrote_and_demands_one(
+    districts: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
+    folder = tmp_path / "data" / "runs" / "lincoln"
+    folder.mkdir(parents=True)
+    run = {"started_at": "2026-11-23T07:00:00+00:00", "outcome": "applied", "changes": "5 create"}
+    noted = [{**run, "run_id": "night", "wrote": True}, {**run, "run_id": "calm", "outcome": "in_sync", "wrote": False}]
+    (folder / "last_runs.json").write_text(json.dumps(noted))
+    districts("lincoln")
+    dags = parsed().dags
+    schema = dags["enrollment_undo__lincoln"].params.get_param("run").schema
+    assert schema["examples"] == ["night"]
+    assert schema["values_display"] == {"night": "night: applied, 5 create"}
+    assert not dags["enrollment_undo__lincoln"].params.get_param("run").has_value
+    assert "| 2026-11-23 02:00 | applied | 5 create |" in dags["enrollment_sync__lincoln"].doc_md
 
 
 def test_settings_stand_on_the_dags_page_without_a_password(districts: Callable[..., Path]) -> None:
@@ -118,7 +198,7 @@ def test_broken_district_file_is_an_import_error_and_the_others_load(
     districts("lincoln")
     broken = districts("oakland", **replaced)
     bag = parsed()
-    assert list(bag.dags) == ["enrollment_sync__lincoln"]
+    assert set(bag.dags) == {"enrollment_sync__lincoln", "enrollment_undo__lincoln"}
     (path, error), *others = bag.import_errors.items()
     assert others == []
     assert Path(path).name == "district_files.py", "an error of enrollment_sync.py itself would retire every DAG"
@@ -156,10 +236,10 @@ def test_parsing_imports_nothing_heavy_beyond_airflow(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_district_files_are_a_thousand_dags(districts: Callable[..., Path]) -> None:
+def test_a_thousand_district_files_are_two_thousand_dags(districts: Callable[..., Path]) -> None:
     for number in range(1000):
         districts(f"d{number:04}")
-    assert len(parsed().dags) == 1000
+    assert len(parsed().dags) == 2000
 
 
 @pytest.mark.parametrize(
@@ -178,18 +258,18 @@ def test_a_thousand_district_files_are_a_thousand_dags(districts: Callable[..., 
 def test_connection_of_the_database_becomes_a_url(
     districts: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, connection: str, url: str
 ) -> None:
-    from enrollsync import airflow
+    from enrollsync.airflow import runs
     from enrollsync.settings import load_district
 
     districts("lincoln", url="connection: district_db")
     monkeypatch.setenv("AIRFLOW_CONN_DISTRICT_DB", connection)
-    assert airflow.database_url(load_district("lincoln")) == url
+    assert runs.database_url(load_district("lincoln")) == url
 
 
 def test_unknown_connection_is_a_configuration_error(districts: Callable[..., Path]) -> None:
-    from enrollsync import airflow
+    from enrollsync.airflow import runs
     from enrollsync.settings import load_district
 
     districts("lincoln", url="connection: nowhere")
     with pytest.raises(ConfigurationError, match="nowhere"):
-        airflow.database_url(load_district("lincoln"))
+        runs.database_url(load_district("lincoln"))

@@ -25,32 +25,46 @@ class FakeSteps(SimpleNamespace):
         self.workspace = str(workspace)
         self.calls: list[str] = []
         self.started: dict[str, Any] = {}
+        self.asked: dict[str, dict[str, Any]] = {}
+        self.moved = False
         self.answers: dict[str, Any] = {
             "ingest": {"outcome": None},
             "validate": {},
             "plan": {"outcome": "planned", "plan_id": "p1", "holds": []},
-            "load": {},
+            "load": {"outcome": "applied"},
             "report": {"outcome": "applied", "message": "all is well"},
         }
 
     def start(self, district: str, **given: Any) -> str:
         self.started = {"district": district, **given}
-        manifest = RunManifest(run_id=given["run_id"], district=district, as_of=given["as_of"])
-        Workspace(Path(self.workspace)).create().write(manifest)
+        place = Workspace(Path(self.workspace)).create()
+        place.write(RunManifest(run_id=given["run_id"], district=district, as_of=given["as_of"]))
         return self.workspace
 
     def workspace_for(self, district: str, run_id: str) -> str:
         return self.workspace
 
-    def __getattr__(self, name: str) -> Callable[[str], dict[str, Any]]:
-        def step(workspace: str, database_url: str | None = None) -> dict[str, Any]:
+    def is_stale(self, workspace: str, database_url: str | None = None) -> bool:
+        return self.moved
+
+    def result(self, workspace: str) -> dict[str, Any]:
+        return {"run_id": "r1", "artifacts": workspace, "counts": {}, **self.answers["plan"]}
+
+    def runs(self, district: str, database_url: str | None = None) -> list[dict[str, Any]]:
+        return []
+
+    def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
+        def step(workspace: str, database_url: str | None = None, **asked: Any) -> dict[str, Any]:
             assert workspace == self.workspace
             assert database_url is None
             self.calls.append(name)
+            self.asked[name] = asked
             answer = self.answers[name]
             if isinstance(answer, BaseException):
                 raise answer
-            return {"workspace": workspace, **answer}
+            if name == "plan":
+                Workspace(Path(workspace)).update(outcome=answer["outcome"], plan_id=answer.get("plan_id"))
+            return {"workspace": workspace, "artifacts": workspace, "run_id": "r1", "counts": {}, **answer}
 
         return step
 
@@ -74,6 +88,7 @@ def run(steps: FakeSteps, airflow_database: None) -> Callable[..., tuple[str, di
         dag = DagBag(PROJECT / "dags").dags["enrollment_sync__lincoln"]
         for task in dag.tasks:
             task.retry_delay = timedelta(0)
+            task.retry_exponential_backoff = 0
         finished = dag.test(logical_date=None, run_conf=conf)
         tasks = finished.get_task_instances()
         return finished.state, {ti.task_id: ti.state for ti in tasks}, {ti.task_id: ti.try_number for ti in tasks}
@@ -88,17 +103,32 @@ def test_good_delivery_is_loaded_by_a_manual_run_without_logical_date(
     assert state == "success"
     assert set(tasks.values()) == {"success"}
     assert steps.calls == ["ingest", "validate", "plan", "load", "report"]
+    assert steps.asked["load"] == {"approved_by": None, "only_plan": None}
+    assert steps.asked["ingest"] == {"force": False}
     assert steps.started["district"] == "lincoln"
     assert steps.started["run_id"].startswith("manual__")
     assert isinstance(steps.started["as_of"], datetime)
     assert steps.started["as_of"].tzinfo is not None
     assert steps.started["source"] is None
-    assert steps.started["dry_run"] is False
+    assert not any(steps.started[name] for name in ("dry_run", "adds_only", "release", "picked", "overrides"))
 
 
-def test_source_given_by_hand_reaches_the_steps(steps: FakeSteps, run: Callable[..., Any]) -> None:
-    run(source="data/other")
-    assert steps.started["source"] == "data/other"
+def test_what_the_form_asks_reaches_the_steps(steps: FakeSteps, run: Callable[..., Any]) -> None:
+    run(source="data/other", adds_only=True, release=True, force=True, deactivate_percent=40, reason="roll-over")
+    started = steps.started
+    assert (started["source"], started["picked"]) == ("data/other", True)
+    assert (started["adds_only"], started["release"]) == (True, True)
+    assert (started["overrides"], started["override_reason"]) == ({"deactivate_percent": 40}, "roll-over")
+    assert steps.asked["ingest"] == {"force": True}
+
+
+@pytest.mark.parametrize("reason", [None, "  "])
+def test_limit_changed_without_a_reason_fails_at_once_and_reads_nothing(
+    steps: FakeSteps, run: Callable[..., Any], reason: str | None
+) -> None:
+    state, tasks, tries = run(update_percent=90, reason=reason)
+    assert (state, tasks["ingest"], tries["ingest"]) == ("failed", "failed", 1)
+    assert steps.calls == []
 
 
 def test_a_known_delivery_is_not_looked_at_and_is_reported(steps: FakeSteps, run: Callable[..., Any]) -> None:
@@ -106,58 +136,38 @@ def test_a_known_delivery_is_not_looked_at_and_is_reported(steps: FakeSteps, run
     steps.answers["report"] = {"outcome": "in_sync", "message": None}
     state, tasks, _ = run()
     assert state == "success"
-    assert tasks == {name: "skipped" for name in ("ingest", "validate", "plan", "load")} | {"report": "success"}
+    assert tasks == {name: "skipped" for name in ("ingest", "validate", "plan", "approve", "load")} | {
+        "report": "success"
+    }
     assert steps.calls == ["ingest", "report"]
 
 
-NOT_TO_BE_APPLIED = pytest.mark.parametrize(
-    ("planned", "conf", "reason"),
+@pytest.mark.parametrize(
+    ("planned", "conf"),
     [
-        (
-            {"outcome": "held", "holds": [{"code": "GUARD-DEACTIVATE", "message": "412 of 500 users"}]},
-            {"dry_run": False},
-            "GUARD-DEACTIVATE: 412 of 500 users",
-        ),
-        ({"outcome": "in_sync", "holds": []}, {"dry_run": False}, "nothing to write"),
-        ({"outcome": "planned", "holds": []}, {"dry_run": True}, "dry run"),
+        ({"outcome": "in_sync"}, {}),
+        ({"outcome": "planned"}, {"dry_run": True}),
+        ({"outcome": "held"}, {"dry_run": True}),
     ],
-    ids=["held", "in sync", "dry run"],
+    ids=["in sync", "dry run", "held dry run"],
 )
-
-
-@NOT_TO_BE_APPLIED
 def test_plan_that_is_not_to_be_applied_skips_the_load_and_is_reported(
-    steps: FakeSteps, run: Callable[..., Any], planned: dict[str, Any], conf: dict[str, Any], reason: str
+    steps: FakeSteps, run: Callable[..., Any], planned: dict[str, Any], conf: dict[str, Any]
 ) -> None:
     steps.answers["plan"] = planned
     steps.answers["report"] = {"outcome": planned["outcome"], "message": None}
     state, tasks, _ = run(**conf)
-    assert (state, tasks["load"], tasks["report"]) == ("success", "skipped", "success")
+    assert (state, tasks["approve"], tasks["load"], tasks["report"]) == ("success", "skipped", "skipped", "success")
     assert steps.calls == ["ingest", "validate", "plan", "report"]
 
 
-@NOT_TO_BE_APPLIED
-def test_skipped_load_says_why(
-    monkeypatch: pytest.MonkeyPatch, planned: dict[str, Any], conf: dict[str, Any], reason: str
+@pytest.mark.parametrize("outcome", ["held", "in_sync"])
+def test_load_that_finds_another_state_and_may_not_go_on_is_skipped(
+    steps: FakeSteps, run: Callable[..., Any], outcome: str
 ) -> None:
-    from airflow.sdk.exceptions import AirflowSkipException
-
-    from enrollsync import airflow
-
-    monkeypatch.setattr(airflow, "get_current_context", lambda: {"params": conf})
-    with pytest.raises(AirflowSkipException, match=reason):
-        airflow.skip_without_work(planned)
-
-
-def test_error_that_ends_a_task_is_one_line_without_its_trail() -> None:
-    from airflow.sdk.exceptions import AirflowFailException
-
-    from enrollsync import airflow
-
-    with pytest.raises(AirflowFailException) as caught, airflow.final_failures():
-        raise Refused("FILE-HEADER", "`usrId` is unknown", file="users.csv", line=1)
-    assert str(caught.value) == "FILE-HEADER users.csv, line 1: `usrId` is unknown"
-    assert caught.value.__suppress_context__
+    steps.answers["load"] = {"outcome": outcome}
+    state, tasks, _ = run()
+    assert (state, tasks["load"], tasks["report"]) == ("success", "skipped", "success")
 
 
 def test_refused_delivery_fails_at_once_and_is_reported(steps: FakeSteps, run: Callable[..., Any]) -> None:
@@ -188,8 +198,8 @@ def test_database_error_is_tried_again(steps: FakeSteps, run: Callable[..., Any]
     steps.answers["report"] = {"outcome": "failed", "message": "database is locked"}
     state, tasks, tries = run()
     assert (state, tasks["load"]) == ("failed", "failed")
-    assert tries["load"] == 3
-    assert steps.calls.count("load") == 3
+    assert tries["load"] == 4
+    assert steps.calls.count("load") == 4
 
 
 def test_run_fails_when_a_task_died_before_it_could_write_its_outcome(

@@ -52,6 +52,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
             "SELECT 'S' || range AS organization_id, 'Washington-Carver School of Engineering ' || range AS name, "
             "range AS created, 1000 * range AS updated, 7 AS deactivated, 1 AS unchanged FROM range(40)"
         ).write_parquet(str(workspace.plan / "organizations_summary.parquet"))
+    workspace.proposed_id_changes.write_text("entity,old_id,new_id\n")
     report.write(workspace, manifest(), district())
     return (workspace.root / "report.html").as_uri()
 
@@ -123,6 +124,15 @@ def test_the_page_has_landmarks_and_its_headings(page: Page, address: str) -> No
         "Files of this run",
         "About this run",
     ]
+
+
+def test_the_proposed_changes_open_from_where_a_person_decides(page: Page, address: str) -> None:
+    page.goto(address)
+    link = page.get_by_role("link", name="the proposed id_changes.csv")
+    with page.expect_download() as download:
+        link.click()
+
+    assert download.value.suggested_filename == "id_changes.csv"
 
 
 def test_bars_are_drawn_to_scale(page: Page, address: str) -> None:

@@ -22,6 +22,7 @@ import pytest
 from enrollsync.canonical import ENTITIES
 from enrollsync.database import RunRecord, Store, open_store
 from enrollsync.database.schema import CHANGES, arrow_schema, columns_of, typed_column
+from enrollsync.shares import Share
 
 DISTRICT = "demo"
 STARTED = datetime(2026, 9, 1, 2, 0, tzinfo=UTC)
@@ -107,6 +108,7 @@ class SmallPlan:
     state_version: int
     folder: Path
     run: RunRecord
+    shares: tuple[Share, ...] = ()
 
 
 @dataclass

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from nightly import Nightly, clever, other, pupil, section, student, tutor
+from nightly import Nightly, add_up, clever, other, pupil, section, student, tutor
 
 Rows = list[dict[str, str]]
 HEADER = "entity,old_id,new_id\n"
@@ -30,12 +30,6 @@ def district(nightly: Nightly) -> Nightly:
 def keys(district: Nightly, view: str = "users", entity: str = "user") -> dict[str, int]:
     """Identifier -> internal key."""
     return dict(district.view(view, f"{entity}_id, {entity}_key"))
-
-
-def add_up(result: dict[str, Any], **read: int) -> None:
-    for entity, expected in read.items():
-        numbers = result["counts"][entity]
-        assert sum(numbers.values()) - numbers["deactivate"] == expected, (entity, numbers)
 
 
 # ---- what a change does -------------------------------------------------------------------------
@@ -151,6 +145,124 @@ def test_a_long_cycle_without_any_row_turns_by_one(nightly_everywhere: Nightly) 
     district.run(files, approve=True)
     assert keys(district) == {f"u{(number + 1) % many}": before[f"u{number}"] for number in range(many)}
     assert district.run(files)["outcome"] == "in_sync"
+
+
+# ---- a class that is removed and renamed in one night ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("named", ["C2", "D2"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_class_may_be_removed_by_its_old_or_new_identifier_in_the_batch_that_renames_it(
+    nightly_everywhere: Nightly, named: str, first: bool
+) -> None:
+    district = nightly_everywhere
+    district.run([student("300"), student("300", classId="C2"), other(1, classId="C2")])
+    before = keys(district, "classes", "class")
+    rows = [{"action": "REMOVE-CLASS", "classId": named}, student("300")]
+    files = batch(rows if first else rows[::-1], "class,C2,D2")
+    result = district.run(files)
+    assert (result["outcome"], result["findings"]) == ("applied", {})
+    assert keys(district, "classes", "class") == {"C1": before["C1"], "D2": before["C2"]}
+    assert district.view("classes", "class_id, status") == [("C1", "active"), ("D2", "inactive")]
+    assert district.view("enrollments", "class_id, user_id, status") == [
+        ("C1", "300", "active"), ("D2", "300", "inactive"), ("D2", "u1", "inactive"),
+    ]  # fmt: skip
+    assert result["counts"]["classes"] | {"deactivate": 1, "reidentify": 0} == result["counts"]["classes"]
+    assert district.view("identifier_history", "entity, old_id, new_id") == [("classes", "C2", "D2")]
+    again = district.run(files)
+    assert (again["outcome"], again["findings"]) == ("in_sync", {})
+    district.undo(result["run_id"])
+    assert district.view("classes", "class_id, status") == [("C1", "active"), ("C2", "active")]
+
+
+def test_a_class_that_is_removed_by_its_old_identifier_while_rows_say_the_new_one_stays(nightly: Nightly) -> None:
+    nightly.run([student("300"), other(1, classId="C2")])
+    nightly.run(batch([{"action": "REMOVE-CLASS", "classId": "C2"}, other(1, classId="D2")], "class,C2,D2"))
+    assert nightly.findings() == [("REF-UNKNOWN", "users.csv", 2)]
+    assert nightly.view("classes", "class_id, status") == [("C1", "active"), ("D2", "active")]
+
+
+def test_a_removed_class_that_nobody_has_is_reported_beside_a_rename_too(nightly: Nightly) -> None:
+    nightly.run([student("300")])
+    nightly.run(batch([{"action": "REMOVE-CLASS", "classId": "C9"}, student("300")], "user,300,301"))
+    assert ("REF-UNKNOWN", "users.csv", 2) in nightly.findings()
+
+
+# ---- after an undo ------------------------------------------------------------------------------
+
+TURNS = {
+    "swap": ["user,u1,u2", "user,u2,u1"],
+    "chain": ["user,u1,u2", "user,u2,u3", "user,u3,u4"],
+    "cycle": ["user,u1,u2", "user,u2,u3", "user,u3,u1"],
+    "one": ["user,u1,u9"],
+}
+
+
+def turned(changes: list[str]) -> dict[str, Any]:
+    """The changes, with rows that know of them."""
+    new = dict(change.split(",")[1:] for change in changes)
+    return batch([other(n) | {"userId": new.get(f"u{n}", f"u{n}")} for n in (1, 2, 3)], *changes)
+
+
+@pytest.mark.parametrize("changes", [pytest.param(changes, id=name) for name, changes in TURNS.items()])
+def test_an_undone_change_is_applied_again_when_its_file_comes_again(
+    nightly_everywhere: Nightly, changes: list[str]
+) -> None:
+    district = nightly_everywhere
+    district.run([other(number) for number in (1, 2, 3)])
+    before, files = keys(district), turned(changes)
+    changed = district.run(files)
+    after = keys(district)
+    assert before != after
+    for _ in range(2):
+        district.undo(changed["run_id"])
+        assert keys(district) == before
+        changed = district.run(files)
+        assert (changed["outcome"], changed["findings"], keys(district)) == ("applied", {}, after)
+        again = district.run(files)
+        assert (again["outcome"], again["findings"], keys(district)) == ("in_sync", {}, after)
+
+
+@pytest.mark.parametrize("changes", [pytest.param(changes, id=name) for name, changes in TURNS.items()])
+def test_a_change_is_done_once_more_when_its_undo_was_undone(nightly: Nightly, changes: list[str]) -> None:
+    nightly.run([other(number) for number in (1, 2, 3)])
+    before, files = keys(nightly), turned(changes)
+    changed = nightly.run(files)
+    after = keys(nightly)
+    undone = nightly.undo(changed["run_id"])
+    redone = nightly.undo(undone["run_id"])
+    again = nightly.run(files)
+    assert (again["outcome"], again["findings"], keys(nightly)) == ("in_sync", {}, after)
+    nightly.undo(redone["run_id"])
+    assert keys(nightly) == before
+    assert (nightly.run(files)["outcome"], keys(nightly)) == ("applied", after)
+
+
+def test_a_change_that_an_undo_left_alone_stays_done(nightly: Nightly) -> None:
+    nightly.run([other(number) for number in (1, 2)])
+    files = batch([other(1) | {"userId": "u9"}, other(2) | {"userId": "u8"}], "user,u1,u9", "user,u2,u8")
+    changed = nightly.run(files)
+    nightly.run(batch([*files["users.csv"], other(5) | {"userId": "u1"}]))
+    nightly.undo(changed["run_id"], keep_later=True)
+    kept = keys(nightly)
+    assert set(kept) == {"u1", "u2", "u9"}
+    result = nightly.run(files)
+    assert (result["outcome"], result["findings"]) == ("applied", {})
+    assert keys(nightly) == {"u1": kept["u1"], "u8": kept["u2"], "u9": kept["u9"]}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_file_that_lists_every_change_ever_made_may_come_night_after_night(nightly: Nightly, order: int) -> None:
+    nightly.run([other(1), other(2)])
+    before = keys(nightly)
+    ever: list[str] = []
+    for old, new in itertools.pairwise(["u1", "a", "b", "c"]):
+        ever.append(f"user,{old},{new}")
+        files = batch([other(1) | {"userId": new}, other(2)], *ever[::order])
+        for outcome in ("applied", "in_sync"):
+            result = nightly.run(files)
+            assert (result["outcome"], result["findings"]) == (outcome, {})
+            assert keys(nightly) == {new: before["u1"], "u2": before["u2"]}
 
 
 # ---- what cannot be followed --------------------------------------------------------------------

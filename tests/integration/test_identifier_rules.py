@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from nightly import Nightly, clever, other, pupil, section, student, tutor
+from nightly import Nightly, as_csv, clever, other, pupil, section, student, tutor
 
 # ---- rules 1 to 3: what an identifier is --------------------------------------------------------
 
@@ -170,6 +171,38 @@ def test_rule_8_a_uuid_is_opaque(nightly: Nightly) -> None:
     opaque = "3b241101-e2bb-4255-8caf-4136c566a962"
     nightly.run(clever([pupil(1)], sections=[section(opaque)], enrollments=[(opaque, "p-1")]))
     assert nightly.findings() == [("ID-OPAQUE", "sections.csv", 2)]
+
+
+def advice(nightly: Nightly) -> list[str]:
+    """What findings.csv says of opaque identifiers, behind the sentence that is the same for all."""
+    with Path(nightly.workspace, "findings.csv").open(newline="") as stream:
+        said = [row["message"] for row in csv.DictReader(stream) if row["code"] == "ID-OPAQUE"]
+    return [message.partition(" not allowed).")[2].strip() for message in said]
+
+
+def test_rule_8_each_opaque_class_is_told_what_it_could_be_called(nightly: Nightly) -> None:
+    taught = {"userRole": "teacher", "userFirstName": "Zoë", "userLastName": "Müller", "userEmail": "z@demo.example"}
+    rows = [
+        student(classId="1048576", className="Algebra 1"),
+        student("t1", **taught, classId="1048576", className="Algebra 1", primaryTeacher="true"),
+        student("t1", **taught, classId="1048577", className="Algebra 1", primaryTeacher="true"),
+        other(1, classId="1048578", className=""),
+    ]
+    nightly.run(rows)
+    first, second = "This class could be ALGEBRA1MULLER.", "This class could be ALGEBRA1MULLER2."
+    assert advice(nightly) == [first, first, second, ""]
+    nightly.run(rows[::-1])
+    assert advice(nightly) == ["", second, first, first]
+    assert not any(name in message.upper() for message in advice(nightly) for name in ("PARATH", "FAMILY1"))
+
+
+def test_rule_8_where_hyphens_are_allowed_they_join_course_period_and_teacher(nightly: Nightly) -> None:
+    nightly.settings["primary_source"] = "clever"
+    header = "School_id,Section_id,Teacher_id,Name,Course_number,Period"
+    named = section("10000001", Name="Math", Course_number="ALG1", Period="3")
+    files = clever([pupil(1)], enrollments=[("10000001", "p-1")]) | {"sections.csv": as_csv([named], header)}
+    nightly.run(files)
+    assert advice(nightly) == ["This class could be ALG1-P3-LEE."]
 
 
 # ---- rules 9 and 10: changed and recycled identifiers -------------------------------------------

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +18,6 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import text
 
 from enrollsync.database import Store, dialects, open_store
 from enrollsync.errors import DatabaseError, StalePlan
@@ -310,15 +312,148 @@ def test_a_plan_that_fails_in_mid_way_leaves_nothing_and_no_lock(roster: Store, 
     assert _apply(roster, plans.write(1, [("users", "create", _user(9, "900"))])) == 1
 
 
-def test_a_second_writer_waits_and_then_says_so(roster: Store, plans, monkeypatch) -> None:
-    monkeypatch.setattr(dialects, "LOCK_SECONDS", 0)
-    monkeypatch.setattr(dialects, "_LIMITS", ("SET LOCAL lock_timeout = '100ms'",))
-    plan = plans.write(1, [])
-    with roster.writing() as session:
-        session.execute(text("UPDATE district_state SET version = version"))
-        with pytest.raises(DatabaseError, match="another program is writing"):
-            _apply(roster, plan)
-    assert _apply(roster, plan) == 0
+# ---- one writer ------------------------------------------------------------------------------------------------------
+
+_HOLDING = """
+import sys, time
+from datetime import UTC, datetime
+from enrollsync.database import RunRecord, open_store
+from enrollsync.load import _lock
+
+url, district, run_id = sys.argv[1:]
+run = RunRecord(run_id, district, None, "applied", None, datetime.now(UTC))
+with open_store(url).writing(run) as session:
+    _lock(session, district)
+    print("holds", flush=True)
+    time.sleep(600)
+"""
+
+
+@contextmanager
+def held_elsewhere(url: str, run_id: str, district: str = "demo") -> Iterator[None]:
+    """Another process writes to the district; at the end it is killed as a whole machine would be."""
+    command = [sys.executable, "-c", _HOLDING, url, district, run_id]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None and process.stdout.readline() == "holds\n"
+            yield
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """Writers wait for a moment only."""
+    monkeypatch.setattr(dialects, "LOCK_SECONDS", 0.2)
+    return monkeypatch
+
+
+def _refused(action: Callable[[], object]) -> str:
+    with pytest.raises(DatabaseError) as raised:
+        action()
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("first_load", [True, False], ids=["first load", "later load"])
+def test_a_second_writer_waits_and_then_names_the_run_that_writes_until_that_is_killed(
+    store: Store, database_url: str, plans, impatient: pytest.MonkeyPatch, first_load: bool
+) -> None:
+    if not first_load:
+        _apply(store, plans.write(0, ROSTER))
+    plan = plans.write(0 if first_load else 1, [])
+    with held_elsewhere(database_url, "manual__2026-11-23T02:00:13+00:00"):
+        assert re.fullmatch(
+            r"database \S+: run manual__2026-11-23T02:00:13\+00:00 is writing \(since \d\d:\d\d:\d\d UTC\); "
+            "wait until it has ended, and try again",
+            _refused(lambda: _apply(store, plan)),
+        )
+    impatient.setattr(dialects, "LOCK_SECONDS", 30)
+    assert _apply(store, plan) == 0
+
+
+def test_of_two_districts_the_one_that_is_asked_for_is_named(
+    postgres_url: str, plans, impatient: pytest.MonkeyPatch
+) -> None:
+    store = open_store(postgres_url)
+    store.migrate()
+    _apply(store, plans.write(0, ROSTER))
+    with held_elsewhere(postgres_url, "run-north", "north"):
+        assert _apply(store, plans.write(1, [])) == 0
+        with held_elsewhere(postgres_url, "run-demo"):
+            assert "run run-demo is writing" in _refused(lambda: _apply(store, plans.write(2, [])))
+
+
+def test_the_districts_of_one_file_wait_for_each_other_and_are_told_for_whom(
+    sqlite_url: str, plans, impatient: pytest.MonkeyPatch
+) -> None:
+    store = open_store(sqlite_url)
+    store.migrate()
+    plan = plans.write(0, ROSTER)
+    with held_elsewhere(sqlite_url, "run-north", "north"):
+        for action in (lambda: _apply(store, plan), lambda: store.record_run(plan.run)):
+            assert "run run-north is writing" in _refused(action)
+    assert _apply(store, plan) == len(ROSTER)
+
+
+def test_another_login_is_told_the_run_though_not_since_when(
+    postgres_url: str, plans, impatient: pytest.MonkeyPatch
+) -> None:
+    open_store(postgres_url).migrate()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS second_writer")
+        connection.execute("CREATE ROLE second_writer LOGIN")
+        connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO second_writer")
+    store = open_store(postgres_url.replace("postgres:@", "second_writer@"))
+    with held_elsewhere(postgres_url, "run-first"):
+        assert "run run-first is writing; wait" in _refused(lambda: _apply(store, plans.write(0, [])))
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP OWNED BY second_writer")
+        connection.execute("DROP ROLE second_writer")
+
+
+def test_another_program_that_holds_the_row_is_no_run(postgres_url: str, plans, impatient: pytest.MonkeyPatch) -> None:
+    store = open_store(postgres_url)
+    store.migrate()
+    _apply(store, plans.write(0, ROSTER))
+    with psycopg.connect(postgres_url) as other:
+        other.execute("UPDATE district_state SET version = version")
+        assert "another program is writing" in _refused(lambda: _apply(store, plans.write(1, [])))
+        other.rollback()
+
+
+def test_a_note_that_a_killed_writer_left_is_not_believed_and_goes_with_the_next_writer(
+    sqlite_url: str, plans, impatient: pytest.MonkeyPatch
+) -> None:
+    store = open_store(sqlite_url)
+    store.migrate()
+    plan = plans.write(0, ROSTER)
+    note = Path(f"{store.backend.place}-writer")
+    with held_elsewhere(sqlite_url, "run-killed"):
+        assert note.stat().st_mode & 0o777 == 0o600
+    assert note.is_file()
+    with sqlite3.connect(store.backend.place) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert "another program is writing" in _refused(lambda: store.record_run(plan.run))
+        other.rollback()
+    assert _apply(store, plan) == len(ROSTER)
+    assert not note.exists()
+
+
+def test_a_writer_that_fails_leaves_no_note(sqlite_url: str, plans) -> None:
+    store = open_store(sqlite_url)
+    store.migrate()
+    with pytest.raises(StalePlan):
+        _apply(store, plans.write(7, []))
+    assert not Path(f"{store.backend.place}-writer").exists()
+
+
+def test_a_very_long_run_is_named_as_far_as_the_server_keeps_it(
+    postgres_url: str, plans, impatient: pytest.MonkeyPatch
+) -> None:
+    store = open_store(postgres_url)
+    store.migrate()
+    with held_elsewhere(postgres_url, "scheduled-" + "x" * 200):
+        assert f"run scheduled-{'x' * 38} is writing" in _refused(lambda: _apply(store, plans.write(0, [])))
 
 
 _KILLED = """
@@ -351,7 +486,7 @@ print(count)
 
 def _apply_elsewhere(url: str, plan, last: int) -> subprocess.CompletedProcess[str]:
     """Apply in a process that kills itself after write number `last` (-1: never)."""
-    facts = {name: getattr(plan, name) for name in ("plan_id", "district_id", "source", "state_version")}
+    facts = {name: getattr(plan, name) for name in ("plan_id", "district_id", "source", "state_version", "shares")}
     run = {**asdict(plan.run), "started_at": plan.run.started_at.isoformat()}
     arguments = [url, str(plan.folder), json.dumps(facts), json.dumps(run), json.dumps(last)]
     return subprocess.run([sys.executable, "-c", _KILLED, *arguments], capture_output=True, text=True, check=False)

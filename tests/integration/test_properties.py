@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from enrollsync.accept import records
 from enrollsync.canonical import BY_NAME, ENTITIES
 from enrollsync.workspace import Workspace
-from nightly import Nightly, Query
+from nightly import BATCH_HEADER, Nightly, Query, assert_counted_whole, student
 
 pytestmark = pytest.mark.slow
 
@@ -64,18 +65,22 @@ def told(result: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(result[name] for name in ("outcome", "plan_id", "counts", "findings"))
 
 
-def rows_read(result: dict[str, Any], entity: str) -> int:
-    """By the counts: every row is created, changed, unchanged, held, rejected or collapsed; what goes is no row."""
-    return sum(number for name, number in result["counts"][entity].items() if name != "deactivate")
-
-
 def rows_that_speak_of(batch: list[Row]) -> dict[str, int]:
-    """By the rows. A removal takes classes and enrollments out of other rows, so it leaves those two open."""
-    said = [row for row in batch if row["action"].strip().lower() != "remove-class"]
+    """Entity -> rows of the delivery. What a row says of a class that another one removes is no row of its own."""
+    said = [row for row in batch if not removes(row)]
     attending = [row for row in said if row["userRole"].lower() in {"student", "teacher"}]
     placed = [row for row in said if row in attending or row["classId"]]
-    people = dict.fromkeys(("organizations", "users", "memberships"), len(said))
-    return people if len(said) < len(batch) else people | {"classes": len(placed), "enrollments": len(attending)}
+    removals = [row["classId"] for row in batch if removes(row)]
+    rejected = [class_id for class_id in removals if not class_id.isalnum()]
+    gone = set(removals) - set(rejected)
+    return dict.fromkeys(("organizations", "users", "memberships"), len(said)) | {
+        "classes": sum(row["classId"] not in gone or row["action"] == "DELETE" for row in placed) + len(rejected),
+        "enrollments": sum(row["classId"] not in gone for row in attending),
+    }
+
+
+def removes(row: Row) -> bool:
+    return row["action"].strip().lower() == "remove-class"
 
 
 def accepted(nightly: Nightly, entity: str, column: str) -> set[str]:
@@ -106,17 +111,29 @@ def test_a_delivery_is_counted_whole_and_finds_nothing_to_do_when_it_comes_again
         for night, batch in enumerate((first, second)):
             result = nightly.run(batch)
             assert result["outcome"] in {"applied", "in_sync"}
-            expected = rows_that_speak_of(batch)
-            if night:
-                # A person's new primary school changes the membership in the old one, which no row speaks of.
-                del expected["memberships"]
-            assert {entity: rows_read(result, entity) for entity in expected} == expected
+            assert_counted_whole(nightly, result, rows_that_speak_of(batch))
             if not night:
                 assert_all_that_may_load_is_in_the_views(nightly, result)
             before = nightly.everything()
             again = nightly.run(batch[::-1])
             assert again["outcome"] == "in_sync"
+            assert_counted_whole(nightly, again, rows_that_speak_of(batch))
             assert nightly.everything() == before
+
+
+def test_every_mixture_of_faults_beside_removals_is_counted_whole(nightly: Nightly) -> None:
+    """Rows of a removed class, of one that cannot be removed, and of others, with faults of their own."""
+    nightly.settings["thresholds"] = {"floor": 1000}
+    pools = {
+        "userId": ["1", "5!", ""], "userRole": ["student", "pupil", "Staff"], "classId": ["C1", "C2", "C 3", ""],
+        "schoolId": ["S1", ""], "action": ["", "DELETE"], "classGrade": ["six"],
+    }  # fmt: skip
+    mixed = [student(**dict(zip(pools, values, strict=True))) for values in itertools.product(*pools.values())]
+    removals = [student("7", action="REMOVE-CLASS", classId=class_id) for class_id in ("C1", "C 3", "C9", "")]
+    known = [student(str(number), classId="C1") for number in range(1, 5)]
+    for batch in (known, [*mixed, *removals], [student("2", schoolId="S2")], [*removals, *known]):
+        rows = [dict.fromkeys(BATCH_HEADER, "") | row for row in batch]
+        assert_counted_whole(nightly, nightly.run(rows), rows_that_speak_of(rows))
 
 
 def assert_all_that_may_load_is_in_the_views(nightly: Nightly, result: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from enrollsync import steps
-from nightly import Nightly, as_csv, clever, other, pupil, section, student, tutor
+from nightly import Nightly, add_up, as_csv, clever, other, pupil, section, student, tutor
 
 MATH = {"Name": "Math", "Course_number": "M1", "Course_name": "Math 1", "Period": "2", "Term_name": "Fall",
         "Term_start": "8/17/2026", "Term_end": "12/18/2026", "Subject": "math", "Grade": "5"}  # fmt: skip
@@ -31,13 +31,6 @@ def district(nightly: Nightly) -> Nightly:
     """A Clever district without anybody yet."""
     nightly.settings["primary_source"] = "clever"
     return nightly
-
-
-def add_up(result: dict[str, Any], **read: int) -> None:
-    """Records read = created + updated + reidentified + reactivated + unchanged + held + rejected + collapsed."""
-    for entity, expected in read.items():
-        numbers = result["counts"][entity]
-        assert sum(numbers.values()) - numbers["deactivate"] == expected, (entity, numbers)
 
 
 # ---- lost zeros ---------------------------------------------------------------------------------
@@ -217,6 +210,29 @@ def test_a_changed_identifier_under_its_own_source_key_is_a_plain_change(distric
     result = district.run(clever([pupil(1, Student_number="M1", Grade="6"), *people[1:]]))
     assert result["counts"]["users"] | {"reidentify": 1, "update": 0, "create": 0} == result["counts"]["users"]
     assert district.view("users", "user_id", "source_key = 'student:p-1'") == [("M1",)]
+
+
+def test_rule_4_an_identifier_that_was_withheld_and_comes_back_is_explained_without_a_row_of_history(
+    nightly_everywhere: Nightly,
+) -> None:
+    district = nightly_everywhere
+    district.settings |= {"primary_source": "clever", "identifiers": {"columns": {"students": "Student_number"}}}
+    rest = [pupil(n, Student_number=f"N{n}") for n in range(3, 13)]
+
+    def night(one: str, two: str) -> Any:
+        return district.run(clever([pupil(1, Student_number=one), pupil(2, Student_number=two), *rest]))
+
+    night("N1", "N2")
+    assert night("N2", "N2")["findings"]["ID-WITHHELD"] == 2
+    lost = [("users", "N1", None), ("users", "N2", None)]
+    assert district.view("identifier_history", "entity, old_id, new_id") == lost
+    assert night("N1", "M2")["findings"] == {}
+    assert district.view("identifier_history", "entity, old_id, new_id") == lost
+    for identifier, source_key, new in (("N1", "student:p-1", "N1"), ("N2", "student:p-2", "M2")):
+        (record,) = steps.explain(district.district, "user", identifier)["records"]
+        assert (record["source_key"], record["identifier"]) == (source_key, new)
+        told = [(event["before"]["user_id"], event["after"]["user_id"]) for event in record["life"][:2]]
+        assert told == [(None, new), (identifier, None)]
 
 
 # ---- recycled identifiers that a person lets through --------------------------------------------

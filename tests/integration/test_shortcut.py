@@ -7,6 +7,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,6 +31,25 @@ def test_an_unchanged_delivery_is_in_sync_without_reading_it(nightly_everywhere:
     assert again["counts"]["users"] | {"create": 0, "unchanged": 2, "rejected": 1} == again["counts"]["users"]
     assert again["counts"] == nightly.run()["counts"] and looked(nightly)
     assert nightly.view("runs", "outcome") == [("applied",), ("in_sync",), ("in_sync",)]
+
+
+@pytest.mark.parametrize(("files", "on_top"), [
+    pytest.param({"users.csv": [other(1)], "id_changes.csv": "entity,old_id,new_id\nuser,300,301\n"},
+                 ("users", "reidentify"), id="a record that only id_changes.csv speaks of"),
+    pytest.param([student(schoolId="S2"), other(1)], ("memberships", "update"), id="a former primary school"),
+])  # fmt: skip
+def test_what_no_row_speaks_of_is_no_unchanged_row_the_night_after(
+    nightly_everywhere: Nightly, files: Any, on_top: tuple[str, str]
+) -> None:
+    nightly = nightly_everywhere
+    nightly.run([student(), other(1)])
+    changed = nightly.run(files)
+    entity, operation = on_top
+    assert changed["counts"][entity][operation] == 1
+    again = nightly.run(force=False)
+    assert not looked(nightly)
+    assert again["counts"] == nightly.run(force=False)["counts"] and not looked(nightly)
+    assert again["counts"] == nightly.run()["counts"] and looked(nightly)
 
 
 @pytest.mark.parametrize("change", ["delivery", "settings", "database", "force"])

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from enrollsync import steps
 from enrollsync.cli import app
 from enrollsync.database import open_store
 from enrollsync.errors import ConfigurationError, UndoConflict
@@ -26,19 +25,11 @@ from nightly import Nightly, clever, other, pupil, section, student
 _numbers = itertools.count(1)
 
 
-def undo(nightly: Nightly, run_id: str, *, keep_later: bool = False) -> dict[str, Any]:
-    """Undo a run; returns what the command prints with --json."""
-    return steps.undo(
-        nightly.district, run_id, run_id=f"undo-{next(_numbers):03}", as_of=datetime.now(UTC), approved_by="pat",
-        keep_later=keep_later,
-    )  # fmt: skip
-
-
 def conflicts(nightly: Nightly, run_id: str) -> list[tuple[str, ...]]:
     """Entity, record, column and later run of what keeps a run from being undone; nothing has changed then."""
     before = whole(nightly)
     with pytest.raises(UndoConflict) as raised:
-        undo(nightly, run_id)
+        nightly.undo(run_id)
     assert whole(nightly) == before
     return [(found["entity"], found["record"], found["column"], found["run_id"]) for found in raised.value.conflicts]
 
@@ -103,18 +94,18 @@ def test_an_undone_run_leaves_the_roster_as_it_was_and_undoing_that_brings_it_ba
     changed = district.run(CHANGES[change], approve=True)
     after = whole(district)
     assert changed["outcome"] == "applied" and after != before
-    undone = undo(district, changed["run_id"])
+    undone = district.undo(changed["run_id"])
     assert undone["outcome"] == "undone" and whole(district) == before
-    assert undo(district, undone["run_id"])["outcome"] == "undone"
+    assert district.undo(undone["run_id"])["outcome"] == "undone"
     assert whole(district) == after
-    undo(district, changed["run_id"])
+    district.undo(changed["run_id"])
     assert whole(district) == before
 
 
 def test_an_undone_first_load_leaves_empty_views_and_free_identifiers(nightly_everywhere: Nightly) -> None:
     district = opened(nightly_everywhere)
     loaded = district.everything()
-    undo(district, "run-001")
+    district.undo("run-001")
     assert not any(whole(district).values())
     again = district.run(FIRST)
     assert again["outcome"] == "applied" and again["counts"]["users"]["create"] == 4
@@ -124,7 +115,7 @@ def test_an_undone_first_load_leaves_empty_views_and_free_identifiers(nightly_ev
 def test_the_audit_rows_of_an_undone_creation_stay_and_say_whose_they_are(district: Nightly) -> None:
     told = "run_id, entity, user_key, class_key, operation, after_json"
     before = district.view("changes", told)
-    undone = undo(district, "run-001")
+    undone = district.undo("run-001")
     assert set(before) <= set(district.view("changes", told))
     links = district.view("changes", "entity_id", "run_id = 'run-001' AND entity = 'enrollments'")
     assert any("p-1" in link and "X1" in link for (link,) in links)
@@ -138,7 +129,7 @@ def test_the_audit_rows_of_an_undone_creation_stay_and_say_whose_they_are(distri
 
 def test_an_undo_is_a_run_with_counts_plan_approver_and_a_folder(district: Nightly) -> None:
     district.run(CHANGES["an identifier"])
-    undone = undo(district, "run-002")
+    undone = district.undo("run-002")
     assert undone["counts"]["users"] == dict.fromkeys(undone["counts"]["users"], 0) | {"reidentify": 1}
     assert undone["findings"] == {} and undone["holds"] == [] and Path(undone["artifacts"]).is_dir()
     (run,) = district.view("runs", "outcome, plan_id, batch_hash, approved_by", f"run_id = '{undone['run_id']}'")
@@ -151,7 +142,7 @@ def test_the_same_delivery_after_an_undo_is_applied_again(district: Nightly) -> 
     changed = district.run(CHANGES["values"])
     after = district.everything()
     assert district.run(force=False)["outcome"] == "in_sync"
-    undo(district, changed["run_id"])
+    district.undo(changed["run_id"])
     assert district.run(force=False)["outcome"] == "applied"
     assert district.everything() == after
 
@@ -165,8 +156,76 @@ def test_runs_are_undone_from_the_newest_back(nightly_everywhere: Nightly) -> No
         states.append(whole(district))
     for number in range(len(CHANGES), 0, -1):
         assert whole(district) == states[number]
-        undo(district, f"run-{number + 1:03}")
+        district.undo(f"run-{number + 1:03}")
         assert whole(district) == states[number - 1]
+
+
+# ---- identifiers that passed to somebody else ------------------------------------------------------------------------
+
+BO = {"userFirstName": "Bo", "userLastName": "Li", "userEmail": "bo@demo.example", "userBirthDate": "2016-05-01"}
+NEW_PUPIL = pupil(1, First_name="Bo", Last_name="Li", DOB="5/6/2013", Student_email="bo@demo.example")
+RELEASED: dict[str, tuple[str, list[Any], Any]] = {
+    "in a delta": (
+        "batch_upload", [[student("300", userStateId="9"), other(1)]], [student("300", classId="C2", **BO), other(1)]
+    ),
+    "in a snapshot": ("clever", [FIRST], night(NEW_PUPIL, pupil(2), pupil(3))),
+    "by somebody who had left": (
+        "clever", [FIRST, night(pupil(2), pupil(3), pairs=[("X1", "p-2")])], night(NEW_PUPIL, pupil(2), pupil(3))
+    ),
+    "while the other person moved on": ("batch_upload", [[student("300")]], [student("301"), student("300", **BO)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", RELEASED)
+def test_an_undone_release_gives_the_identifier_back_and_undoing_that_passes_it_on_again(
+    nightly_everywhere: Nightly, case: str
+) -> None:
+    nightly = nightly_everywhere
+    source, nights_before, last = RELEASED[case]
+    nightly.settings |= {"primary_source": source, "thresholds": {"floor": 1000}}
+    for files in nights_before:
+        nightly.run(files)
+    before = whole(nightly)
+    released = nightly.run(last, release=True)
+    after = whole(nightly)
+    assert released["outcome"] == "applied" and released["counts"]["users"]["create"] == 1
+    undone = nightly.undo(released["run_id"])
+    assert whole(nightly) == before
+    redone = nightly.undo(undone["run_id"])
+    assert whole(nightly) == after
+    assert nightly.run(last)["outcome"] == "in_sync"
+    nightly.undo(redone["run_id"])
+    assert whole(nightly) == before
+    assert nightly.run(last, release=True)["outcome"] == "applied"
+    assert nightly.everything() == {name: after[name] for name in nightly.everything()}
+
+
+# ---- the newest delivery that counts ---------------------------------------------------------------------------------
+
+
+def found(nightly: Nightly, hour: int, **values: str) -> str:
+    """The outcome of a night that finds a delivery which arrived at that hour."""
+    for path in nightly.deliver([student(**values), other(1)]).iterdir():
+        os.utime(path, (1_790_000_000 + hour * 3600,) * 2)
+    return str(nightly.run(found=True)["outcome"])
+
+
+def test_an_older_delivery_is_not_stale_while_the_newer_one_is_undone(nightly: Nightly) -> None:
+    assert found(nightly, 1) == "applied"
+    assert found(nightly, 3, userGrade="6") == "applied"
+    assert found(nightly, 2, userGrade="7") == "held"
+    undone = nightly.undo("run-002")
+    redone = nightly.undo(undone["run_id"])
+    assert found(nightly, 2, userGrade="7") == "held"
+    nightly.undo(redone["run_id"])
+    assert found(nightly, 0, userGrade="7") == "held"
+    assert found(nightly, 2, userGrade="7") == "applied"
+
+
+def test_after_the_only_delivery_was_undone_none_is_stale(nightly: Nightly) -> None:
+    assert found(nightly, 1) == "applied"
+    nightly.undo("run-001")
+    assert found(nightly, 0) == "applied"
 
 
 # ---- removed links come back as what they are ------------------------------------------------------------------------
@@ -176,7 +235,7 @@ def test_a_pair_that_was_undone_comes_again_as_a_reactivation_and_is_counted_so(
     more = night(pupil(1), pupil(2), pupil(3), pairs=[*PAIRS, ("X2", "p-3")])
     district.run(more)
     after = whole(district)
-    undo(district, "run-002")
+    district.undo("run-002")
     counts = district.run(more)["counts"]["enrollments"]
     assert (counts["create"], counts["reactivate"], counts["unchanged"]) == (0, 1, 4)
     assert whole(district) == after
@@ -186,7 +245,7 @@ def test_a_pair_that_was_undone_comes_again_as_a_reactivation_and_is_counted_so(
 def test_a_pair_that_was_undone_does_not_count_among_those_that_may_go(nightly: Nightly) -> None:
     opened(nightly).settings["thresholds"] = {"floor": 1, "deactivate_percent": 0}
     nightly.run(CHANGES["creations"])
-    undo(nightly, "run-002")
+    nightly.undo("run-002")
     assert nightly.run(FIRST)["outcome"] == "in_sync"
 
 
@@ -199,7 +258,7 @@ def test_a_value_that_a_later_run_changed_is_a_conflict_and_can_be_kept(district
     district.run(night(pupil(1, **first | {"Grade": "7"}), pupil(2), pupil(3)))
     found = conflicts(district, "run-002")
     assert found == [("users", "p-1", "grade", "run-003")]
-    undo(district, "run-002", keep_later=True)
+    district.undo("run-002", keep_later=True)
     assert district.view("users", "grade, user_state_id", "user_id = 'p-1'") == [("7", None)]
 
 
@@ -208,9 +267,9 @@ def test_a_value_that_later_runs_changed_and_changed_back_is_theirs(nightly: Nig
     for grade in ("6", "7", "6"):
         nightly.run(night(pupil(1, Grade=grade), pupil(2), pupil(3)))
     assert conflicts(nightly, "run-002") == [("users", "p-1", "grade", "run-004")]
-    undo(nightly, "run-004")
-    undo(nightly, "run-003")
-    undo(nightly, "run-002")
+    nightly.undo("run-004")
+    nightly.undo("run-003")
+    nightly.undo("run-002")
     assert nightly.view("users", "grade", "user_id = 'p-1'") == [("5",)]
 
 
@@ -226,7 +285,7 @@ def test_a_creation_with_a_later_change_stays_with_its_links_and_what_they_need(
     changed = pupil(4, School_id="S2", Grade="6")
     district.run(night(pupil(1), pupil(2), pupil(3), changed, new[1], **shape))
     assert ("users", "p-4", "grade", "run-003") in conflicts(district, "run-002")
-    undo(district, "run-002", keep_later=True)
+    district.undo("run-002", keep_later=True)
     after = district.everything()
     added = {name: sorted(row[:2] for row in set(after[name]) - set(before[name])) for name in before}
     assert added == {
@@ -243,7 +302,7 @@ def test_a_creation_with_a_later_link_is_a_conflict(district: Nightly) -> None:
     pairs = [*PAIRS, ("X3", "p-4"), ("X2", "p-3"), ("X3", "p-1")]
     district.run(night(pupil(1), pupil(2), pupil(3), pupil(4), sections=[X1, X2, X3], pairs=pairs))
     assert conflicts(district, "run-002") == [("classes", "X3", "enrollments", "run-003")]
-    undo(district, "run-002", keep_later=True)
+    district.undo("run-002", keep_later=True)
     assert district.view("enrollments", "class_id, user_id", "class_id = 'X3'") == [
         ("X3", "T1"), ("X3", "p-1"), ("X3", "p-4"),
     ]  # fmt: skip
@@ -265,16 +324,16 @@ def test_an_identifier_that_somebody_else_took_since_is_a_conflict(district: Nig
     found = conflicts(district, "run-002")
     assert found == [("users", "q-2", "source_key", "run-003"), ("users", "q-2", "user_id", "run-003")]
     with pytest.raises(ConfigurationError, match="nothing is left to undo"):
-        undo(district, "run-002", keep_later=True)
+        district.undo("run-002", keep_later=True)
 
 
 def test_undoing_an_undo_whose_identifiers_are_taken_again_keeps_the_new_records(district: Nightly) -> None:
-    undone = undo(district, "run-001")
+    undone = district.undo("run-001")
     district.run(FIRST)
     assert {entity for entity, *_ in conflicts(district, undone["run_id"])} == {"organizations", "users", "classes"}
     before = whole(district)
     with pytest.raises(ConfigurationError, match="nothing is left to undo"):
-        undo(district, undone["run_id"], keep_later=True)
+        district.undo(undone["run_id"], keep_later=True)
     assert whole(district) == before
 
 
@@ -294,7 +353,7 @@ def test_a_conflict_shows_no_identifier_that_could_be_a_social_security_number(n
 def test_what_cannot_be_undone_ends_with_2_and_one_line(nightly: Nightly, run_id: str, says: str) -> None:
     nightly.run([student()])
     nightly.run()
-    undo(nightly, "run-001")
+    nightly.undo("run-001")
     result = enrollsync("undo", run_id, "--district", nightly.district)
     assert result.exit_code == 2
     (line,) = result.stderr.splitlines()
@@ -332,7 +391,7 @@ def test_the_command_lists_conflicts_and_ends_with_5(nightly: Nightly) -> None:
 def test_an_undo_logs_no_values(nightly: Nightly, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG", logger="enrollsync")
     nightly.run([student()])
-    undo(nightly, "run-001")
+    nightly.undo("run-001")
     assert "ended after" in caplog.text
     assert not any(value in caplog.text for value in ("300", "Leena", "Parath", "leena@demo.example"))
 
@@ -354,7 +413,7 @@ def test_somebody_who_writes_meanwhile_makes_the_undo_plan_again(nightly: Nightl
         return made
 
     monkeypatch.setattr(undoing, "plan_undo", interrupted)
-    assert undo(nightly, "run-002")["outcome"] == "undone"
+    assert nightly.undo("run-002")["outcome"] == "undone"
     assert len(nightly.view("users")) == 3 and nightly.view("users", "grade", "user_id = '300'") == [("5",)]
 
 
@@ -401,9 +460,9 @@ def test_undoing_the_last_run_restores_every_view_and_undoing_that_brings_it_bac
         run = nightly.run(second, approve=True)
         after = whole(nightly)
         assume(run["outcome"] == "applied")
-        undone = undo(nightly, run["run_id"])
+        undone = nightly.undo(run["run_id"])
         assert whole(nightly) == before
-        undo(nightly, undone["run_id"])
+        nightly.undo(undone["run_id"])
         assert whole(nightly) == after
         assert nightly.run(second)["outcome"] == "in_sync"
 

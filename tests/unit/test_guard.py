@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from datetime import date
 from typing import Any
 
 import duckdb
@@ -10,16 +11,31 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrollsync.guard import Share, over_limits
+from enrollsync.guard import Rules, find_unusual, over_limits
 from enrollsync.plan import plan_id
-from enrollsync.settings import Limits
+from enrollsync.settings import SomeLimits, Thresholds
+from enrollsync.shares import Remembered, Share, to_remember
 
 DEACTIVATE, UPDATE = "GUARD-DEACTIVATE", "GUARD-UPDATE"
 
 
+DAY = date(2026, 8, 10)
+
+
+def rules(overrides: dict[str, float] | None = None, day: date = DAY, **thresholds: Any) -> Rules:
+    return Rules(Thresholds.model_validate(thresholds), day, SomeLimits.model_validate(overrides or {}))
+
+
+def users(active: int, deactivated: int = 0, changed: int = 0, school: str | None = None, **more: int) -> Share:
+    where = f"users of {school}" if school else "users"
+    key = int(school.strip("S")) if school else None
+    return Share(
+        "users", where, active, deactivated, changed, organization=school, organization_key=key, **more
+    )  # fmt: skip
+
+
 def codes(active: int, deactivated: int = 0, changed: int = 0, **limits: float) -> list[str]:
-    share = Share("users", active, deactivated, changed)
-    return [hold.code for hold in over_limits(share, Limits.model_validate(limits))]
+    return [hold.code for hold in over_limits(users(active, deactivated, changed), rules(**limits))]
 
 
 # ---- limits -------------------------------------------------------------------------------------
@@ -58,9 +74,9 @@ def test_the_limits_are_the_districts_own(limits: dict[str, float], deactivated:
 
 
 def test_a_hold_says_how_many_of_how_many_where_and_against_which_limit() -> None:
-    (hold,) = over_limits(Share("users of 0012", 2000, 0, 1501), Limits())
+    (hold,) = over_limits(Share("users", "users of 0012", 2000, 0, 1501), rules())
     assert hold.message == "1,501 of 2,000 active users of 0012 would be changed (75.0 %; the limit is 75 %)"
-    (hold,) = over_limits(Share("classes", 40, 5, 0), Limits(deactivate_percent=12.25))
+    (hold,) = over_limits(Share("classes", "classes", 40, 5, 0), rules(deactivate_percent=12.25))
     assert hold.message == "5 of 40 active classes would be deactivated (12.5 %; the limit is 12.25 %)"
 
 
@@ -75,6 +91,151 @@ def test_a_smaller_change_is_never_held_when_a_greater_one_is_not(
     if not codes(active, deactivated, **limits):
         assert codes(active, max(deactivated - fewer, 0), **limits) == []
         assert codes(active, deactivated, **{**limits, "floor": floor + 1}) == []
+
+
+# ---- which limit holds --------------------------------------------------------------------------
+
+ROLL_OVER = {"from": "2026-08-01", "to": "2026-08-20", "deactivate_percent": 60, "name": "roll-over"}
+EVERYTHING: dict[str, Any] = {
+    "deactivate_percent": 10, "entities": {"users": {"deactivate_percent": 20}}, "windows": [ROLL_OVER],
+    "organizations": {"S1": {"deactivate_percent": 40}},
+}  # fmt: skip
+
+
+def limit(share: Share, name: str = "deactivate_percent", **given: Any) -> tuple[float, str]:
+    found = rules(**given).limit(share, name)
+    return found.value, found.said
+
+
+@pytest.mark.parametrize(("given", "expected"), [
+    ({}, (10, "")),
+    ({"entities": {"users": {"deactivate_percent": 20}}}, (20, " for users")),
+    ({"entities": {"classes": {"deactivate_percent": 20}}}, (10, "")),
+    ({"entities": {"users": {"update_percent": 20}}}, (10, "")),
+    ({"windows": [ROLL_OVER]}, (60, " until 2026-08-20, roll-over")),
+    ({"windows": [{**ROLL_OVER, "name": None}]}, (60, " until 2026-08-20")),
+    ({"windows": [{**ROLL_OVER, "deactivate_percent": None, "update_percent": 100}]}, (10, "")),
+    ({"organizations": {"S1": {"deactivate_percent": 0}}}, (0, " for this organization")),
+    ({"organizations": {"s1": {"deactivate_percent": 0}, "S2": {"deactivate_percent": 0}}}, (10, "")),
+    (EVERYTHING, (40, " for this organization")),
+    ({**EVERYTHING, "organizations": {"S1": {"floor": 2}}}, (60, " until 2026-08-20, roll-over")),
+    ({**EVERYTHING, "organizations": {}, "windows": []}, (20, " for users")),
+    ({**EVERYTHING, "overrides": {"deactivate_percent": 100}}, (100, " for this run")),
+    ({**EVERYTHING, "overrides": {"update_percent": 100}}, (40, " for this organization")),
+])  # fmt: skip
+def test_the_closest_that_names_a_limit_decides(given: dict[str, Any], expected: tuple[float, str]) -> None:
+    assert limit(users(10, school="S1"), **given) == expected
+
+
+def test_a_districts_share_heeds_no_organizations_limits() -> None:
+    assert limit(users(10), organizations={"": {"floor": 1}, "S1": {"floor": 2}}, name="floor") == (5, "")
+
+
+@pytest.mark.parametrize(("day", "expected"), [
+    (date(2026, 7, 31), 10), (date(2026, 8, 1), 60), (date(2026, 8, 20), 60), (date(2026, 8, 21), 10),
+])  # fmt: skip
+def test_a_window_holds_on_its_first_and_on_its_last_day(day: date, expected: float) -> None:
+    assert limit(users(10), windows=[ROLL_OVER], day=day)[0] == expected
+
+
+def test_a_hold_says_where_its_limit_comes_from() -> None:
+    def said(**given: Any) -> str:
+        (hold,) = over_limits(users(100, 61, school="S1"), rules(**given))
+        return hold.message.partition("(")[2]
+
+    assert said(windows=[ROLL_OVER]) == "61.0 %; the limit is 60 % until 2026-08-20, roll-over)"
+    assert said(organizations={"S1": {"deactivate_percent": 40}}) == "61.0 %; the limit is 40 % for this organization)"
+    assert said(overrides={"deactivate_percent": 50}) == "61.0 %; the limit is 50 % for this run)"
+    assert said() == "61.0 %; the limit is 10 %)"
+
+
+def test_an_organizations_floor_is_its_own() -> None:
+    (hold,) = over_limits(users(10, 2, school="S1"), rules(organizations={"S1": {"floor": 2}}))
+    assert hold.code == DEACTIVATE
+    assert over_limits(users(10, 2, school="S2"), rules(organizations={"S1": {"floor": 2}})) == []
+
+
+percents = st.none() | st.integers(0, 100)
+some_limits = st.fixed_dictionaries(
+    {"deactivate_percent": percents, "update_percent": percents, "floor": st.none() | st.integers(0, 20)}
+)
+
+
+def smaller(limits: Any, part: float) -> Any:
+    """The same structure with every limit in it shrunk."""
+    if isinstance(limits, dict):
+        return {key: smaller(value, part) for key, value in limits.items()}
+    if isinstance(limits, list):
+        return [smaller(one, part) for one in limits]
+    return int(limits * part) if isinstance(limits, int) else limits
+
+
+@given(
+    general=some_limits.map(lambda limits: {key: value for key, value in limits.items() if value is not None}),
+    entities=st.dictionaries(st.sampled_from(["users", "classes"]), some_limits),
+    organizations=st.dictionaries(st.sampled_from(["S1", "S2"]), some_limits),
+    windows=st.lists(some_limits.map(lambda limits: {**ROLL_OVER, **limits}), max_size=1),
+    overrides=st.fixed_dictionaries({}, optional={"deactivate_percent": st.integers(0, 100)}),
+    share=st.builds(users, st.integers(0, 50), st.integers(0, 50), st.integers(0, 50), st.sampled_from([None, "S1"])),
+    part=st.floats(0, 1),
+)
+def test_no_plan_that_was_held_is_free_under_smaller_limits(
+    general: dict[str, Any], overrides: dict[str, float], share: Share, part: float, **others: Any
+) -> None:
+    limits = {**general, **others}
+    held = {hold.code for hold in over_limits(share, rules(overrides, **limits))}
+    assert held <= {hold.code for hold in over_limits(share, rules(smaller(overrides, part), **smaller(limits, part)))}
+
+
+# ---- unlike the runs before ---------------------------------------------------------------------
+
+
+def nights(*shares: Share, times: int = 10) -> list[Remembered]:
+    return [to_remember(shares)] * times
+
+
+def unusual(share: Share, runs: list[Remembered], **given: Any) -> list[str]:
+    return [notice.message for notice in find_unusual([share], runs, rules(**given))]
+
+
+def test_an_unusual_share_is_told_with_the_usual_range() -> None:
+    runs = [to_remember([users(1000, 0, changed)]) for changed in (8, 9, 10, 8, 7, 8, 9, 6, 8, 8) * 3]
+    (notice,) = find_unusual([users(1000, 0, 410)], runs, rules())
+    assert (notice.code, notice.severity) == ("GUARD-UNUSUAL", "warning")
+    assert notice.message == "41 % of users would be updated; usual: 0.55 % to 1.05 %, the last 30 runs"
+
+
+def test_creations_and_deactivations_are_judged_too_and_removals_are_deactivations() -> None:
+    runs = nights(users(100), users(50, school="S1"))
+    said = "usual: 0 % to 0.05 %, the last 10 runs"
+    assert unusual(users(100, created=250), runs) == [f"250 % of users would be created; {said}"]
+    assert unusual(users(100, 5), runs) == [f"5 % of users would be deactivated; {said}"]
+    assert unusual(users(50, school="S1", removed=7), runs) == [f"14 % of users of S1 would be deactivated; {said}"]
+
+
+def test_nothing_is_unusual_before_ten_runs_taught() -> None:
+    assert unusual(users(100, 0, 50), nights(users(100), times=9)) == []
+    assert unusual(users(100, 0, 50), [*nights(users(100), times=9), *nights(users(0))]) == []
+
+
+def test_a_school_that_is_empty_before_the_run_is_not_judged() -> None:
+    assert unusual(users(0, created=50, school="S3"), nights(users(100))) == []
+
+
+def test_the_floor_of_the_school_decides_how_many_records_are_unusual() -> None:
+    runs = nights(users(100))
+    assert unusual(users(50, 0, 5, "S1"), runs, organizations={"S1": {"floor": 6}}) == []
+    assert unusual(users(50, 0, 6, "S1"), runs, organizations={"S1": {"floor": 6}}) != []
+
+
+def test_of_many_schools_the_furthest_from_the_usual_are_told() -> None:
+    schools = [users(1000, 0, 100 + number, f"S{number}") for number in range(1, 31)]
+    found = find_unusual([*schools, users(30_000, 0, 3465)], nights(users(30_000)), rules())
+    messages = [notice.message for notice in found]
+    assert len(messages) == 22
+    assert messages[0].startswith("11.6 % of users would be updated")
+    assert messages[1].startswith("13 % of users of S30 ")
+    assert messages[-1] == "10 more shares of single organizations are unusual too"
 
 
 # ---- the plan's name ----------------------------------------------------------------------------

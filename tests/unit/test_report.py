@@ -397,6 +397,35 @@ def test_files_that_a_run_did_not_write_are_not_linked(workspace: Workspace) -> 
     assert written(workspace).links == ["#findings", "findings.csv"]
 
 
+ADVICE = "Look through the proposed id_changes.csv, correct it where it is wrong, and put it into the next delivery."
+
+
+def test_proposed_identifier_changes_are_linked_with_what_to_do(workspace: Workspace) -> None:
+    workspace.proposed_id_changes.write_text("entity,old_id,new_id\nuser,u-1,u-2\n")
+    hold = Notice(code="GUARD-REKEYED", severity=Severity.WARNING, message="40 of 40 users; look at id_changes.csv")
+    page = written(workspace, outcome="held", holds=[hold])
+
+    assert page.links == ["id_changes.csv", "findings.csv", "id_changes.csv"]
+    assert ADVICE in page.text
+    assert "proposed changes hold children's records" in page.text
+    assert "u-1" not in page.html
+
+
+def test_once_the_plan_is_applied_the_proposed_changes_are_linked_without_advice(workspace: Workspace) -> None:
+    workspace.proposed_id_changes.write_text("entity,old_id,new_id\n")
+    hold = Notice(code="GUARD-REKEYED", severity=Severity.WARNING, message="40 of 40 users; look at id_changes.csv")
+    page = written(workspace, outcome="applied", holds=[hold], approved_by="pat")
+
+    assert page.links == ["findings.csv", "id_changes.csv"]
+    assert ADVICE not in page.text
+
+
+def test_without_proposed_changes_no_page_speaks_of_them(workspace: Workspace) -> None:
+    page = written(workspace, outcome="held", holds=[HOLD])
+
+    assert "id_changes.csv" not in page.html
+
+
 def test_values_of_rows_never_reach_page_or_json(workspace: Workspace) -> None:
     """Only counts are taken from a finding's row; even a message that breaks the rule stays out."""
     save_findings(workspace, [("ID-MISSING", "critical", 2, "userId")])

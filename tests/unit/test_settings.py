@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ def with_key(dotted: str, value: Any) -> str:
     return yaml.safe_dump(content)
 
 
+def window(first: Any, last: Any, **more: Any) -> dict[str, Any]:
+    return {"from": first, "to": last, **more}
+
+
 def problem(folder: Path, text: str) -> str:
     with pytest.raises(ConfigurationError) as wrong:
         load(folder, text)
@@ -65,13 +70,41 @@ def test_the_district_that_ships_can_be_read() -> None:
     ("identifiers.ssn", "critical"), ("identifiers.ssn", "off"), ("identifiers.charset", "extended"),
     ("identifiers.columns", {"users": "userStateId"}), ("thresholds.deactivate_percent", 0),
     ("thresholds.update_percent", 100), ("thresholds.deactivate_percent", 12.5), ("thresholds.floor", 0),
-    ("recheck_days", 0), ("district_id", "North_East-7"),
+    ("recheck_days", 0), ("district_id", "North_East-7"), ("thresholds.windows", []),
 ])  # fmt: skip
 def test_every_key_of_the_design_is_taken(tmp_path: Path, key: str, value: Any) -> None:
     place: Any = load(tmp_path, with_key(key, value))
     for name in key.split("."):
         place = getattr(place, name)
     assert place == value
+
+
+def test_limits_may_differ_by_entity_organization_and_date(tmp_path: Path) -> None:
+    text = (
+        yaml.safe_dump(SMALLEST)
+        + """
+thresholds:
+  floor: 7
+  entities: {enrollments: {deactivate_percent: 25}}
+  organizations: {"0012": {floor: 20}}
+  windows:
+    - {from: 2026-08-01, to: 2026-08-20, deactivate_percent: 60, update_percent: 100, name: roll-over}
+    - {from: "2026-08-21", to: 2026-08-21, floor: 50}
+"""
+    )
+    limits = load(tmp_path, text).thresholds
+    assert (limits.deactivate_percent, limits.floor) == (10, 7)
+    assert limits.entities["enrollments"].deactivate_percent == 25
+    assert limits.organizations["0012"].model_dump(exclude_none=True) == {"floor": 20}
+    assert [(str(one), one.first, one.deactivate_percent, one.floor) for one in limits.windows] == [
+        ("roll-over (2026-08-01 to 2026-08-20)", date(2026, 8, 1), 60, None),
+        ("2026-08-21 to 2026-08-21", date(2026, 8, 21), None, 50),
+    ]
+
+
+def test_an_unquoted_identifier_with_leading_zeros_is_refused_before_it_means_another(tmp_path: Path) -> None:
+    text = yaml.safe_dump(SMALLEST) + "thresholds: {organizations: {0012: {floor: 20}}}\n"
+    assert "write the identifier in quotation marks" in problem(tmp_path, text)
 
 
 def test_a_bare_off_is_off(tmp_path: Path) -> None:
@@ -110,6 +143,26 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
     ("source", "x", "`source`: Input should be"),
     ("source.encoding", "utf-9", "`source.encoding`: is no text encoding; write one like utf-8 or cp1252"),
     ("identifiers.columns", {"user": "userStateId"}, "Input should be 'organizations', 'classes', 'users'"),
+    ("thresholds.entities", {"user": {}}, "`thresholds.entities.user.[key]`: Input should be 'organizations', 'users'"),
+    ("thresholds.entities", {"users": {"flor": 3}}, "`thresholds.entities.users.flor` is no known key"),
+    ("thresholds.organizations", {"S1": {"update_percent": 101}},
+     "`thresholds.organizations.S1.update_percent`: Input should be less than or equal to 100 (found 101)"),
+    ("thresholds.organizations", {"S1": {"windows": []}}, "`thresholds.organizations.S1.windows` is no known key"),
+    ("thresholds.organizations", {10: {"floor": 3}},
+     '`thresholds.organizations.10.[key]`: is read as no text; write the identifier in quotation marks, like "0012"'),
+    ("thresholds.windows", [{"from": date(2026, 8, 1)}], "`thresholds.windows.0.to` is missing; add it"),
+    ("thresholds.windows", [window("2026-08-01", "2026-08-20", until="x")], "`thresholds.windows.0.until` is no known"),
+    ("thresholds.windows", [window(20260801, "2026-08-20")],
+     "`thresholds.windows.0.from`: is no date; write one like 2026-08-01 (found 20260801)"),
+    ("thresholds.windows", [window("2026-08-01", "20 August")], "`thresholds.windows.0.to`: is no date; write one"),
+    ("thresholds.windows", [window("2026-08-21", "2026-08-20")],
+     "`thresholds.windows.0`: `from` 2026-08-21 is after `to` 2026-08-20; write the earlier day as `from`"),
+    ("thresholds.windows", [window("2026-08-20", "2026-09-02"), window("2026-08-01", "2026-08-20", name="roll-over")],
+     "`thresholds.windows`: roll-over (2026-08-01 to 2026-08-20) and 2026-08-20 to 2026-09-02 overlap; end the first "
+     "before 2026-08-20, or make them one"),
+    ("thresholds.windows", [window("2026-01-01", "2026-12-31"), window("2026-03-01", "2026-03-02"),
+                            window("2027-01-01", "2027-01-02")], "2026-01-01 to 2026-12-31 and 2026-03-01 to"),
+    ("thresholds.windows", window("2026-08-01", "2026-08-20"), "`thresholds.windows`: Input should be a valid list"),
 ])  # fmt: skip
 def test_an_error_says_file_key_and_what_to_write(tmp_path: Path, key: str, value: Any, said: str) -> None:
     message = problem(tmp_path, with_key(key, value))

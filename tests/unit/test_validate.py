@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,88 +11,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from canonical_rows import (
+    Row,
+    district_for,
+    enrollment,
+    manifest_for,
+    membership,
+    organization,
+    person,
+    school_class,
+    write_canonical,
+)
 from enrollsync import findings
 from enrollsync.canonical import BY_NAME, ENTITIES
 from enrollsync.errors import EnrollSyncError
-from enrollsync.formats import FORMATS, ID_CHANGES_FILE
-from enrollsync.settings import District
 from enrollsync.validate import checking, expectations, validate
-from enrollsync.workspace import RunManifest, SourceFile, Workspace
+from enrollsync.workspace import Workspace
 
-Row = dict[str, Any]
 Found = list[tuple[str, str | None, int]]
 """`code, column, line` of each finding, in the order of the file."""
-
-
-def organization(**values: Any) -> Row:
-    return {"file": "users.csv", "source_key": "S1", "organization_id": "S1", "name": "North", **values}
-
-
-def person(**values: Any) -> Row:
-    identifier = values.get("user_id", "U1")
-    role = values.get("role", "student")
-    named = {"source_key": identifier, "user_id": identifier, "given_name": "Ann", "family_name": "Lee", "role": role}
-    return {
-        "file": "users.csv",
-        "kind": {"student": "student", "teacher": "staff", "staff": "staff"}.get(role),
-        **named,
-        **values,
-    }
-
-
-def school_class(**values: Any) -> Row:
-    return {"file": "users.csv", "source_key": "C1", "class_id": "C1", "organization_source_key": "S1", **values}
-
-
-def membership(**values: Any) -> Row:
-    return {"file": "users.csv", "user_source_key": "U1", "organization_source_key": "S1", "role": "student", **values}
-
-
-def enrollment(**values: Any) -> Row:
-    return {"file": "users.csv", "class_source_key": "C1", "user_source_key": "U1", "role": "student", **values}
-
-
-def write_canonical(workspace: Workspace, tables: dict[str, list[Row]]) -> None:
-    """Write the five tables; a row's line is its place (from 2) unless it says `line` or `lines`."""
-    for entity in ENTITIES:
-        extra = ("action", "kind") if entity.name == "users" else ("action",)
-        texts = [(name, pa.string()) for name in ("blanks", *entity.columns, *extra)]
-        schema = pa.schema(
-            [
-                ("row_id", pa.int64()),
-                ("file", pa.string()),
-                ("line", pa.int64()),
-                ("lines", pa.list_(pa.int64())),
-                *texts,
-            ]
-        )
-        rows = []
-        for number, row in enumerate(tables.get(entity.name, []), start=1):
-            lines = row.get("lines", [row.get("line", number + 1)])
-            rows.append({**row, "row_id": number * 10, "line": lines[0], "lines": lines})
-            assert set(row) <= {*schema.names}, set(row) - {*schema.names}
-        pq.write_table(pa.Table.from_pylist(rows, schema=schema), workspace.canonical / f"{entity.name}.parquet")
-
-
-def manifest_for(source: str, **changes: Any) -> RunManifest:
-    files = [
-        SourceFile(name=spec.name, path=spec.name, entity=spec.entity, header=[], rows=1, malformed=0)
-        for spec in FORMATS[source].files
-        if spec.read and spec != ID_CHANGES_FILE
-    ]
-    facts: dict[str, Any] = {
-        "run_id": "run-1", "district": "demo", "as_of": datetime(2026, 11, 1, 3, tzinfo=UTC),
-        "format": source, "mode": FORMATS[source].mode, "batch_hash": "b1", "files": files,
-    }  # fmt: skip
-    return RunManifest(**{**facts, **changes})
-
-
-def district_for(source: str, **changes: Any) -> District:
-    facts = {
-        "district_id": "demo", "name": "Demo", "primary_source": source,
-        "source": {"path": "landing"}, "database": {"url": "sqlite:///demo.db"},
-    }  # fmt: skip
-    return District.model_validate({**facts, **changes})
 
 
 def rows_of(workspace: Workspace) -> list[Row]:

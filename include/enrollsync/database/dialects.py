@@ -1,7 +1,7 @@
 """Where SQLite and PostgreSQL differ: connecting, locking, and types on the way out.
 
-Statements are built elsewhere, once for both. Nothing here knows what a roster is. What the databases' errors mean to a
-person stands in `messages.py`.
+Statements are built elsewhere, once for both. Nothing here knows what a roster is. Who holds a lock stands in
+`writers.py`, what the databases' errors mean to a person in `messages.py`.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.ddl import ExecutableDDLElement
 
+from enrollsync.database.writers import Writer, holding_sessions, named_session, named_writer, noted, noting_writer
 from enrollsync.errors import DatabaseError
 
 if TYPE_CHECKING:
@@ -104,8 +105,8 @@ class SqliteBackend:
         self.missing()
         self.path.parent.mkdir(parents=True, exist_ok=True)
 
-    def connect(self, *, create: bool = False) -> Engine:
-        """For small questions and small writes; with `create`, for one migration at a time."""
+    def connect(self, *, create: bool = False, write: bool = False) -> Engine:
+        """For small questions; with `create`, for one migration at a time, and with `write`, for one writer."""
         uri = f"{self.path.as_uri()}?mode={'rwc' if create else 'rw'}"
 
         def creator() -> sqlite3.Connection:
@@ -117,7 +118,7 @@ class SqliteBackend:
             return connection
 
         engine = create_engine("sqlite://", creator=creator, poolclass=NullPool)
-        begin = "BEGIN IMMEDIATE" if create else "BEGIN"
+        begin = "BEGIN IMMEDIATE" if create or write else "BEGIN"
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         return engine
 
@@ -129,8 +130,14 @@ class SqliteBackend:
             yield Session(cursor, self.dialect)
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A Session that is committed at the end, or rolled back when anything goes wrong."""
+    def recording(self, run_id: str) -> Iterator[Connection]:
+        """For a run's small writes, without Arrow; otherwise like `writing`."""
+        with self.connect(write=True).begin() as connection, noted(self.path, run_id):
+            yield connection
+
+    @contextmanager
+    def writing(self, run_id: str) -> Iterator[Session]:
+        """A Session that is committed at the end, or rolled back when anything goes wrong; it names the run."""
         with self._cursor() as cursor:
             cursor.execute("PRAGMA foreign_keys = ON")
             # Once a run says `applied`, a power cut may not take it back.
@@ -139,8 +146,13 @@ class SqliteBackend:
             # The write lock comes first: a transaction that has read cannot wait for another writer.
             cursor.execute("BEGIN IMMEDIATE")
             # Closing without a commit rolls back.
-            yield Session(cursor, self.dialect)
+            with noted(self.path, run_id):
+                yield Session(cursor, self.dialect)
             cursor.execute("COMMIT")
+
+    def writer(self, district_id: str | None) -> Writer | None:
+        """The run that holds the file's lock, which is one for all districts; None when it is not known."""
+        return noting_writer(self.path)
 
     @contextmanager
     def _cursor(self) -> Iterator[Cursor]:
@@ -150,7 +162,7 @@ class SqliteBackend:
         uri = f"{self.path.as_uri()}?mode=rw"
         # Transactions are begun by hand: the driver's own begin without the write lock.
         with adbc_driver_sqlite.dbapi.connect(uri, autocommit=True) as connection, connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA busy_timeout = {LOCK_SECONDS * 1000}")
+            cursor.execute(f"PRAGMA busy_timeout = {_milliseconds(LOCK_SECONDS)}")
             cursor.fetchall()
             yield cursor
 
@@ -205,7 +217,7 @@ class PostgresBackend:
 
         @event.listens_for(engine, "begin")
         def limit(connection: Connection) -> None:
-            for setting in _LIMITS:
+            for setting in _limits():
                 connection.exec_driver_sql(setting)
             if create:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
@@ -220,13 +232,32 @@ class PostgresBackend:
             yield Session(cursor, self.dialect)
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A Session that is committed at the end, or rolled back when anything goes wrong."""
+    def recording(self, run_id: str) -> Iterator[Connection]:
+        """For a run's small writes, without Arrow; otherwise like `writing`."""
+        with self.connect().begin() as connection:
+            connection.execute(named_session(run_id))
+            yield connection
+
+    @contextmanager
+    def writing(self, run_id: str) -> Iterator[Session]:
+        """A Session that is committed at the end, or rolled back when anything goes wrong; it names the run."""
         with self._arrow() as connection, connection.cursor() as cursor:
-            for setting in _LIMITS:
+            for setting in _limits():
                 cursor.execute(setting)
-            yield Session(cursor, self.dialect)
+            session = Session(cursor, self.dialect)
+            session.rows(named_session(run_id))
+            yield session
             connection.commit()
+
+    def writer(self, district_id: str | None) -> Writer | None:
+        """The run that holds the district's lock; None when it is not known, or another program holds it."""
+        try:
+            with self.connect().begin() as connection:
+                found = connection.execute(holding_sessions(district_id)).all()
+        except SQLAlchemyError:
+            # Who asks has an error to tell already.
+            return None
+        return named_writer([(name, since) for name, since in found])
 
     def _arrow(self) -> ArrowConnection:
         import adbc_driver_postgresql.dbapi
@@ -250,13 +281,19 @@ class PostgresBackend:
         return text
 
 
-_LIMITS = (
-    f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'",
-    f"SET LOCAL statement_timeout = '{STATEMENT_MINUTES}min'",
-    # For one transaction at a time: checking a state's references in memory takes a third of the time.
-    "SET LOCAL work_mem = '256MB'",
-    "SET LOCAL maintenance_work_mem = '512MB'",
-)
+def _limits() -> tuple[str, ...]:
+    return (
+        f"SET LOCAL lock_timeout = {_milliseconds(LOCK_SECONDS)}",
+        f"SET LOCAL statement_timeout = '{STATEMENT_MINUTES}min'",
+        # For one transaction at a time: checking a state's references in memory takes a third of the time.
+        "SET LOCAL work_mem = '256MB'",
+        "SET LOCAL maintenance_work_mem = '512MB'",
+    )
+
+
+def _milliseconds(seconds: float) -> int:
+    """At least one, because PostgreSQL takes none for ever."""
+    return max(1, round(seconds * 1000))
 
 
 def _literal(query: ClauseElement, dialect: Dialect) -> str:

@@ -9,6 +9,7 @@ import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC
 
 import adbc_driver_manager
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,18 +19,32 @@ from enrollsync.errors import DatabaseError
 
 
 @contextmanager
-def one_line_errors(backend: Backend) -> Iterator[None]:
-    """Turn whatever a driver or the file system raises into one DatabaseError: what, where, what to do."""
+def one_line_errors(backend: Backend, district_id: str | None = None) -> Iterator[None]:
+    """Turn whatever a driver or the file system raises into one DatabaseError: what, where, what to do.
+
+    When somebody else writes, it says who; on a server that takes the district whose lock it is.
+    """
     try:
         yield
     except (SQLAlchemyError, adbc_driver_manager.Error, sqlite3.Error, OSError) as error:
-        raise DatabaseError(f"database {backend.place}: {explain(backend.hide(_text_of(error)))}") from None
+        text = backend.hide(_text_of(error))
+        said = (_writer(backend, district_id) if re.search(_LOCKED, text) else None) or explain(text)
+        raise DatabaseError(f"database {backend.place}: {said}") from None
+
+
+def _writer(backend: Backend, district_id: str | None) -> str | None:
+    writer = backend.writer(district_id)
+    if writer is None:
+        return None
+    since = f" (since {writer.since.astimezone(UTC):%H:%M:%S} UTC)" if writer.since else ""
+    return f"run {writer.run_id} is writing{since}; wait until it has ended, and try again"
 
 
 def _text_of(error: Exception) -> str:
     return str(getattr(error, "orig", None) or error)
 
 
+_LOCKED = "is locked|lock timeout|LockNotAvailable"
 _MEANINGS = (
     ("readonly|read-only", "cannot be written; make the file and its folder writable for this user"),
     (
@@ -38,7 +53,7 @@ _MEANINGS = (
     ),
     ("File exists|Not a directory", "cannot be created; a part of its path is a file, name another one"),
     ("not a database|malformed", "is no SQLite database, or a damaged one; name another file or restore a backup"),
-    ("is locked|lock timeout|LockNotAvailable", "another program is writing to it; try again when that has ended"),
+    (_LOCKED, "another program is writing to it; try again when that has ended"),
     ("disk is full|No space left", "the disk is full; make room and run again"),
     (
         "authentication failed|no password supplied",

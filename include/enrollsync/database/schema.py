@@ -147,10 +147,15 @@ RUNS = Table(
     Column("state_after", BigInteger),
     Column("fingerprint", Text),
     Column("checked_at", Text),
+    Column("shares_json", Text),
     Index("ix_runs_started_at", "district_id", "started_at"),
 )
 """`state_before` is the state that a run found, `state_after` NULL when it wrote nothing. `fingerprint`: see
-`shortcut.py`; `checked_at`: when the database was last compared row by row, by this run or one that it relies on."""
+`shortcut.py`; `checked_at`: when the database was last compared row by row, by this run or one that it relies on.
+`shares_json`: `shares.Remembered` of a run that applied a delivery, from which later runs learn what is usual."""
+
+UNDO_OF = "undo of run "
+"""Begins the `message` of a run with outcome `undone`; the id of the run that it undid follows."""
 
 RECORD_KEYS = ("user_key", "organization_key", "class_key")
 """The keys by which an operation names the records it touches: a keyed entity's own, or both ends of a link."""
@@ -201,7 +206,8 @@ IDENTIFIER_HISTORY = Table(
     Column("changed_by", Text),
     Index("ix_identifier_history_old_id", "district_id", "entity", "old_id"),
 )
-"""`new_id` is NULL where a record gave its identifier up."""
+"""One row for each identifier that a record lost. `new_id` is NULL where it gave its identifier up or had it withheld
+(rule 4); one that comes back has no row, because nothing was lost: `changes` tells of it, as of a creation."""
 
 FINDINGS = Table(
     "findings",

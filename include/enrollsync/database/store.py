@@ -6,23 +6,36 @@ Applying a plan belongs to `load.py`; what differs between databases to `dialect
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Delete, Engine, Select, Table, delete, func, insert, make_url, select
+from sqlalchemy import ColumnElement, Delete, Engine, Select, Table, delete, func, insert, make_url, or_, select
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from enrollsync.database import migrations
 from enrollsync.database.dialects import Backend, PostgresBackend, Session, SqliteBackend
 from enrollsync.database.messages import one_line_errors
-from enrollsync.database.schema import BASE, CHANGES, DISTRICT_STATE, FINDINGS, IDENTIFIER_HISTORY, RUNS, arrow_schema
+from enrollsync.database.schema import (
+    BASE,
+    CHANGES,
+    DISTRICT_STATE,
+    FINDINGS,
+    IDENTIFIER_HISTORY,
+    RUNS,
+    UNDO_OF,
+    arrow_schema,
+)
 from enrollsync.errors import DatabaseError
+from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.settings import project_root
+
+if TYPE_CHECKING:
+    from enrollsync.shares import Remembered
 
 
 @dataclass(frozen=True)
@@ -121,8 +134,8 @@ class Store:
     def export(self, district_id: str, folder: Path) -> int:
         """Write the district's rows, in one consistent read, to `<table>.parquet`: base tables, identifier history.
 
-        Every column but `district_id`, `removed` rows included. Returns the state version. A database that is not
-        there, or has no roster, gives empty files and 0, and is not created.
+        Every column but `district_id`, `removed` rows included. `undos.parquet` has the undos, see `Undo`. Returns the
+        state version. A database that is not there, or has no roster, gives empty files and 0, and is not created.
         """
         import pyarrow.parquet as pq
 
@@ -130,11 +143,13 @@ class Store:
         if not self._has_roster():
             for table in _EXPORTED:
                 pq.write_table(_schema_of(table).empty_table(), folder / f"{table.name}.parquet")
+            _write_undos([], folder)
             return 0
         with one_line_errors(self.backend), self.backend.reading() as session:
             version = state_version(session, district_id)
             for table in _EXPORTED:
                 self._export_table(session, table, district_id, folder)
+            _write_undos(list_undos(session.rows(_undo_runs(district_id))), folder)
         return version
 
     def export_changes(self, district_id: str, since: int, folder: Path) -> None:
@@ -158,11 +173,18 @@ class Store:
             for batch in self.backend.batches(session, query, schema):
                 writer.write_batch(batch)
 
+    def version(self, district_id: str) -> int:
+        """The state's version, which moves with every write; 0 before the first."""
+        rows = self.rows(select(DISTRICT_STATE.c.version).where(DISTRICT_STATE.c.district_id == district_id))
+        return int(rows[0]["version"]) if rows else 0
+
     def last_applied(self, district_id: str) -> tuple[str, datetime | None] | None:
-        """Batch hash and delivery time of the newest applied run; None when there is none."""
+        """Batch hash and delivery time of the newest applied run that is not undone; None when there is none."""
+        undone = self._undone(district_id)
         query = (
             select(RUNS.c.batch_hash, RUNS.c.delivered_at)
             .where(RUNS.c.district_id == district_id, RUNS.c.outcome == "applied", RUNS.c.batch_hash.is_not(None))
+            .where(RUNS.c.run_id.not_in(undone))
             .order_by(RUNS.c.state_after.desc())
             .limit(1)
         )
@@ -171,6 +193,21 @@ class Store:
             return None
         delivered = rows[0]["delivered_at"]
         return rows[0]["batch_hash"], datetime.fromisoformat(delivered) if delivered else None
+
+    def shares_before(self, district_id: str, runs: int) -> list[Remembered]:
+        """What the last `runs` applied runs changed, newest first; those that are undone left out."""
+        query = (
+            select(RUNS.c.shares_json)
+            .where(RUNS.c.district_id == district_id, RUNS.c.outcome == "applied", RUNS.c.shares_json.is_not(None))
+            .where(RUNS.c.run_id.not_in(self._undone(district_id)))
+            .order_by(RUNS.c.state_after.desc())
+            .limit(runs)
+        )
+        return [json.loads(row["shares_json"]) for row in self.rows(query)]
+
+    def _undone(self, district_id: str) -> list[str]:
+        """The applied runs that are undone now."""
+        return undone_runs(list_undos((row["run_id"], row["message"]) for row in self.rows(_undo_runs(district_id))))
 
     def settled(self, district_id: str) -> dict[str, Any] | None:
         """The newest run that left the roster as its delivery says, if nothing was written since; None otherwise."""
@@ -186,10 +223,28 @@ class Store:
         )
         return next(iter(self.rows(query)), None)
 
-    def runs(self, district_id: str) -> list[dict[str, Any]]:
-        """The runs, newest first: the columns of `runs` (instants as ISO text), `counts` and `findings` as dicts."""
+    def on_top(self, district_id: str, state_after: int) -> dict[str, int]:
+        """Entity -> how many updates and re-identifications of one run no row of its delivery speaks of.
+
+        They are the former primary membership of somebody who has another one, and what `id_changes.csv` alone says.
+        """
         query = (
-            select(RUNS)
+            select(CHANGES.c.entity, func.count().label("operations"))
+            .where(CHANGES.c.district_id == district_id, CHANGES.c.state_after == state_after)
+            .where(CHANGES.c.operation.in_(("update", "reidentify")))
+            .where(or_(CHANGES.c.file.is_(None), CHANGES.c.file == ID_CHANGES_FILE.name))
+            .group_by(CHANGES.c.entity)
+        )
+        return {row["entity"]: row["operations"] for row in self.rows(query)}
+
+    def runs(self, district_id: str) -> list[dict[str, Any]]:
+        """The runs, newest first: the columns of `runs` (instants as ISO text), `counts` and `findings` as dicts.
+
+        `shares_json`, the only long one, is left out.
+        """
+        shown = (column for column in RUNS.columns if column is not RUNS.c.shares_json)
+        query = (
+            select(*shown)
             .where(RUNS.c.district_id == district_id)
             .order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
         )
@@ -210,20 +265,23 @@ class Store:
         `findings`: Parquet as `remember.py` writes it.
         """
         self._require_roster()
-        with one_line_errors(self.backend):
+        with one_line_errors(self.backend, run.district_id):
             if findings is None:
-                with self._engine.begin() as connection:
+                with self.backend.recording(run.run_id) as connection:
                     _record(run, connection.execute, lambda query: connection.execute(query).all())
                 return
-            with self.backend.writing() as session:
+            with self.backend.writing(run.run_id) as session:
                 if _record(run, session.execute, session.rows):
                     append_findings(session, findings, run)
 
     @contextmanager
-    def writing(self) -> Iterator[Session]:
-        """A Session on a current schema: committed at the end, rolled back when anything goes wrong."""
+    def writing(self, run: RunRecord) -> Iterator[Session]:
+        """A Session on a current schema: committed at the end, rolled back when anything goes wrong.
+
+        Whoever waits for it in vain is told of `run`.
+        """
         self._require_roster()
-        with one_line_errors(self.backend), self.backend.writing() as session:
+        with one_line_errors(self.backend, run.district_id), self.backend.writing(run.run_id) as session:
             yield session
 
     def _require_roster(self) -> None:
@@ -290,6 +348,52 @@ def forget_run(run: RunRecord) -> tuple[Delete, ...]:
         delete(table).where(table.c.district_id == run.district_id, table.c.run_id == run.run_id)
         for table in (FINDINGS, RUNS)
     )
+
+
+@dataclass(frozen=True)
+class Undo:
+    """A run that undid another one."""
+
+    run_id: str
+    first_run: str
+    """The run that all of it is about: what was undone, or whose undo was undone."""
+    takes_back: bool
+    """False where the undo of an undo brings `first_run` back."""
+
+
+def list_undos(runs: Iterable[Sequence[str]]) -> list[Undo]:
+    """The undos among (run id, message), oldest first: the message says which run was undone."""
+    undos: dict[str, Undo] = {}
+    for run_id, message in runs:
+        target = message.removeprefix(UNDO_OF)
+        before = undos.get(target, Undo(target, target, takes_back=False))
+        undos[run_id] = Undo(run_id, before.first_run, takes_back=not before.takes_back)
+    return list(undos.values())
+
+
+def undone_runs(undos: Iterable[Undo]) -> list[str]:
+    """The runs that are undone now: the last undo, or undo of an undo, decides."""
+    decided = {undo.first_run: undo.takes_back for undo in undos}
+    return [run_id for run_id, undone in decided.items() if undone]
+
+
+def _undo_runs(district_id: str) -> Select[Any]:
+    return (
+        select(RUNS.c.run_id, RUNS.c.message)
+        .where(RUNS.c.district_id == district_id, RUNS.c.outcome == "undone")
+        .order_by(RUNS.c.state_after)
+    )
+
+
+def _write_undos(undos: list[Undo], folder: Path) -> None:
+    """`undos.parquet`: `number` (1 is the oldest) and what an `Undo` has."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("number", pa.int64()), ("run_id", pa.string()), ("first_run", pa.string()),
+                        ("takes_back", pa.bool_())])  # fmt: skip
+    rows = [{"number": number, **asdict(undo)} for number, undo in enumerate(undos, start=1)]
+    pq.write_table(pa.Table.from_pylist(rows, schema), folder / "undos.parquet")
 
 
 def append_findings(session: Session, findings: Path, run: RunRecord) -> None:

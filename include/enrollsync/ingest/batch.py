@@ -40,7 +40,7 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
             "batch_path": str(delivery.folder),
             "files": [_described(delivery.files[spec.name].name, spec, result) for spec, result in read.items()],
             "supplied": _supplied(declared, read),
-            "notices": list(_notices(delivery, declared)),
+            "notices": [*manifest.notices, *_notices(delivery, declared)],
         }
     )
 

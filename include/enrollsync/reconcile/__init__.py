@@ -22,6 +22,7 @@ from enrollsync.reconcile.clashes import CODES_OF_CLASHES
 from enrollsync.reconcile.matching import match_entities
 from enrollsync.reconcile.rekeying import propose_id_changes
 from enrollsync.settings import District
+from enrollsync.shares import measure
 from enrollsync.workspace import RunManifest, Workspace
 
 _PLANNED_CODES = ("PLAN-AMBIGUOUS", "PLAN-RECYCLED", "PLAN-REIDENTIFY-TAKEN", "ID-LEADING-ZERO")
@@ -40,8 +41,8 @@ def reconcile(
     with engine.connect(workspace.root) as connection:
         for entity in ENTITIES:
             connection.execute(_stored(entity, state))
-        history = engine.parquet(state / "identifier_history.parquet")
-        connection.execute(f"CREATE VIEW stored_history AS FROM {history}")
+        for name, file in (("history", "identifier_history"), ("undos", "undos")):
+            connection.execute(f"CREATE VIEW stored_{name} AS FROM {engine.parquet(state / f'{file}.parquet')}")
         match_entities(connection, workspace, manifest, district)
         changed = plan_changes(connection, manifest)
         plan_absences(connection, workspace, manifest)
@@ -51,6 +52,7 @@ def reconcile(
             entity.name: _count(connection, entity, accepted_counts[entity.name], changed[entity.name])
             for entity in ENTITIES
         }
+        shares = measure(connection)
         plan = Plan(
             plan_id=plan_id(connection, district.district_id, manifest.format or "", state_version),
             district_id=district.district_id,
@@ -58,7 +60,8 @@ def reconcile(
             state_version=state_version,
             operations=sum(counts[entity][name] for entity in counts for name in OPERATIONS),
             counts=counts,
-            holds=[*find_holds(connection, manifest, district), *propose_id_changes(connection, workspace)],
+            shares=shares,
+            holds=[*find_holds(connection, manifest, district, shares), *propose_id_changes(connection, workspace)],
         )
         write_operations(connection, workspace)
         engine.write_parquet(connection, _organizations_summary(), workspace.organizations_summary)
@@ -80,7 +83,7 @@ def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace,
     parts = [_held_findings(entity, manifest) for entity in ENTITIES if entity.key]
     parts += [_unknown_findings(entity, link, manifest) for entity in ENTITIES for link in entity.links]
     parts += [_id_change_findings(entity, manifest) for entity in ENTITIES if entity.key]
-    parts += [_unknown_removals(workspace, manifest), _clash_findings(manifest)]
+    parts += [_unknown_removals(manifest), _clash_findings(manifest)]
     ours = ", ".join(f"'{code}'" for code in (*_PLANNED_CODES, *_ASKED_CODES))
     engine.write_parquet(
         connection,
@@ -134,11 +137,11 @@ def _id_change_findings(entity: Entity, manifest: RunManifest) -> str:
             WHERE fate = 'taken' OR fate = 'open' AND held.code = 'PLAN-REIDENTIFY-TAKEN'"""
 
 
-def _unknown_removals(workspace: Workspace, manifest: RunManifest) -> str:
+def _unknown_removals(manifest: RunManifest) -> str:
     return f"""
             SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", manifest)}' AS severity, entity, file, line,
                 'class_id' AS "column", 'there is no such class to remove' AS message
-            FROM {engine.parquet(workspace.accepted_table("removals"))}
+            FROM removals
             WHERE source_key NOT IN (SELECT source_key FROM classes_keys)"""
 
 

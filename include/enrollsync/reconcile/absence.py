@@ -1,6 +1,7 @@
 """What goes: explicit removals, and in a snapshot the records of this source that the batch does not mention.
 
-Present but invalid is not absent: a record that a rejected or held row may speak of is left alone (section 6).
+Present but invalid is not absent: a record that a rejected or held row may speak of is left alone (section 6). Which
+those are is worked out in `doubt.py`.
 """
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync import engine
-from enrollsync.canonical import BY_NAME, ENTITIES, ID_CHANGES, Entity
+from enrollsync.canonical import BY_NAME, ENTITIES, Entity
 from enrollsync.database.schema import columns_of, primary_key
 from enrollsync.formats import FORMATS
+from enrollsync.reconcile.doubt import find_doubtful
 from enrollsync.workspace import RunManifest, Workspace
 
 
@@ -20,10 +22,7 @@ def plan_absences(connection: duckdb.DuckDBPyConnection, workspace: Workspace, m
     With them every operation is known: `<entity>_after` has them all, with the rows as they will be.
     """
     if manifest.mode == "snapshot":
-        for entity in ENTITIES:
-            connection.execute(_spoken_of(entity))
-        rejected = _rejected_lines(connection, workspace)
-        connection.execute(_doubtful_words(workspace) if rejected else _nothing_doubtful())
+        find_doubtful(connection, workspace)
     for entity in ENTITIES:
         connection.execute(_gone(entity, manifest, workspace))
         connection.execute(_deactivations(entity))
@@ -35,23 +34,20 @@ def plan_absences(connection: duckdb.DuckDBPyConnection, workspace: Workspace, m
 def _after(entity: Entity) -> str:
     parts = [f"FROM {entity.name}_compared WHERE operation IS NOT NULL", f"FROM {entity.name}_deactivated"]
     if entity.key:
-        parts.append(f"FROM {entity.name}_reidentified")
+        parts.append(f"FROM {entity.name}_reidentified ANTI JOIN {entity.name}_deactivated USING ({entity.key})")
     if entity.name == "memberships":
         parts.append("FROM former_primary")
     return f"CREATE VIEW {entity.name}_after AS {' UNION ALL BY NAME '.join(parts)}"
 
 
-def _rejected_lines(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> int:
-    query = f"SELECT count(*) FROM {engine.parquet(workspace.accepted_table('rejected'))}"
-    return int(engine.one_row(connection, query)[0])
-
-
 def _gone(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
     keys = ", ".join(primary_key(entity))
-    parts = [_removed(entity, workspace)]
+    parts = [_removed(entity)]
     if entity.key:
         parts.append(_passed_on(entity))
-    if manifest.mode == "snapshot" and entity.name in manifest.supplied:
+    if manifest.adds_only:
+        parts = [f"SELECT * FROM ({part}) WHERE false" for part in parts]
+    elif manifest.mode == "snapshot" and entity.name in manifest.supplied:
         parts.append(_missing(entity, manifest, workspace))
     return f"""
         CREATE TABLE {entity.name}_gone AS
@@ -61,7 +57,7 @@ def _gone(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
         GROUP BY ALL"""
 
 
-def _removed(entity: Entity, workspace: Workspace) -> str:
+def _removed(entity: Entity) -> str:
     """A removed class takes its enrollments with it."""
     if entity.name not in {"classes", "enrollments"}:
         keys = ", ".join(f"NULL::BIGINT AS {name}" for name in primary_key(entity))
@@ -69,7 +65,7 @@ def _removed(entity: Entity, workspace: Workspace) -> str:
     keys = ", ".join(f"old.{name}" for name in primary_key(entity))
     return f"""
         SELECT {keys}, true AS explicit, removal.file, removal.line, 'the batch removes the class' AS reason
-        FROM {engine.parquet(workspace.accepted_table("removals"))} AS removal
+        FROM removals AS removal
         JOIN classes_keys ON classes_keys.source_key = removal.source_key
         JOIN db_{entity.name} AS old ON old.class_key = classes_keys.key
         WHERE old.status = 'active'"""
@@ -163,31 +159,6 @@ def _mentioned_links(entity: Entity) -> str:
             FROM {entity.name}_doubtful"""
 
 
-def _spoken_of(entity: Entity) -> str:
-    """For links: those of which a row speaks that is not planned as it stands, by any identifier their ends ever had.
-
-    For records, the identifiers that they ever had.
-    """
-    if entity.key:
-        return _ever(entity)
-    links = ", ".join(entity.links)
-    joins = "".join(
-        f"""
-        JOIN {target}_ever ON {target}_ever.source_key = unplanned.{link}"""
-        for link, target in entity.links.items()
-    )
-    found = ", ".join(f"{target}_ever.key AS {BY_NAME[target].key}" for target in entity.links.values())
-    return f"""
-        CREATE TABLE {entity.name}_spoken_of AS
-        WITH unplanned AS (
-            SELECT {links} FROM {entity.name}_set_aside
-            UNION
-            SELECT {links} FROM {entity.name}_unlinked
-        )
-        SELECT {found}
-        FROM unplanned{joins}"""
-
-
 def _covered(entity: Entity, manifest: RunManifest, workspace: Workspace) -> list[str]:
     """A class without a term is always covered; a term that the batch lacks, or that has ended, is left alone."""
     if entity.name not in {"classes", "enrollments"}:
@@ -215,149 +186,50 @@ def _delivered_roles(entity: Entity, manifest: RunManifest) -> list[str]:
     return [f"old.role NOT IN ({listed})"] if roles else []
 
 
-def _doubtful_words(workspace: Workspace) -> str:
-    """The words on lines that were rejected, and the records of the database that one of these lines may mean.
-
-    A damaged line may have lost its identifier, so names, emails and secondary IDs speak for a record too.
-    """
-    doubtful = "\n".join(_doubtful(entity) for entity in ENTITIES)
-    return f"""
-        CREATE TABLE words AS
-        SELECT DISTINCT entity, file, line, lower(trim(word, ' "')) AS word
-        FROM (
-            SELECT entity, file, line,
-                unnest(string_split(raw, ',') || regexp_split_to_array(raw, '[,;\\s"]+')) AS word
-            FROM {engine.parquet(workspace.accepted_table("rejected"))}
-        );
-        {doubtful}"""
-
-
-def _nothing_doubtful() -> str:
-    return "".join(
-        f"CREATE TABLE {entity.name}_doubtful ({', '.join(f'{key} BIGINT' for key in primary_key(entity))});"
-        for entity in ENTITIES
-    )
-
-
-def _ever(entity: Entity) -> str:
-    """Source key -> key, earlier identifiers included: a row may still say the old one while another says the new."""
-    kinds = ("student:", "staff:") if entity.name == "users" else ("",)
-    earlier = "".join(
-        f"""
-        UNION
-        SELECT '{kind}' || old_id, entity_key
-        FROM stored_history
-        WHERE entity = '{entity.name}'"""
-        for kind in ("", *kinds)
-    )
-    return f"""
-        CREATE VIEW {entity.name}_ever AS
-        SELECT source_key, key
-        FROM {entity.name}_keys
-        UNION
-        SELECT source_key, key
-        FROM {entity.name}_renames
-        WHERE key IS NOT NULL{earlier};"""
-
-
-def _doubtful(entity: Entity) -> str:
-    if entity.key is None:
-        return _doubtful_links(entity)
-    signs = [f"lower(old.{entity.identifier})", f"lower({_plain_key('old')})"]
-    if entity.name == "users":
-        signs += ["lower(old.email)", "lower(old.user_district_id)", "lower(old.user_state_id)"]
-    by_sign = " UNION ".join(
-        f"SELECT {entity.key} FROM db_{entity.name} AS old JOIN words ON words.word = {sign} "
-        f"AND words.entity IN ('{entity.name}', '{ID_CHANGES.name}'){_not_a_school(entity)}"
-        for sign in signs
-    )
-    by_name = _named_on_one_line() if entity.name == "users" else ""
-    return f"CREATE TABLE {entity.name}_doubtful AS {by_sign}{by_name};"
-
-
-def _not_a_school(entity: Entity) -> str:
-    """A school's identifier stands on every line of its people, and may be a person's too: it speaks for the school."""
-    if entity.name == "organizations":
-        return ""
-    return " AND words.word NOT IN (SELECT lower(organization_id) FROM db_organizations WHERE organization_id NOT NULL)"
-
-
-def _plain_key(table: str) -> str:
-    """A source key without the kind of person that we put before it."""
-    return f"regexp_replace({table}.source_key, '^(student|staff):', '')"
-
-
-def _named_on_one_line() -> str:
-    return """
-            UNION
-            SELECT user_key
-            FROM db_users AS old
-            JOIN words AS given ON given.word = lower(old.given_name) AND given.entity = 'users'
-            JOIN words AS family ON family.word = lower(old.family_name) AND family.entity = 'users'
-                AND family.file = given.file AND family.line = given.line"""
-
-
-def _doubtful_links(entity: Entity) -> str:
-    """A link is doubtful when one rejected line names both of its ends."""
-    spoken = ",".join(_spoken(entity, target) for target in entity.links.values())
-    first, second = entity.links.values()
-    keys = ", ".join(primary_key(entity))
-    return f"""
-        CREATE TABLE {entity.name}_doubtful AS
-        WITH {spoken}
-        SELECT DISTINCT {keys}
-        FROM {first}_spoken
-        JOIN {second}_spoken USING (file, line)
-        JOIN db_{entity.name} USING ({keys});"""
-
-
-def _spoken(entity: Entity, target: str) -> str:
-    """Which records of `target` the rejected lines of a kind of link name, by identifier or source key."""
-    linked = BY_NAME[target]
-    return f"""
-        {target}_spoken AS (
-            SELECT file, line, said.{linked.key}
-            FROM words
-            JOIN (
-                SELECT {linked.key}, lower({linked.identifier}) AS word
-                FROM db_{target}
-                UNION
-                SELECT {linked.key}, lower({_plain_key(f"db_{target}")})
-                FROM db_{target}
-            ) AS said USING (word)
-            WHERE words.entity = '{entity.name}'
-        )"""
-
-
 def _deactivations(entity: Entity) -> str:
-    """Rows as they will be, inactive; what passes its identifier on has neither that nor its source key any more."""
-    new = {"status": "'inactive'"}
-    released, before, after, status = "", "", "", "'active'"
+    """Rows as they will be, inactive."""
     if entity.key:
-        passes = "released.key IS NOT NULL"
-        key = f"'released:' || old.{entity.key} || ':' || old.source_key"
-        new |= {
-            "source_key": f"CASE WHEN {passes} THEN {key} ELSE old.source_key END",
-            str(entity.identifier): f"CASE WHEN NOT {passes} THEN old.{entity.identifier} END",
-        }
-        released = f"LEFT JOIN {entity.name}_released AS released ON released.key = old.{entity.key}"
-        status = "old.status"
-        before = _if_passed_on(entity, "old.source_key", f"old.{entity.identifier}")
-        after = _if_passed_on(entity, key, "NULL")
-    columns = ", ".join(f"{new.get(name, f'old.{name}')} AS {name}" for name in columns_of(entity))
+        return _deactivated_records(entity)
+    columns = ", ".join("'inactive' AS status" if name == "status" else name for name in columns_of(entity))
     return f"""
         CREATE TABLE {entity.name}_deactivated AS
         SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
-            '{{' || {before}'"status":' || to_json({status}) || '}}' AS before_json,
-            '{{' || {after}'"status":"inactive"}}' AS after_json, {columns}
+            '{{"status":"active"}}' AS before_json, '{{"status":"inactive"}}' AS after_json, {columns}
         FROM {entity.name}_gone AS gone
-        JOIN db_{entity.name} AS old USING ({", ".join(primary_key(entity))})
-        {released}"""
+        JOIN db_{entity.name} AS old USING ({", ".join(primary_key(entity))})"""
 
 
-def _if_passed_on(entity: Entity, source_key: str, identifier: str) -> str:
-    return f"""CASE WHEN released.key IS NULL THEN '' ELSE '"source_key":' || to_json({source_key})
-                || ',"{entity.identifier}":' || coalesce(to_json({identifier})::VARCHAR, 'null') || ',' END || """
+def _deactivated_records(entity: Entity) -> str:
+    """What passes its identifier on has neither that nor its source key any more.
+
+    What the batch renames besides, without a row that speaks of it, goes under its new identifier.
+    """
+    name, key, identifier = entity.name, str(entity.key), str(entity.identifier)
+    freed = f"'released:' || old.{key} || ':' || old.source_key"
+    passes = "released.key IS NOT NULL"
+    new = {
+        "status": "'inactive'",
+        "source_key": f"CASE WHEN {passes} THEN {freed} ELSE coalesce(renamed.source_key, old.source_key) END",
+        identifier: f"CASE WHEN NOT {passes} THEN coalesce(renamed.{identifier}, old.{identifier}) END",
+    }
+    columns = ", ".join(f"{new.get(column, f'old.{column}')} AS {column}" for column in columns_of(entity))
+    before = _names_and_status(entity, "old.status", "old.source_key", f"old.{identifier}")
+    after = _names_and_status(entity, "'inactive'", freed, "NULL")
+    return f"""
+        CREATE TABLE {name}_deactivated AS
+        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
+            coalesce(json_merge_patch(renamed.before_json, {before})::VARCHAR, {before}) AS before_json,
+            coalesce(json_merge_patch(renamed.after_json, {after})::VARCHAR, {after}) AS after_json, {columns}
+        FROM {name}_gone AS gone
+        JOIN db_{name} AS old USING ({key})
+        LEFT JOIN {name}_released AS released ON released.key = old.{key}
+        LEFT JOIN {name}_reidentified AS renamed USING ({key})"""
+
+
+def _names_and_status(entity: Entity, status: str, source_key: str, identifier: str) -> str:
+    names = f"""CASE WHEN released.key IS NULL THEN '' ELSE '"source_key":' || to_json({source_key})
+                || ',"{entity.identifier}":' || coalesce(to_json({identifier})::VARCHAR, 'null') || ',' END"""
+    return f"""'{{' || {names} || '"status":' || to_json({status}) || '}}'"""
 
 
 def _former_primary_schools() -> str:

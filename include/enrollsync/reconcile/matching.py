@@ -4,7 +4,7 @@ Only keys are worked with here; what a record says is compared later (`changes.p
 `<entity>_known` (source key, the record's key, NULL in `old_key` for a new one), `<entity>_vanished` (keys of this
 source's records that the batch does not mention), `<entity>_held` (source key, code) and `<entity>_keys` (every source
 key that a row may refer to). Links leave `<entity>_linked`. Rows that refer to nothing, or to a row that waits, are
-`<entity>_unlinked`.
+`<entity>_unlinked`; `removals` is what rows ask to be removed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import duckdb
 
 from enrollsync import engine
 from enrollsync.accept import records
-from enrollsync.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, USERS, Entity
+from enrollsync.canonical import BY_NAME, CLASSES, ENTITIES, MEMBERSHIPS, USERS, Entity
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.reconcile.clashes import find_clashes
 from enrollsync.reconcile.likeness import find_lookalikes, kind
@@ -32,6 +32,7 @@ def match_entities(
     renamed = ID_CHANGES_FILE.name in {file.name for file in manifest.files}
     for entity in ENTITIES:
         connection.execute(_delivered(entity, workspace, renamed=renamed))
+    connection.execute(_removals(workspace, renamed=renamed))
     for entity in ENTITIES:
         connection.execute(_linked(entity))
         connection.execute(_unlinked(entity, needed=bool(entity.links) and _some_unlinked(connection, entity)))
@@ -63,6 +64,12 @@ def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool) -> str:
         CREATE VIEW {entity.name}_set_aside AS
         FROM {canonical} AS given
         SEMI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)"""
+
+
+def _removals(workspace: Workspace, *, renamed: bool) -> str:
+    """What rows ask to be removed: `entity, source_key, file, line`."""
+    removals = f"FROM {engine.parquet(workspace.accepted_table('removals'))}"
+    return f"CREATE VIEW removals AS {respoken(CLASSES, removals, ('source_key',)) if renamed else removals}"
 
 
 def _linked(entity: Entity) -> str:

@@ -1,7 +1,8 @@
 """What a batch's `id_changes.csv` says of the roster's identifiers (rule 9c), before rows are matched with records.
 
-Each line is `open` (the record gets the new identifier), `done` (it had the old one and has the new one, so that the
-same file may come again), `unknown` (nobody has the old one) or `taken` (somebody keeps the new one: nobody changes).
+Each line is `open` (the record gets the new identifier), `done` (it had the old one and has the new one, or has moved
+on from there, so that the same file may come again; what was undone since does not count), `unknown` (nobody has the
+old one) or `taken` (somebody keeps the new one: nobody changes).
 Lines form chains and cycles: an identifier that one line takes, another may give away. How a line ends is found by
 following all chains at once, doubling the steps, so that long ones cost little and their order does not matter.
 
@@ -37,6 +38,7 @@ def read_id_changes(
             connection.execute(_nothing_renamed(entity))
         return
     connection.execute(_lines(workspace))
+    connection.execute(_lasting_history())
     for entity in keyed:
         rekeyed = _rekeyed(entity, manifest, district)
         connection.execute(_asked(entity, workspace, rekeyed))
@@ -115,6 +117,26 @@ def _lines(workspace: Workspace) -> str:
         FROM {lines}"""
 
 
+def _lasting_history() -> str:
+    """The identifiers that records had, but for those of runs that are undone, and the undos' own.
+
+    Judged record by record, because an undo may have left some alone.
+    """
+    return """
+        CREATE TABLE lasting_history AS
+        WITH taken_back AS (
+            SELECT entity, entity_key, first_run AS run_id
+            FROM stored_history
+            JOIN stored_undos USING (run_id)
+            GROUP BY ALL
+            HAVING arg_max(takes_back, number)
+        )
+        SELECT entity, entity_key, old_id, new_id
+        FROM stored_history
+        ANTI JOIN stored_undos USING (run_id)
+        ANTI JOIN taken_back USING (entity, entity_key, run_id)"""
+
+
 def _rekeyed(entity: Entity, manifest: RunManifest, district: District) -> str:
     """SQL that puts `to` into a source key made of `given`, where the source key is the identifier; else keeps it."""
     mappings = [mapping for mapping in FORMATS[manifest.format or ""].mappings if mapping.entity == entity.name]
@@ -157,7 +179,7 @@ def _asked(entity: Entity, workspace: Workspace, rekeyed: str) -> str:
         takers AS (
             SELECT old_id, new_id, key, source, source_key AS new_source_key,
                 {rekeyed.format(given="new_id", to="old_id")} AS source_key,
-                (key, old_id) IN (SELECT (entity_key, old_id) FROM stored_history WHERE entity = '{name}') AS had_it
+                (key, old_id) IN (SELECT (entity_key, old_id) FROM lasting_history WHERE entity = '{name}') AS had_it
             FROM id_changes
             JOIN holders AS holder ON holder.identifier = new_id
             WHERE entity = '{name}'
@@ -245,7 +267,12 @@ def _renames(entity: Entity) -> str:
         SELECT line, old_id, new_id, taker, taker_source_key, taker_new_source_key, 'done'
         FROM {name}_done
         UNION ALL
-        SELECT line, old_id, new_id, NULL, NULL, NULL, 'unknown'
+        SELECT line, old_id, new_id, NULL, NULL, NULL,
+            CASE
+                WHEN (old_id, new_id) IN (SELECT (old_id, new_id) FROM lasting_history WHERE entity = '{name}')
+                THEN 'done'
+                ELSE 'unknown'
+            END
         FROM {name}_asked
         WHERE key IS NULL AND old_id NOT IN (SELECT old_id FROM {name}_done);
         CREATE TABLE {name}_named AS

@@ -16,6 +16,8 @@ MOST_LINES = 200
 """Line numbers shown for one code, file and column; the rest is counted."""
 MOST_ORGANIZATIONS = 30
 """Bars shown; the rest is summed in one."""
+MOST_CONFLICTS = 50
+"""What keeps an undo from being done, shown; an undo has a thousand at most."""
 MOST_MESSAGES = 20
 """Messages on files shown for one code."""
 
@@ -76,6 +78,9 @@ class Link:
 
 
 ALL_FINDINGS = Link("findings.csv", "All findings", "one row each, for a spreadsheet")
+PROPOSED_CHANGES = Link(
+    "id_changes.csv", "Proposed id_changes.csv", "old and new identifiers of what seems to be the same record"
+)
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,11 @@ class Facts:
     links: tuple[Link, ...] = ()
     children: bool = False
     """Whether a linked file holds children's records."""
+
+    @property
+    def proposes_changes(self) -> bool:
+        """Whether many records seem to have new identifiers, and a file says which."""
+        return PROPOSED_CHANGES in self.links
 
     @property
     def counts(self) -> dict[str, dict[str, int]]:

@@ -17,6 +17,7 @@ from enrollsync.report.facts import (
     MOST_LINES,
     MOST_MESSAGES,
     MOST_ORGANIZATIONS,
+    PROPOSED_CHANGES,
     Facts,
     Group,
     Link,
@@ -39,7 +40,7 @@ def gather(workspace: Workspace, manifest: RunManifest, district: District) -> F
             groups=tuple(_groups(connection)),
             organizations=_organizations(connection, workspace),
             links=tuple(_links(workspace, {name: rejected[name] for name in copies})),
-            children=bool(copies),
+            children=bool(copies) or workspace.proposed_id_changes.is_file(),
         )
 
 
@@ -194,5 +195,7 @@ def _links(workspace: Workspace, rejected: dict[str, int]) -> Iterable[Link]:
         copy = quarantine.error_file(workspace, name)
         lines = "1 rejected line" if count == 1 else f"{count:,} rejected lines"
         yield Link(copy.relative_to(workspace.root).as_posix(), f"Rejected lines of {name}", f"{lines}, whole")
+    if workspace.proposed_id_changes.is_file():
+        yield PROPOSED_CHANGES
     if (workspace.data_docs / "index.html").is_file():
         yield Link("data_docs/index.html", "Data Docs", "every check and how many rows failed it")

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 
 from enrollsync.codes import CODES
 from enrollsync.report import wording
-from enrollsync.report.facts import MOST_ORGANIZATIONS, Facts, Group
+from enrollsync.report.facts import MOST_CONFLICTS, MOST_ORGANIZATIONS, Facts, Group
 
 
 def render(facts: Facts) -> str:
@@ -34,6 +34,8 @@ def render(facts: Facts) -> str:
         severities=_by_severity(facts),
         widest=max((one.changed for one in facts.organizations[:MOST_ORGANIZATIONS]), default=0),
         most_organizations=MOST_ORGANIZATIONS,
+        most_conflicts=MOST_CONFLICTS,
+        asked=wording.asked(manifest),
         when=_when(manifest.as_of, facts.district.zone),
         delivered=_when(manifest.delivered_at, facts.district.zone),
         style=Markup(style),  # ours, and no place for an entity: the browser reads a style element as it stands

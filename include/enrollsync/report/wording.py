@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from enrollsync.workspace import RunManifest
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -89,6 +91,28 @@ OPERATION_NOTES: dict[str, str] = {
     "Collapsed": "repeated a record that other lines describe too",
 }
 """Heading -> what it means, where the word alone does not say."""
+
+
+def summed(counts: dict[str, dict[str, int]]) -> str:
+    """`5 create, 2 update`: over all entities, without the rows that changed nothing."""
+    totals: dict[str, int] = {}
+    for name, number in (item for numbers in counts.values() for item in numbers.items()):
+        totals[name] = totals.get(name, 0) + number
+    told = [f"{n:,} {name}" for name, n in totals.items() if n and name not in {"unchanged", "collapsed"}]
+    return ", ".join(told) or "none"
+
+
+def asked(manifest: RunManifest) -> list[tuple[str, str]]:
+    """What a person asked of this run alone: heading and words for it."""
+    wishes = {
+        "Dry run": manifest.dry_run and "nothing is written",
+        "Only adds": manifest.adds_only and "nothing is deactivated",
+        "Released": manifest.release and "recycled identifiers go to the new people",
+        "Limits of this run": ", ".join(f"{key} {value:g}" for key, value in manifest.overrides.items()),
+        "Why": manifest.override_reason,
+    }
+    return [(title, said) for title, said in wishes.items() if said]
+
 
 SEVERITIES: dict[str, tuple[str, str]] = {
     "critical": ("Critical", "These lines do not load."),

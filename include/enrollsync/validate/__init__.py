@@ -1,8 +1,8 @@
 """Checking the canonical tables with Great Expectations: rows that break a rule become findings.
 
 `suites` says what is asked, `expectations` and `frames` help to ask it, `checking` asks, `collect` writes the answers
-down. What a finding means for loading is decided elsewhere (`codes.py`, `accept.py`). Importing this package is cheap;
-Great Expectations, which takes seconds, is imported by the first call.
+down, `memorable` adds what a class could be called. What a finding means for loading is decided elsewhere (`codes.py`,
+`accept.py`). Importing this package is cheap; Great Expectations, which takes seconds, is imported by the first call.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District) ->
     One finding for each line and fault, malformed lines included; columns: `findings.COLUMNS`. Raises
     ConfigurationError when a suite is broken and EnrollSyncError when a check cannot be made: silence is no success.
     """
-    from enrollsync.validate import checking, collect, suites
+    from enrollsync.validate import checking, collect, memorable, suites
 
     context = checking.quiet_context(workspace)
     words = suites.parameters(manifest, district)
@@ -51,6 +51,7 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District) ->
             collect.add(connection, workspace, suite.name, checks, names, checked.failed)
             results.append(checked.results)
         collect.add_malformed(connection, workspace, manifest)
+        memorable.add_suggestions(connection, workspace, words)
         collect.write(connection, workspace)
     checking.write_site(context, manifest, asked, results)
 

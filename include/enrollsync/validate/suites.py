@@ -34,6 +34,8 @@ _GROUP = "(?:0[1-9]|[1-9][0-9])"
 _SERIAL = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
 SSN = rf"^(?:{_AREA}{_GROUP}{_SERIAL}|{_AREA}-{_GROUP}-{_SERIAL})\Z"
 """Rule 5: nine digits, or 3-2-4 with hyphens, that could be a social security number."""
+OPAQUE = r"^(?:[0-9]{6,}|[0-9A-Fa-f]{16,}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})\Z"
+"""Rule 8: a long number, a hash or a UUID, which nobody remembers."""
 CHARSETS: dict[str, tuple[str, str]] = {
     "alphanumeric": (r"^[A-Za-z0-9]+\Z", "letters A to Z and digits"),
     "extended": (r"^[\p{L}\p{Nd}._/@-]+\Z", "letters, digits and . - _ / @"),
@@ -128,6 +130,8 @@ def parameters(manifest: RunManifest, district: District) -> dict[str, Any]:
     return {
         "identifier_regex": regex,
         "identifier_characters": characters,
+        "identifier_joiner": "-" if charset == "extended" else "",
+        "opaque_regex": OPAQUE,
         "ssn_regex": SSN,
         "grades": list(GRADES),
         "roles": list(KINDS),

@@ -1,0 +1,134 @@
+"""District files as Airflow sees them: which DAGs there are, when they run, and what all of a district's DAGs share."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from airflow.sdk import Asset, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk.exceptions import AirflowException
+
+from enrollsync.errors import ConfigurationError
+from enrollsync.settings import District, districts_folder, load_district, runs_folder
+
+RETRIES = 3
+_Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+"""The safe dumper in C where PyYAML was built with it."""
+_LAST_RUNS = 5
+"""Runs that a DAG's page tells of."""
+
+
+def read_districts() -> tuple[dict[str, District], list[str]]:
+    """File name without `.yaml` -> settings for every usable district file, and one line about each of the others.
+
+    Of files that claim one `district_id`, the one of that name (else the first by name) is usable.
+    """
+    read: dict[Path, District] = {}
+    problems: list[str] = []
+    for path in sorted(districts_folder().glob("*.yaml")):
+        try:
+            read[path] = _read(path)
+        except ConfigurationError as error:
+            problems.append(str(error))
+    owners: dict[str, Path] = {}
+    for path, district in sorted(read.items(), key=lambda item: (item[0].stem != item[1].district_id, item[0])):
+        owner = owners.setdefault(district.district_id, path)
+        if owner != path:
+            taken = f"{district.district_id!r} is already used by {owner.name}; choose another"
+            problems.append(f"{path}: `district_id`: {taken}")
+    return {path.stem: read[path] for path in owners.values()}, problems
+
+
+def _read(path: Path) -> District:
+    district = load_district(str(path))
+    try:
+        if planned := timetable(district):
+            planned.validate()
+    except AirflowException as error:
+        remedy = 'write a cron expression like "0 2 * * *", or null'
+        raise ConfigurationError(f"{path}: `schedule`: {error}; {remedy}") from None
+    return district
+
+
+def timetable(district: District) -> CronTriggerTimetable | None:
+    """When the district's runs start by themselves, in its own time zone; None: only by hand."""
+    if district.schedule is None:
+        return None
+    return CronTriggerTimetable(district.schedule, timezone=district.timezone)
+
+
+def pool_of(district_id: str) -> str:
+    """The one-slot pool that every task of a district takes, so that two of its runs never work at once."""
+    return f"roster_{district_id}"
+
+
+def asset_of(district_id: str) -> Asset:
+    """Moves when the district's roster has changed; other DAGs can be scheduled on it."""
+    return Asset(name=f"roster://{district_id}", uri=f"roster://{district_id}")
+
+
+def shared_by_dags(district: District) -> dict[str, Any]:
+    """What the DAGs of one district have in common."""
+    owner = district.owner
+    return {
+        "doc_md": describe(district),
+        "tags": ["enrollsync", district.primary_source],
+        "owner_links": {owner.name: owner.link} if owner.link else {},
+        "catchup": False,
+        "max_active_runs": 1,
+        "default_args": {
+            "owner": owner.name,
+            "pool": pool_of(district.district_id),
+            "retries": RETRIES,
+            "retry_exponential_backoff": True,
+            "max_retry_delay": timedelta(minutes=15),
+            "retry_policy": retry_policy(),
+        },
+    }
+
+
+def retry_policy() -> ExceptionRetryPolicy:
+    """A database that cannot be reached may be back later; wrong input or settings stay wrong.
+
+    Whatever else ends a task, a killed process for one, is tried again as well: each step may be repeated.
+    """
+    base = "enrollsync.errors"
+    return ExceptionRetryPolicy(
+        rules=[
+            RetryRule(exception=f"{base}.DatabaseError", reason="the database may be back later"),
+            RetryRule(
+                exception=f"{base}.EnrollSyncError", action=RetryAction.FAIL, reason="trying again cannot mend this"
+            ),
+        ]
+    )
+
+
+def describe(district: District) -> str:
+    """The district's settings and its last runs as Markdown, for the DAG's page; a password in a URL is hidden."""
+    kept = district.model_dump(mode="json", exclude_none=True)
+    settings = yaml.dump(kept, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
+    without_password = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", settings)
+    runs = "\n".join(_row(run, district) for run in last_runs(district)[:_LAST_RUNS])
+    table = f"\n\n#### Last runs\n| started | outcome | changes |\n|---|---|---|\n{runs}\n" if runs else ""
+    return f"### {district.name}\n```yaml\n{without_password}```{table}"
+
+
+def _row(run: dict[str, Any], district: District) -> str:
+    started = datetime.fromisoformat(run["started_at"]).astimezone(district.zone)
+    return f"| {started:%Y-%m-%d %H:%M} | {run['outcome']} | {run['changes']} |"
+
+
+def last_runs(district: District) -> list[dict[str, Any]]:
+    """The newest runs as the last report noted them (see `runs.note_runs`); none where no run has reported yet.
+
+    DAG files are parsed without asking a database.
+    """
+    try:
+        noted = json.loads((runs_folder(district) / "last_runs.json").read_text())
+    except (OSError, ValueError):
+        return []
+    return noted if isinstance(noted, list) else []

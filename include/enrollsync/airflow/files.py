@@ -1,0 +1,104 @@
+"""Serves a run's files to those who may read its DAG; the API server mounts it under `links.PREFIX`.
+
+Only the files named here, and only of runs that have a workspace; a page may load nothing from elsewhere.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import Annotated
+
+from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
+from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException
+from fastapi.responses import FileResponse
+
+from enrollsync.airflow.districts import read_districts
+from enrollsync.workspace import Workspace
+
+_DAGS = ("enrollment_sync__", "enrollment_undo__")
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-downloads",
+}
+_PLAIN = {"report.html", "findings.csv", "id_changes.csv"}
+
+
+def workspace_of(dag_id: str, run_id: str) -> Workspace:
+    """The workspace of a run; 404 where the DAG is none of ours, or the run has left nothing."""
+    from enrollsync import steps
+
+    wanted = next((dag_id.removeprefix(prefix) for prefix in _DAGS if dag_id.startswith(prefix)), None)
+    names = {district.district_id: name for name, district in read_districts()[0].items()}
+    if wanted not in names:
+        raise HTTPException(404, "no district has this DAG")
+    place = Workspace(Path(steps.workspace_for(names[wanted], run_id)))
+    if not place.root.is_dir():
+        raise HTTPException(404, "this run's files are gone; `enrollsync explain` and `enrollsync runs` know the rest")
+    return place
+
+
+OfRun = Annotated[Workspace, Depends(workspace_of)]
+
+app = FastAPI(
+    title="Roster files",
+    docs_url=None,
+    redoc_url=None,
+    openapi_url=None,
+    dependencies=[Depends(get_user), Depends(requires_access_dag("GET"))],
+)
+
+
+@app.get("/{dag_id}/{run_id}/quarantine.zip")
+def quarantine(place: OfRun, afterwards: BackgroundTasks) -> FileResponse:
+    """The rejected lines, one CSV for each source file, zipped."""
+    files = sorted(place.quarantine.glob("*.csv"))
+    if not files:
+        raise HTTPException(404, "nothing was rejected in this run")
+    made = _temporary(".zip", afterwards)
+    with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in files:
+            archive.write(file, file.name)
+    return FileResponse(made, filename="quarantine.zip", headers=_HEADERS)
+
+
+@app.get("/{dag_id}/{run_id}/plan.csv")
+def plan(place: OfRun, afterwards: BackgroundTasks) -> FileResponse:
+    """Every operation of the plan: what, on which record, why, from which line."""
+    from enrollsync.report.operations import write_csv
+
+    if not (place.plan / "plan.json").is_file():
+        raise HTTPException(404, "this run did not come to a plan")
+    made = _temporary(".csv", afterwards)
+    write_csv(place, made)
+    return FileResponse(made, filename="plan.csv", headers=_HEADERS)
+
+
+@app.get("/{dag_id}/{run_id}/quarantine/{name}")
+def quarantined(place: OfRun, name: str) -> FileResponse:
+    """The rejected lines of one source file."""
+    return _file(place.quarantine / Path(name).name)
+
+
+@app.get("/{dag_id}/{run_id}/{name}")
+def file(place: OfRun, name: str) -> FileResponse:
+    """The report and the files that it links."""
+    if name not in _PLAIN:
+        raise HTTPException(404, "no such file")
+    return _file(place.root / name)
+
+
+def _file(path: Path) -> FileResponse:
+    if not path.is_file():
+        raise HTTPException(404, "no such file in this run")
+    return FileResponse(path, headers=_HEADERS)
+
+
+def _temporary(suffix: str, afterwards: BackgroundTasks) -> Path:
+    """A new file that only this process can read, gone when it has been sent."""
+    with tempfile.NamedTemporaryFile(suffix=suffix, delete=False) as handle:
+        made = Path(handle.name)
+    afterwards.add_task(made.unlink)
+    return made

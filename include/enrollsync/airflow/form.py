@@ -1,0 +1,86 @@
+"""The forms that Airflow shows before a DAG is triggered by hand; `runs.py` reads what was filled in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from airflow.sdk import Param
+from airflow.sdk.definitions.param import ParamsDict
+
+from enrollsync.airflow.districts import last_runs
+from enrollsync.settings import District, project_root
+
+_OFFERED = 20
+"""Deliveries to choose from; older ones can still be named."""
+_READ, _WRITE, _LIMITS = "What to read", "What to write", "Limits of this run"
+
+
+def sync_form(district: District) -> ParamsDict:
+    """The form of `enrollment_sync__<district_id>`; filled in by nobody, it asks for an ordinary night."""
+    fields = {
+        "source": Param(
+            None, type=["null", "string"], title="Delivery", section=_READ, examples=deliveries(district),
+            description="Empty: the newest one. Else choose an earlier one, or name a folder or zip; relative paths "
+            "start at the project's root. One that is older than the delivery applied last waits for approval.",
+        ),
+        "force": Param(
+            False, type="boolean", title="Full check", section=_READ,
+            description="Compare row by row even if neither the delivery nor the roster seems to have changed.",
+        ),
+        "dry_run": Param(
+            False, type="boolean", title="Dry run", section=_WRITE,
+            description="Make the plan and the report, and write nothing.",
+        ),
+        "adds_only": Param(
+            False, type="boolean", title="Add and update only", section=_WRITE,
+            description="Deactivate nothing, not even what the delivery removes; the next ordinary run will.",
+        ),
+        "release": Param(
+            False, type="boolean", title="Release recycled identifiers", section=_WRITE,
+            description="Give identifiers that another person had before to the new person (PLAN-RECYCLED).",
+        ),
+        "deactivate_percent": _percent("Deactivated at most (%)", district.thresholds.deactivate_percent),
+        "update_percent": _percent("Updated at most (%)", district.thresholds.update_percent),
+        "reason": Param(
+            None, type=["null", "string"], title="Why", section=_LIMITS, maxLength=500,
+            description="Needed when a limit is changed, and kept with the run. No names of students.",
+        ),
+    }  # fmt: skip
+    return ParamsDict(fields)
+
+
+def undo_form(district: District) -> ParamsDict:
+    """The form of `enrollment_undo__<district_id>`."""
+    runs = [run for run in last_runs(district) if run["wrote"]]
+    fields = {
+        "run": Param(
+            type="string", minLength=1, title="Run to take back", examples=[run["run_id"] for run in runs],
+            description="Choose one of the last runs that changed the roster, or name another. A plan comes first, "
+            "and nothing is written before somebody approves it.",
+            values_display={run["run_id"]: f"{run['run_id']}: {run['outcome']}, {run['changes']}" for run in runs},
+        ),
+        "keep_later": Param(
+            False, type="boolean", title="Keep later changes",
+            description="Leave alone what later runs changed. Without this, such a conflict ends the run.",
+        ),
+    }  # fmt: skip
+    return ParamsDict(fields)
+
+
+def _percent(title: str, usual: float) -> Param:
+    return Param(
+        None, type=["null", "number"], minimum=0, maximum=100, title=title, section=_LIMITS,
+        description=f"Empty: the district's own limits (in general {usual:g}). Counts for all records and schools.",
+    )  # fmt: skip
+
+
+def deliveries(district: District) -> list[str]:
+    """The folders and zips in the district's landing folder, newest first, as they can be named in the form."""
+    landing = project_root() / district.source.path
+    try:
+        entries = [entry for entry in os.scandir(landing) if entry.is_dir() or entry.name.lower().endswith(".zip")]
+        newest = sorted(entries, key=lambda entry: entry.stat().st_mtime, reverse=True)
+    except OSError:
+        return []
+    return [str(Path(district.source.path, entry.name)) for entry in newest[:_OFFERED]]

@@ -1,0 +1,73 @@
+"""Where a run's files and pages are found in the browser; `files.py` serves them."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+from urllib.parse import quote
+
+from airflow.sdk import BaseOperatorLink
+from airflow.sdk.configuration import conf
+
+PREFIX = "/roster"
+"""Where the API server mounts the files."""
+FILES = {"Report": "report.html", "Quarantine": "quarantine.zip", "Plan": "plan.csv"}
+"""What a link is called -> the file behind it."""
+
+
+class OfRun(Protocol):
+    """A task instance, or its key."""
+
+    dag_id: str
+    run_id: str
+
+
+def file_url(run: OfRun, file: str) -> str:
+    """The address of one file of a run."""
+    place = "/".join(quote(part, safe="") for part in (run.dag_id, run.run_id))
+    return f"{_base()}{PREFIX}/{place}/{file}"
+
+
+def run_url(run: OfRun) -> str:
+    """The address of the run's own page in Airflow."""
+    return f"{_base()}/dags/{quote(run.dag_id, safe='')}/runs/{quote(run.run_id, safe='')}"
+
+
+def _base() -> str:
+    return str(conf.get("api", "base_url", fallback="")).rstrip("/")
+
+
+def links_of(run: OfRun) -> dict[str, str]:
+    """Name -> address of every file that a run has for a person."""
+    return {name: file_url(run, file) for name, file in FILES.items()}
+
+
+class _FileLink(BaseOperatorLink):
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        return file_url(ti_key, FILES[self.name])
+
+
+class ReportLink(_FileLink):
+    """What the run did, as a page."""
+
+    name = "Report"
+
+
+class QuarantineLink(_FileLink):
+    """The rejected lines, whole."""
+
+    name = "Quarantine"
+
+
+class PlanLink(_FileLink):
+    """Every operation of the plan."""
+
+    name = "Plan"
+
+
+LINKS = (ReportLink(), QuarantineLink(), PlanLink())
+
+
+def show_on(task: Any) -> Any:
+    """Let a task's page have buttons for the run's files; returns the task."""
+    task.operator.operator_extra_links = LINKS
+    return task

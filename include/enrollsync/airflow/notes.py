@@ -1,0 +1,54 @@
+"""Notes on DAG runs and their tasks: the outcome and counts, where the list of runs shows them.
+
+A listener of the scheduler's, because tasks may not touch Airflow's database; it reads what the task `report` returned.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from airflow.listeners import hookimpl
+from sqlalchemy import inspect
+
+if TYPE_CHECKING:
+    from airflow.models.dagrun import DagRun
+    from sqlalchemy.orm import Session
+
+log = logging.getLogger(__name__)
+
+_DAGS = ("enrollment_sync__", "enrollment_undo__")
+
+
+@hookimpl
+def on_dag_run_success(dag_run: DagRun, msg: str) -> None:
+    """Note what came of the run."""
+    _note(dag_run)
+
+
+@hookimpl
+def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
+    """Note how far the run came."""
+    _note(dag_run)
+
+
+def _note(dag_run: DagRun) -> None:
+    session: Session | None = inspect(dag_run).session
+    if session is None or not dag_run.dag_id.startswith(_DAGS):
+        return
+    for task in dag_run.get_task_instances(session=session):
+        result = task.xcom_pull(task_ids=task.task_id, session=session)
+        if isinstance(result, dict) and "counts" in result:
+            task.note = text_of(result)
+            if task.task_id == "report":
+                dag_run.note = text_of(result)
+
+
+def text_of(result: dict[str, Any]) -> str:
+    """A few lines from a result (design, section 4.1): outcome, changes, findings, reasons of a hold."""
+    from enrollsync.report.wording import summed
+
+    findings = ", ".join(f"{code} {count:,}" for code, count in (result.get("findings") or {}).items())
+    holds = [f"{hold['code']}: {hold['message']}" for hold in result.get("holds") or []]
+    lines = [f"**{result['outcome']}**", summed(result["counts"]), findings, *holds, result.get("message") or ""]
+    return "\n\n".join(line for line in lines if line)

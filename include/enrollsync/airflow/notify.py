@@ -1,0 +1,110 @@
+"""Tells people what came of a run, by email and webhook: counts, codes and links, never a name or an identifier.
+
+What is sent, and to whom, stands in the district file; addresses and keys of the senders are Airflow connections.
+"""
+
+from __future__ import annotations
+
+import html
+import logging
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseNotifier, Context
+
+from enrollsync.airflow.links import FILES, file_url, run_url
+from enrollsync.report.wording import OUTCOMES, UNFINISHED, summed
+from enrollsync.settings import District, Event, load_district
+from enrollsync.workspace import RunManifest, Workspace
+
+log = logging.getLogger(__name__)
+
+_SMTP = "smtp_default"
+_SECONDS = 20
+"""How long a webhook may take to answer."""
+
+
+class RosterNotifier(BaseNotifier):
+    """Sends one event of a run to everyone whom its district names for that.
+
+    A message that cannot be sent is logged; it never fails the run that it tells of.
+    """
+
+    def __init__(self, event: Event, workspace: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.event = event
+        self.workspace = workspace
+
+    def notify(self, context: Context) -> None:
+        """Send it; `context` is that of a task of the run."""
+        manifest = Workspace(Path(self.workspace)).read()
+        district = load_district(manifest.district)
+        if self.event not in district.notify.events:
+            return
+        title, lines = message(self.event, manifest, district, context["ti"])
+        if district.notify.email:
+            _try(lambda: _email(district.notify.email, title, lines, context), "email")
+        if webhook := district.notify.webhook:
+            _try(lambda: _post(webhook, title, lines, context), f"webhook {webhook}")
+
+
+def events_of(manifest: RunManifest, *, failed: bool) -> list[Event]:
+    """What there is to tell of a run that has ended; `failed`: one of its tasks failed."""
+    missing: list[Event] = ["missing"] if {"FILE-MISSING", "FILE-OVERDUE"} & set(manifest.findings) else []
+    if manifest.outcome == "refused":
+        return missing or ["refusal"]
+    if failed or manifest.outcome == "failed":
+        return [*missing, "failure"]
+    if manifest.outcome == "rejected" or (manifest.outcome == "held" and manifest.error):
+        return [*missing, "rejected"]
+    return missing or (["findings"] if manifest.findings and manifest.outcome in {"applied", "in_sync"} else [])
+
+
+def message(event: Event, manifest: RunManifest, district: District, run: Any) -> tuple[str, list[str]]:
+    """A title and lines of text; addresses stand alone on their lines, after a name and a colon."""
+    outcome = OUTCOMES.get(manifest.outcome or "", UNFINISHED)
+    title = f"{district.name}: {_TITLES[event]}"
+    holds = [f"{hold.code}: {hold.message}" for hold in manifest.holds]
+    findings = ", ".join(f"{code} {count:,}" for code, count in manifest.findings.items())
+    lines = [
+        outcome.meaning,
+        manifest.error or "",
+        *holds,
+        f"Changes: {summed(manifest.counts)}",
+        f"Findings: {findings}" if findings else "",
+        f"Next: {outcome.next_step}",
+        f"Run: {run_url(run)}",
+        f"Report: {file_url(run, FILES['Report'])}",
+    ]
+    return title, [line for line in lines if line]
+
+
+_TITLES: dict[Event, str] = {
+    "findings": "applied, with findings",
+    "hold": "a plan waits for your approval",
+    "rejected": "a plan was not applied",
+    "refusal": "the delivery was refused",
+    "failure": "the run failed",
+    "missing": "no new delivery has come",
+}
+
+
+def _email(to: list[str], title: str, lines: list[str], context: Context) -> None:
+    from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+
+    text = "".join(f"<p>{html.escape(line)}</p>" for line in lines)
+    SmtpNotifier(to=to, subject=title, html_content=text, smtp_conn_id=_SMTP).notify(context)
+
+
+def _post(connection: str, title: str, lines: list[str], context: Context) -> None:
+    from airflow.providers.http.notifications.http import HttpNotifier
+
+    said = "\n".join([f"*{title}*", *lines])
+    HttpNotifier(http_conn_id=connection, json={"text": said}, extra_options={"timeout": _SECONDS}).notify(context)
+
+
+def _try(send: Any, channel: str) -> None:
+    try:
+        send()
+    except Exception as error:  # whatever a server or a connection does, the run goes on
+        log.warning("the notification could not be sent by %s: %s", channel, type(error).__name__)

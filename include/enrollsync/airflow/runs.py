@@ -1,0 +1,223 @@
+"""The tasks' side of a run: what was asked in the form, the database's address, and how a task ends.
+
+Each function runs inside a task; what takes long to import is imported there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow.sdk import BaseHook, get_current_context
+from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
+
+from enrollsync.errors import ConfigurationError, EnrollSyncError
+from enrollsync.settings import District, load_district
+from enrollsync.workspace import RunManifest, Workspace
+
+log = logging.getLogger(__name__)
+
+_NOTED_RUNS = 20
+"""Runs that the next form offers to undo."""
+
+
+def start(district: str) -> str:
+    """Make the workspace of the current DAG run, with what was asked in its form, and return its path.
+
+    Raises ConfigurationError when limits were changed and nobody said why.
+    """
+    from enrollsync import steps
+
+    params = get_current_context()["params"]
+    limits = {name: params[name] for name in ("deactivate_percent", "update_percent") if params[name] is not None}
+    if limits and not (params["reason"] or "").strip():
+        raise ConfigurationError(
+            f"the form changes {', '.join(limits)} and leaves `Why` empty; trigger the run again and say why"
+        )
+    if params["adds_only"] and params["release"]:
+        raise ConfigurationError(
+            "`Add and update only` and `Release recycled identifiers` exclude each other: a release deactivates the "
+            "person who had the identifier; trigger the run again with one of them"
+        )
+    asked = {name: params[name] for name in ("dry_run", "adds_only", "release")}
+    source = params["source"] or None
+    return steps.start(
+        district, **_run(), **asked, source=source, picked=source is not None, overrides=limits,
+        override_reason=params["reason"] if limits else None,
+    )  # fmt: skip
+
+
+def start_undo(district: str) -> str:
+    """Make the workspace of the current DAG run, which takes back the run picked in its form, and return its path."""
+    from enrollsync import steps
+
+    params = get_current_context()["params"]
+    database = database_url(load_district(district))
+    return steps.start_undo(
+        district, params["run"].strip(), **_run(), keep_later=params["keep_later"], database_url=database
+    )
+
+
+def _run() -> dict[str, Any]:
+    run = get_current_context()["dag_run"]
+    return {"run_id": run.run_id, "as_of": run.start_date or run.run_after}
+
+
+def forced() -> bool:
+    """Whether the form asks for a full check."""
+    return bool(get_current_context()["params"]["force"])
+
+
+def manifest_of(workspace: str) -> RunManifest:
+    """What the run knows of itself. Raises ConfigurationError when its files are gone."""
+    try:
+        return Workspace(Path(workspace)).read()
+    except FileNotFoundError:
+        raise ConfigurationError(f"{workspace}: the run's files are gone; clear the run from its first task") from None
+
+
+def database_of(workspace: str) -> str | None:
+    """What `database_url` gives for the district of a run; asked in every task, because it may hold a password."""
+    return database_url(load_district(manifest_of(workspace).district))
+
+
+def database_url(district: District) -> str | None:
+    """The URL behind `database.connection`, with its password; None where the district file names the URL itself.
+
+    Raises ConfigurationError when Airflow has no such connection.
+    """
+    if district.database.connection is None:
+        return None
+    try:
+        connection = BaseHook.get_connection(district.database.connection)
+    except AirflowNotFoundException as error:
+        remedy = f"set AIRFLOW_CONN_{district.database.connection.upper()}, or add it under Admin > Connections"
+        raise ConfigurationError(f"district {district.district_id}: `database.connection`: {error}; {remedy}") from None
+    if connection.conn_type == "sqlite":  # Airflow would escape the path's slashes
+        return f"sqlite:///{connection.schema or connection.host}"
+    return re.sub(r"^postgres:", "postgresql:", connection.get_uri())
+
+
+def skip_when_in_sync(result: dict[str, Any]) -> dict[str, Any]:
+    """End the current task, and so those that follow, as skipped when there is nothing to do; else return `result`."""
+    if result["outcome"] == "in_sync":
+        raise AirflowSkipException("In sync: the roster says what the delivery says.")
+    return result
+
+
+def current_plan(workspace: str) -> dict[str, Any]:
+    """The run's result with its plan; made again where the roster moved, or the plan was answered before."""
+    from enrollsync import steps
+
+    database = database_of(workspace)
+    known = manifest_of(workspace).outcome in ("planned", "held", "in_sync")
+    if known and not steps.is_stale(workspace, database_url=database):
+        return steps.result(workspace)
+    return steps.plan_again(workspace, database_url=database)
+
+
+def is_stale(workspace: str) -> bool:
+    """Whether the roster has moved since the run's plan was made."""
+    from enrollsync import steps
+
+    return steps.is_stale(workspace, database_url=database_of(workspace))
+
+
+def draft_report(workspace: str) -> None:
+    """Write the report as far as the run has come, for a person who has to decide."""
+    from enrollsync import steps
+
+    steps.draft_report(workspace)
+
+
+def reject(workspace: str, person: str | None) -> None:
+    """Note that the plan will not be applied; `person` is None when nobody answered in time."""
+    from enrollsync import steps
+
+    if person is None:
+        return give_up(workspace, "nobody answered in time, so nothing was written")
+    steps.reject(workspace, rejected_by=person, reason=f"rejected by {person}")
+    return None
+
+
+def give_up(workspace: str, reason: str) -> None:
+    """Note that the plan will not be applied although nobody said no."""
+    from enrollsync import steps
+
+    steps.reject(workspace, rejected_by=None, reason=reason)
+
+
+def load(approved: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Apply the plan that `approve` let through, exactly that one where a person did; returns counts.
+
+    Ends as skipped when none was let through, or the database moved meanwhile and the plan that is right now has to
+    wait or is empty.
+    """
+    from enrollsync import steps
+
+    if approved is None:
+        raise AirflowSkipException("Another run asks again: the plan changed while it waited.")
+    workspace, person = approved["workspace"], approved["approved_by"]
+    only = approved["plan_id"] if person else None
+    result = steps.load(workspace, approved_by=person, only_plan=only, database_url=database_of(workspace))
+    if result["outcome"] == "held":
+        raise AirflowSkipException("The roster moved meanwhile and the new plan is held; clear `approve` to be asked.")
+    return skip_when_in_sync(result)
+
+
+def report(district: str) -> dict[str, Any]:
+    """Write the report of the current DAG run, whatever happened to it, tell everybody, and return its result.
+
+    Raises AirflowFailException where the run as a whole failed.
+    """
+    from enrollsync import steps
+    from enrollsync.airflow import signals
+
+    run = get_current_context()["dag_run"]
+    workspace = steps.workspace_for(district, run.run_id)
+    if not Path(workspace).is_dir():
+        raise AirflowFailException("The run ended before it had a workspace; the log of its first task says why.")
+    result = steps.report(workspace, database_url=database_of(workspace))
+    _note_runs(district, Path(workspace).parent)
+    failed = any_task_failed()
+    signals.run_ended(workspace, failed=failed)
+    if failed or result["outcome"] in ("refused", "failed"):
+        raise AirflowFailException(result["message"] or "An earlier task failed; its log says why.")
+    return result
+
+
+def any_task_failed() -> bool:
+    """Whether an earlier task of the run failed: one that was killed could not write its outcome down."""
+    run = get_current_context()["dag_run"]
+    states = get_current_context()["ti"].get_task_states(run.dag_id, run_ids=[run.run_id])
+    return not {"failed", "upstream_failed"}.isdisjoint(states.get(run.run_id, {}).values())
+
+
+def _note_runs(district: str, folder: Path) -> None:
+    """Leave the newest runs where DAG files find them without asking the database; see `districts.last_runs`."""
+    from enrollsync import steps
+    from enrollsync.report.wording import summed
+
+    try:
+        found = steps.runs(district, database_url=database_url(load_district(district)))[:_NOTED_RUNS]
+    except EnrollSyncError as error:
+        log.warning("the last runs could not be noted for the next form: %s", error)
+        return
+    noted = [
+        {
+            "run_id": run["run_id"],
+            "started_at": run["started_at"],
+            "outcome": run["outcome"],
+            "changes": summed(run["counts"]),
+            "wrote": run["state_after"] is not None,
+        }
+        for run in found
+    ]
+    path = folder / "last_runs.json"
+    half = path.with_suffix(".part")
+    half.write_text(json.dumps(noted))
+    half.replace(path)

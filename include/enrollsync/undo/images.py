@@ -1,0 +1,97 @@
+"""What the undone run changed: what it found, what it left and what is there now of each record, and who came later.
+
+Which of the three a value gets belongs to `keeping.py`, whether that is a conflict to `conflicts.py`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Boolean
+
+from enrollsync.canonical import Entity
+from enrollsync.database.schema import USUAL_ENROLLMENT, columns_of, primary_key, typed_column
+
+
+def values_of(entity: Entity) -> list[str]:
+    """The columns that a change may change."""
+    return [name for name in columns_of(entity) if name not in primary_key(entity)]
+
+
+def images(entity: Entity) -> str:
+    """One row for each record that the run changed: keys, `created`, and `now_`, `left_` and `back_` of every value.
+
+    Creations that are undone already are not in it.
+    """
+    values = ", ".join(
+        f"old.{name} AS now_{name}, {_left(entity, name)} AS left_{name}, {_back(entity, name)} AS back_{name}"
+        for name in values_of(entity)
+    )
+    keys = ", ".join(primary_key(entity))
+    return f"""
+        CREATE TABLE {entity.name}_images AS
+        WITH own AS (
+            SELECT {keys}, operation = 'create' AS created, before_json, after_json
+            FROM stored_changes
+            WHERE entity = '{entity.name}' AND state_after = getvariable('undone')
+        )
+        SELECT {keys}, created, {values}
+        FROM own
+        JOIN stored_{entity.name} AS old USING ({keys})
+        WHERE NOT (created AND old.status = 'removed')"""
+
+
+def _left(entity: Entity, name: str) -> str:
+    """An audit row says all values of a creation, or none of the usual one; of a change, those that changed."""
+    said = _said(name, "after_json")
+    usual = {**USUAL_ENROLLMENT, "source": "getvariable('run_source')"} if entity.name == "enrollments" else {}
+    created = f"CASE WHEN after_json IS NULL THEN {usual[name]} ELSE {said} END" if name in usual else said
+    return f"CASE WHEN created THEN {created} WHEN {_changed(name)} THEN {said} ELSE old.{name} END"
+
+
+def _back(entity: Entity, name: str) -> str:
+    unborn = {
+        "status": "'removed'",
+        # What a source gives begins with no blank; the audit of what hung on the record still says whose it was.
+        "source_key": f"' ' || old.source_key || ' removed ' || {entity.key}",
+        str(entity.identifier): "NULL",
+    }.get(name, f"old.{name}")
+    return f"""CASE
+            WHEN created THEN {unborn}
+            WHEN {_changed(name)} THEN {_said(name, "before_json")}
+            ELSE old.{name}
+        END"""
+
+
+def _changed(name: str) -> str:
+    return f"json_exists(before_json, '$.{name}')"
+
+
+def _said(name: str, text: str) -> str:
+    kinds = {BigInteger: "BIGINT", Boolean: "BOOLEAN"}
+    kind = kinds.get(type(typed_column(name).type), "VARCHAR")
+    return f"try_cast(json_extract_string({text}, '$.{name}') AS {kind})"
+
+
+def later(entity: Entity) -> str:
+    """Which later run was the last to change a value of these records, and whether it was an undo.
+
+    And the last later run that wrote a record at all.
+    """
+    keys = ", ".join(primary_key(entity))
+    return f"""
+        CREATE TABLE {entity.name}_later AS
+        SELECT {keys}, "column", arg_max(run_id, state_after) AS run_id, arg_max(outcome, state_after) AS outcome
+        FROM (
+            SELECT {keys}, state_after, unnest(json_keys(before_json)) AS "column"
+            FROM stored_changes
+            SEMI JOIN {entity.name}_images USING ({keys})
+            WHERE entity = '{entity.name}' AND state_after > getvariable('undone')
+        )
+        JOIN stored_runs USING (state_after)
+        GROUP BY ALL;
+        CREATE VIEW {entity.name}_writers AS
+        SELECT {keys}, arg_max(run_id, state_after) AS run_id,
+            bool_or(operation IN ('create', 'reactivate')) AS raised
+        FROM stored_changes
+        JOIN stored_runs USING (state_after)
+        WHERE entity = '{entity.name}' AND state_after > getvariable('undone')
+        GROUP BY ALL"""

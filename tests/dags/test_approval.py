@@ -1,0 +1,218 @@
+"""The task at which a held plan waits, without Airflow around it: what it shows, and what an answer leads to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from enrollsync.airflow import approval, runs
+from enrollsync.airflow.approval import ApprovePlan, time_to_answer
+from enrollsync.codes import Severity
+from enrollsync.settings import District
+from enrollsync.workspace import COUNTED, Notice, RunManifest, Workspace
+
+PROJECT = Path(__file__).resolve().parents[2]
+HOLD = Notice(code="GUARD-DEACTIVATE", severity=Severity.CRITICAL, message="412 of 500 users (the limit is 10 %)")
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+ADA = {"id": "7", "name": "ada"}
+BY_ADA = {"chosen_options": ["Approve"], "params_input": {}, "responded_at": NOW, "responded_by_user": ADA}
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    """That of a run whose plan is held."""
+    place = Workspace(tmp_path / "run").create()
+    counts = {"users": dict.fromkeys(COUNTED, 0) | {"deactivate": 412, "unchanged": 88}}
+    place.write(
+        RunManifest(
+            run_id="r1", district=str(PROJECT / "include/districts/demo.yaml"), as_of=NOW,
+            outcome="held", plan_id="p1", holds=[HOLD], counts=counts, state_version=4,
+        )
+    )  # fmt: skip
+    return place
+
+
+@pytest.fixture
+def moved(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> SimpleNamespace:
+    """`moved.yes = True`: the roster moves; what it is planned anew as is `moved.again`."""
+    state = SimpleNamespace(yes=False, again="held", planned=0)
+
+    def plan_again(place: str, database_url: str | None = None) -> dict[str, Any]:
+        state.planned += 1
+        manifest = workspace.update(outcome=state.again, plan_id=f"p{1 + state.planned}")
+        return {"artifacts": place, "outcome": manifest.outcome}
+
+    from enrollsync import steps
+
+    monkeypatch.setattr(steps, "is_stale", lambda place, database_url=None: state.yes)
+    monkeypatch.setattr(steps, "plan_again", plan_again)
+    monkeypatch.setattr(runs, "draft_report", lambda place: None)
+    return state
+
+
+@pytest.fixture
+def task(workspace: Workspace) -> ApprovePlan:
+    from enrollsync.settings import load_district
+
+    district: District = load_district("demo")
+    return ApprovePlan(task_id="approve", planned={"artifacts": str(workspace.root)}, district=district)
+
+
+def context(**params: Any) -> dict[str, Any]:
+    ti = SimpleNamespace(
+        id="1", dag_id="enrollment_sync__demo", run_id="manual__2026-11-23T02:00:00+00:00", map_index=-1
+    )
+    return {"ti": ti, "task_instance": ti, "params": {"dry_run": False, **params}} | {
+        "dag_run": SimpleNamespace(dag_id=ti.dag_id, run_id=ti.run_id, conf={"reason": "roll-over"})
+    }
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What Airflow was asked to show."""
+    from airflow.providers.standard.operators import hitl
+
+    asked: list[dict[str, Any]] = []
+
+    def keep(self: ApprovePlan, task_instance: str) -> str | None:
+        asked.append({"body": self.body, "options": self.options, "defaults": self.defaults})
+        return asked[0]["body"]
+
+    monkeypatch.setattr(ApprovePlan, "shown", keep)
+    monkeypatch.setattr(hitl, "upsert_hitl_detail", lambda **given: None)
+    return asked
+
+
+def test_held_plan_parks_and_shows_reasons_counts_and_links(
+    task: ApprovePlan, moved: SimpleNamespace, asked: list[dict[str, Any]]
+) -> None:
+    from airflow.sdk.exceptions import TaskAwaitingInput
+
+    with pytest.raises(TaskAwaitingInput):
+        task.execute(context())
+    (shown,) = asked
+    assert (shown["options"], shown["defaults"]) == (["Approve", "Reject"], ["Reject"])
+    assert "**GUARD-DEACTIVATE** 412 of 500 users (the limit is 10 %)" in shown["body"]
+    assert "| users | 412 | 88 |" in shown["body"]
+    assert "/roster/enrollment_sync__demo/manual__2026-11-23T02%3A00%3A00%2B00%3A00/report.html" in shown["body"]
+    assert "`p1`" in shown["body"]
+
+
+def test_plan_that_may_go_ahead_asks_nobody(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace, asked: list[dict[str, Any]]
+) -> None:
+    workspace.update(outcome="planned")
+    approved = task.execute(context())
+    assert approved == {"workspace": str(workspace.root), "plan_id": "p1", "approved_by": None}
+    assert asked == []
+
+
+@pytest.mark.parametrize(("outcome", "params"), [("in_sync", {}), ("held", {"dry_run": True})])
+def test_nothing_to_apply_skips(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace, outcome: str, params: dict[str, Any]
+) -> None:
+    from airflow.sdk.exceptions import AirflowSkipException
+
+    workspace.update(outcome=outcome)
+    with pytest.raises(AirflowSkipException):
+        task.execute(context(**params))
+
+
+def test_approval_lets_exactly_the_shown_plan_through_and_names_the_person(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace
+) -> None:
+    approved = task.execute_complete(context(), BY_ADA)
+    assert approved == {"workspace": str(workspace.root), "plan_id": "p1", "approved_by": "ada"}
+
+
+def test_approval_of_a_plan_that_the_roster_has_left_behind_is_asked_again_in_a_new_run(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace
+) -> None:
+    from airflow.sdk.exceptions import DagRunTriggerException
+
+    moved.yes = True
+    with pytest.raises(DagRunTriggerException) as triggered:
+        task.execute_complete(context(), BY_ADA)
+    assert triggered.value.trigger_dag_id == "enrollment_sync__demo"
+    assert triggered.value.conf == {"reason": "roll-over"}
+    manifest = workspace.read()
+    assert (manifest.outcome, manifest.approved_by) == ("held", None)
+    assert f"run {triggered.value.dag_run_id} asks again" in (manifest.error or "")
+
+
+def test_cleared_task_with_another_plan_asks_in_a_new_run_because_airflow_keeps_the_first_text(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace, asked: list[dict[str, Any]]
+) -> None:
+    from airflow.sdk.exceptions import DagRunTriggerException, TaskAwaitingInput
+
+    with pytest.raises(TaskAwaitingInput):
+        task.execute(context())
+    with pytest.raises(TaskAwaitingInput):
+        task.execute(context())
+    moved.yes = True
+    with pytest.raises(DagRunTriggerException):
+        task.execute(context())
+
+
+def test_lost_database_is_tried_again_and_a_wrong_setting_never() -> None:
+    from airflow.sdk.definitions.retry_policy import RetryAction
+
+    from enrollsync.airflow.districts import retry_policy
+    from enrollsync.errors import ConfigurationError, DatabaseError, Refused, StalePlan
+
+    def decided(error: Exception) -> tuple[RetryAction, timedelta | None]:
+        decision = retry_policy().evaluate(error, try_number=1, max_tries=3)
+        return decision.action, decision.retry_delay
+
+    assert decided(DatabaseError("gone")) == (RetryAction.RETRY, None)
+    for error in (ConfigurationError("wrong"), Refused("FILE-HEADER", "wrong"), StalePlan("moved")):
+        assert decided(error)[0] == RetryAction.FAIL
+    assert decided(RuntimeError("killed"))[0] == RetryAction.DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("person", "outcome", "said"),
+    [(ADA, "rejected", "rejected by ada"), (None, "held", "nobody answered in time")],
+    ids=["rejected", "no answer"],
+)
+def test_no_writes_nothing_skips_the_load_and_is_noted(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace, person: Any, outcome: str, said: str
+) -> None:
+    context_ = context()
+    skipped: list[Any] = []
+    task.skip = lambda ti, tasks: skipped.extend(tasks)  # type: ignore[method-assign]
+    task.downstream_task_ids = {"load"}
+    context_["task"] = SimpleNamespace(get_direct_relatives=lambda upstream: [SimpleNamespace(is_teardown=False)])
+    task.execute_complete(context_, {**BY_ADA, "chosen_options": ["Reject"], "responded_by_user": person})
+    manifest = workspace.read()
+    assert len(skipped) == 1
+    assert (manifest.outcome, manifest.approved_by) == (outcome, person and person["name"])
+    assert said in (manifest.error or "")
+
+
+def test_plan_that_was_answered_before_is_made_again(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace, asked: list[dict[str, Any]]
+) -> None:
+    from airflow.sdk.exceptions import TaskAwaitingInput
+
+    workspace.update(outcome="rejected")
+    with pytest.raises(TaskAwaitingInput):
+        task.execute(context())
+    assert moved.planned == 1
+
+
+@pytest.mark.parametrize(
+    ("schedule", "now", "left"),
+    [
+        ("0 2 * * *", datetime(2026, 11, 23, 12, tzinfo=UTC), timedelta(hours=18, minutes=45)),  # 2 o'clock is 7 UTC
+        ("0 2 * * *", datetime(2026, 11, 23, 6, 50, tzinfo=UTC), timedelta(minutes=1)),
+        (None, datetime(2026, 11, 23, tzinfo=UTC), approval.BY_HAND),
+    ],
+    ids=["until a quarter before the next run", "too near to it", "by hand only"],
+)
+def test_time_to_answer(schedule: str | None, now: datetime, left: timedelta) -> None:
+    assert time_to_answer(schedule, "America/New_York", now) == left

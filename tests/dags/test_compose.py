@@ -1,0 +1,163 @@
+"""What docker-compose.yaml and the Dockerfile promise, as far as it can be read; tests/live runs the services."""
+
+from __future__ import annotations
+
+import re
+import stat
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+PROJECT = Path(__file__).resolve().parents[2]
+TEXT = (PROJECT / "docker-compose.yaml").read_text()
+COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
+SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
+AIRFLOW = {name: service for name, service in SERVICES.items() if "build" in service}
+LONG_RUNNING = SERVICES.keys() - {"init"}
+DOCKERFILE = (PROJECT / "Dockerfile").read_text()
+REQUIRED = r"\$\{(\w+):\?run make secrets first\}"
+
+
+def environment() -> list[tuple[str, str, str]]:
+    """Service, variable and value, for every variable that the file sets."""
+    return [(service, name, value) for service in SERVICES for name, value in SERVICES[service]["environment"].items()]
+
+
+def make_secrets(folder: Path) -> subprocess.CompletedProcess[str]:
+    for name in ("Makefile", "scripts"):
+        if not (folder / name).exists():
+            (folder / name).symlink_to(PROJECT / name)
+    return subprocess.run(
+        ["make", "secrets", f"PYTHON={sys.executable}"], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_form_is_that_of_a_compose_file() -> None:
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yaml"]
+    ran = subprocess.run(check, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout
+
+
+def test_every_variable_is_required_and_written_by_make_secrets(tmp_path: Path) -> None:
+    uncommented = re.sub(r"(?m)^\s*#.*$", "", TEXT).replace("$$", "")
+    assert uncommented.count("$") == len(re.findall(REQUIRED, uncommented))
+    make_secrets(tmp_path)
+    written = {line.partition("=")[0] for line in (tmp_path / ".env").read_text().splitlines()}
+    assert set(re.findall(REQUIRED, uncommented)) == written
+
+
+def test_no_password_or_key_stands_in_the_file() -> None:
+    named = [value for _, name, value in environment() if re.search(r"(PASSWORD|SECRET|KEY|AUTH)$", name)]
+    in_urls = [re.search(r"://\w*:(.*)@", value) for _, _, value in environment() if "@" in value]
+    assert len(named) > len(AIRFLOW) and len(in_urls) > len(AIRFLOW)
+    for secret in [*named, *(found.group(1) for found in in_urls)]:
+        assert re.fullmatch(REQUIRED, secret), secret
+
+
+def test_make_secrets_writes_what_only_its_owner_reads_and_never_replaces_it(tmp_path: Path) -> None:
+    first = make_secrets(tmp_path)
+    env = tmp_path / ".env"
+    written = env.read_text()
+    values = dict(line.split("=", 1) for line in written.splitlines())
+    assert first.returncode == 0, first.stderr
+    assert stat.S_IMODE(env.stat().st_mode) == 0o600
+    assert len(set(values.values())) == len(values)
+    assert all(re.fullmatch(r"[A-Za-z0-9_-]{20,}=?", value) for value in values.values()), "each may stand in a URL"
+    assert not any(value in first.stdout for value in values.values())
+    second = make_secrets(tmp_path)
+    assert second.returncode != 0
+    assert second.stderr.splitlines()[0].startswith(".env is there already")
+    assert env.read_text() == written
+
+
+def test_two_machines_get_different_secrets(tmp_path: Path) -> None:
+    texts = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        make_secrets(tmp_path / name)
+        texts.append((tmp_path / name / ".env").read_text())
+    assert not set(texts[0].splitlines()) & set(texts[1].splitlines())
+
+
+def test_secrets_reach_neither_git_nor_the_image() -> None:
+    assert "/.env" in (PROJECT / ".gitignore").read_text().splitlines()
+    assert not {".env", "data", ".git"} & let_through()
+    assert "ENV" not in {line.split(" ")[0] for line in DOCKERFILE.splitlines()}
+
+
+def let_through() -> set[str]:
+    """What .dockerignore lets into the image: it shuts everything out first."""
+    lines = [line for line in (PROJECT / ".dockerignore").read_text().splitlines() if not line.startswith("#")]
+    assert lines[0] == "*"
+    return {line.removeprefix("!") for line in lines if line.startswith("!")}
+
+
+def test_everything_that_is_copied_is_there_and_let_through() -> None:
+    copied = {
+        name for line in re.findall(r"^COPY --chown=airflow:0 (.*)", DOCKERFILE, re.M) for name in line.split()[:-1]
+    }
+    assert copied == let_through()
+    assert all((PROJECT / name).exists() for name in copied)
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_no_service_runs_as_root(service: str) -> None:
+    assert str(SERVICES[service]["user"]).split(":")[0] not in ("0", "root", "")
+    assert not SERVICES[service].get("privileged")
+    assert not re.search(r"^USER (root|0)\b", DOCKERFILE, re.M)
+
+
+def test_what_is_published_is_published_on_this_machine_alone() -> None:
+    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    assert published
+    assert all(port.startswith("127.0.0.1:") for port in published)
+    assert not any("network_mode" in service for service in SERVICES.values())
+
+
+@pytest.mark.parametrize("service", sorted(LONG_RUNNING))
+def test_a_long_running_service_is_checked_and_comes_back(service: str) -> None:
+    assert SERVICES[service]["restart"] == "always"
+    assert SERVICES[service]["healthcheck"]["test"]
+
+
+@pytest.mark.parametrize("service", sorted(AIRFLOW.keys() - {"init"}))
+def test_airflow_starts_when_init_is_done(service: str) -> None:
+    after = {name: rule["condition"] for name, rule in SERVICES[service]["depends_on"].items()}
+    assert after.pop("init") == "service_completed_successfully"
+    assert set(after.values()) == {"service_healthy"}
+    assert {"airflow-db", "redis"} <= after.keys()
+
+
+def test_a_task_finds_the_api_server_and_the_roster() -> None:
+    assert {"api-server", "roster-db"} <= SERVICES["worker"]["depends_on"].keys()
+
+
+@pytest.mark.parametrize("service", AIRFLOW)
+def test_every_airflow_service_sees_the_project_and_the_same_data(service: str) -> None:
+    mounted = AIRFLOW[service]["volumes"]
+    home = AIRFLOW[service]["environment"]["ENROLLSYNC_HOME"]
+    for folder in ("dags", "plugins", "expectations", "include"):
+        assert f"./{folder}:{home}/{folder}:ro" in mounted
+    assert f"data:{home}/data" in mounted
+    assert {mount.split(":")[0] for mount in mounted if not mount.startswith("./")} <= COMPOSE["volumes"].keys()
+
+
+def test_database_urls_name_the_users_and_databases_that_are_made() -> None:
+    urls = {value for _, _, value in environment() if value.startswith("postgresql")}
+    assert len(urls) == 2
+    for url in urls:
+        user, host, name = re.fullmatch(r"[a-z+]+://(\w+):.*@([\w-]+):5432/(\w+)", url).groups()
+        made = SERVICES[host]["environment"]
+        assert (user, name) == (made["POSTGRES_USER"], made["POSTGRES_DB"])
+
+
+def test_the_image_is_of_the_airflow_that_is_pinned() -> None:
+    groups = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]
+    pinned = next(name for name in groups["airflow"] if name.startswith("apache-airflow=="))
+    images = re.findall(r"^FROM apache/airflow:([\d.]+)-python", DOCKERFILE, re.M)
+    assert images == [pinned.removeprefix("apache-airflow==")]

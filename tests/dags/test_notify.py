@@ -1,0 +1,148 @@
+"""Who is told what of a run: by email through an SMTP server on loopback, by webhook through a receiver there."""
+
+from __future__ import annotations
+
+import email
+import json
+import socket
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.policy import default as modern
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from enrollsync.airflow.notify import RosterNotifier, events_of
+from enrollsync.codes import Severity
+from enrollsync.workspace import COUNTED, Notice, RunManifest, Workspace
+
+RUN = SimpleNamespace(dag_id="enrollment_sync__lincoln", run_id="manual__1")
+
+
+@pytest.fixture
+def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """Messages that an SMTP server has received."""
+    from aiosmtpd.controller import Controller
+    from aiosmtpd.handlers import Message
+
+    received: list[Any] = []
+
+    class Keep(Message):
+        def handle_message(self, message: Any) -> None:
+            received.append(email.message_from_bytes(message.as_bytes(), policy=modern))
+
+    with socket.create_server(("127.0.0.1", 0)) as free:  # the controller asks its own port whether it is up
+        port = free.getsockname()[1]
+    server = Controller(Keep(), hostname="127.0.0.1", port=port)
+    server.start()
+    uri = f"smtp://127.0.0.1:{port}/?disable_ssl=true&disable_tls=true&from_email=roster%40example.org"
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", uri)
+    yield received
+    server.stop()
+
+
+@pytest.fixture
+def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """What has been posted to a receiver; its answer can be changed."""
+    state = SimpleNamespace(posted=[], status=200)
+
+    class Receiver(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            state.posted.append((self.path, json.loads(body)))
+            self.send_response(state.status)
+            self.end_headers()
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Receiver)
+    Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_port}/services/T0/B0/secret"
+    monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps({"conn_type": "http", "host": address}))
+    yield state
+    server.shutdown()
+
+
+@pytest.fixture
+def held(tmp_path: Path, districts: Callable[..., Path]) -> Callable[[str], str]:
+    """Call it with the `notify:` line of a district; the workspace of its held run."""
+
+    def make(notify: str) -> str:
+        path = districts("lincoln")
+        path.write_text(path.read_text() + f"notify: {notify}\n")
+        place = Workspace(tmp_path / "run").create()
+        hold = Notice(code="GUARD-DEACTIVATE", severity=Severity.CRITICAL, message="412 of 500 active users & more")
+        place.write(
+            RunManifest(
+                run_id="manual__1", district="lincoln", as_of=datetime(2026, 11, 23, tzinfo=UTC), outcome="held",
+                holds=[hold], findings={"ID-DUPLICATE": 3, "GUARD-DEACTIVATE": 1},
+                counts={"users": dict.fromkeys(COUNTED, 0) | {"deactivate": 412}},
+            )
+        )  # fmt: skip
+        return str(place.root)
+
+    return make
+
+
+def test_email_says_what_and_where_to_look(mailbox: list[Any], held: Callable[[str], str]) -> None:
+    RosterNotifier("hold", held("{email: [office@example.org, data@example.org]}"))({"ti": RUN})
+    (message,) = mailbox
+    assert message["subject"] == "Demo Unified: a plan waits for your approval"
+    assert message["to"] == "office@example.org, data@example.org"
+    assert message["from"] == "roster@example.org"
+    text = message.get_body(("html",)).get_content()
+    assert "GUARD-DEACTIVATE: 412 of 500 active users &amp; more" in text
+    assert "412 deactivate" in text
+    assert "/dags/enrollment_sync__lincoln/runs/manual__1" in text
+    assert "/roster/enrollment_sync__lincoln/manual__1/report.html" in text
+
+
+def test_webhook_gets_json_with_a_text(webhook: SimpleNamespace, held: Callable[[str], str]) -> None:
+    RosterNotifier("hold", held("{webhook: hook}"))({"ti": RUN})
+    ((path, posted),) = webhook.posted
+    assert path == "/services/T0/B0/secret"
+    assert list(posted) == ["text"]
+    assert posted["text"].startswith("*Demo Unified: a plan waits for your approval*")
+    assert "ID-DUPLICATE 3" in posted["text"]
+
+
+def test_event_that_nobody_asked_for_is_not_sent(webhook: SimpleNamespace, held: Callable[[str], str]) -> None:
+    RosterNotifier("hold", held("{webhook: hook, events: [refusal, failure]}"))({"ti": RUN})
+    assert webhook.posted == []
+
+
+def test_receiver_that_is_down_does_not_keep_the_email_and_fails_no_run(
+    mailbox: list[Any], webhook: SimpleNamespace, held: Callable[[str], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    webhook.status = 500
+    RosterNotifier("hold", held("{webhook: hook, email: [office@example.org]}"))({"ti": RUN})
+    assert len(mailbox) == 1
+    assert "could not be sent by webhook hook" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("manifest", "failed", "events"),
+    [
+        ({"outcome": "applied"}, False, []),
+        ({"outcome": "applied", "findings": {"ID-CASE": 1}}, False, ["findings"]),
+        ({"outcome": "in_sync", "findings": {"ID-CASE": 1}}, False, ["findings"]),
+        ({"outcome": "held"}, False, []),
+        ({"outcome": "held", "error": "nobody answered in time"}, False, ["rejected"]),
+        ({"outcome": "rejected", "error": "rejected by ada"}, False, ["rejected"]),
+        ({"outcome": "refused", "findings": {"FILE-HEADER": 1}}, True, ["refusal"]),
+        ({"outcome": "refused", "findings": {"FILE-MISSING": 1}}, True, ["missing"]),
+        ({"outcome": "in_sync", "findings": {"FILE-OVERDUE": 1}}, False, ["missing"]),
+        ({"outcome": "failed"}, True, ["failure"]),
+        ({"outcome": "planned"}, True, ["failure"]),
+        ({"outcome": "planned"}, False, []),
+    ],
+)
+def test_events_of_a_run(manifest: dict[str, Any], failed: bool, events: list[str]) -> None:
+    run = RunManifest(run_id="r", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC), **manifest)
+    assert events_of(run, failed=failed) == events
