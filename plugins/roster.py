@@ -1,17 +1,28 @@
-"""Adds to Airflow's UI the files of a run, behind the permission to read its DAG, and notes on runs and tasks."""
+"""Adds to Airflow's UI the files of a run, behind the permission to read its DAG, and notes on runs and tasks.
+
+Every task loads its plugins: what only the API server needs is imported with the first request.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
 from enrollsync.airflow import links, notes
-from enrollsync.airflow.files import app
+
+
+async def files(scope: Any, receive: Any, send: Any) -> None:
+    """The ASGI app that serves them."""
+    from enrollsync.airflow.files import app
+
+    await app(scope, receive, send)
 
 
 class RosterPlugin(AirflowPlugin):
     """Loaded by the API server (files) and the scheduler (notes)."""
 
     name = "roster"
-    fastapi_apps = [{"app": app, "url_prefix": links.PREFIX, "name": "Roster files"}]
+    fastapi_apps = [{"app": files, "url_prefix": links.PREFIX, "name": "Roster files"}]
     operator_extra_links = list(links.LINKS)
     listeners = [notes]

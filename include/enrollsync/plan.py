@@ -40,8 +40,9 @@ class Plan(BaseModel):
     """What it changes of each entity and organization; an undo has none, because nothing is learnt from it."""
 
     def save(self, folder: Path) -> None:
-        """Write `plan.json`."""
-        (folder / "plan.json").write_text(self.model_dump_json(indent=1))
+        """Write `plan.json`, without the identifiers that its shares name: they may be social security numbers."""
+        text = self.model_dump_json(indent=1, exclude={"shares": {"__all__": {"organization"}}})
+        (folder / "plan.json").write_text(text)
 
 
 def load_plan(folder: Path) -> Plan:

@@ -460,6 +460,7 @@ def _database_url(district: District, given: str | None) -> str:
 
 def _record(manifest: RunManifest, district: District) -> RunRecord:
     from enrollsync.database import RunRecord
+    from enrollsync.database.schema import UNDO_OF
 
     return RunRecord(
         run_id=manifest.run_id,
@@ -475,7 +476,7 @@ def _record(manifest: RunManifest, district: District) -> RunRecord:
         mode=None if manifest.undoes else manifest.mode,
         counts=manifest.counts,
         findings=manifest.findings,
-        message=f"undo of run {manifest.undoes}" if manifest.undoes else manifest.error,
+        message=f"{UNDO_OF}{manifest.undoes}" if manifest.undoes else manifest.error,
         fingerprint=manifest.fingerprint,
         checked_at=manifest.checked_at,
         state_version=manifest.state_version,

@@ -114,19 +114,23 @@ def test_good_delivery_is_loaded_by_a_manual_run_without_logical_date(
 
 
 def test_what_the_form_asks_reaches_the_steps(steps: FakeSteps, run: Callable[..., Any]) -> None:
-    run(source="data/other", adds_only=True, release=True, force=True, deactivate_percent=40, reason="roll-over")
+    run(source="data/other", adds_only=True, force=True, deactivate_percent=40, reason="roll-over")
     started = steps.started
     assert (started["source"], started["picked"]) == ("data/other", True)
-    assert (started["adds_only"], started["release"]) == (True, True)
+    assert (started["adds_only"], started["release"]) == (True, False)
     assert (started["overrides"], started["override_reason"]) == ({"deactivate_percent": 40}, "roll-over")
     assert steps.asked["ingest"] == {"force": True}
 
 
-@pytest.mark.parametrize("reason", [None, "  "])
-def test_limit_changed_without_a_reason_fails_at_once_and_reads_nothing(
-    steps: FakeSteps, run: Callable[..., Any], reason: str | None
+@pytest.mark.parametrize(
+    "conf",
+    [{"update_percent": 90}, {"update_percent": 90, "reason": "  "}, {"adds_only": True, "release": True}],
+    ids=["limit without a reason", "limit with an empty reason", "release that would only add"],
+)
+def test_form_that_contradicts_itself_fails_at_once_and_reads_nothing(
+    steps: FakeSteps, run: Callable[..., Any], conf: dict[str, Any]
 ) -> None:
-    state, tasks, tries = run(update_percent=90, reason=reason)
+    state, tasks, tries = run(**conf)
     assert (state, tasks["ingest"], tries["ingest"]) == ("failed", "failed", 1)
     assert steps.calls == []
 

@@ -120,6 +120,7 @@ def test_receiver_that_is_down_does_not_keep_the_email_and_fails_no_run(
     mailbox: list[Any], webhook: SimpleNamespace, held: Callable[[str], str], caplog: pytest.LogCaptureFixture
 ) -> None:
     webhook.status = 500
+    caplog.set_level("WARNING", logger="enrollsync")
     RosterNotifier("hold", held("{webhook: hook, email: [office@example.org]}"))({"ti": RUN})
     assert len(mailbox) == 1
     assert "could not be sent by webhook hook" in caplog.text

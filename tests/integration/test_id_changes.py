@@ -150,8 +150,11 @@ def test_a_long_cycle_without_any_row_turns_by_one(nightly_everywhere: Nightly) 
 # ---- a class that is removed and renamed in one night ----------------------------------------------------------------
 
 
-@pytest.mark.parametrize("named", ["C2", "D2"])
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(
+    ("database_url", "named", "first"),
+    [("sqlite", "C2", True), ("sqlite", "C2", False), ("sqlite", "D2", True), ("postgresql", "D2", False)],
+    indirect=["database_url"],
+)
 def test_a_class_may_be_removed_by_its_old_or_new_identifier_in_the_batch_that_renames_it(
     nightly_everywhere: Nightly, named: str, first: bool
 ) -> None:
@@ -204,7 +207,11 @@ def turned(changes: list[str]) -> dict[str, Any]:
     return batch([other(n) | {"userId": new.get(f"u{n}", f"u{n}")} for n in (1, 2, 3)], *changes)
 
 
-@pytest.mark.parametrize("changes", [pytest.param(changes, id=name) for name, changes in TURNS.items()])
+@pytest.mark.parametrize(
+    ("database_url", "changes"),
+    [*(pytest.param("sqlite", changes, id=name) for name, changes in TURNS.items()), ("postgresql", TURNS["cycle"])],
+    indirect=["database_url"],
+)
 def test_an_undone_change_is_applied_again_when_its_file_comes_again(
     nightly_everywhere: Nightly, changes: list[str]
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from enrollsync import steps
+from enrollsync import guard, steps, usual
 from enrollsync.database import open_store
 from enrollsync.workspace import Workspace
 from nightly import Nightly, clever, other, pupil
@@ -88,6 +88,13 @@ def people(changed: dict[int, str]) -> list[dict[str, str]]:
     return [other(n, **schools[n >= 20], userGrade=changed.get(n, "5")) for n in range(40)]
 
 
+@pytest.fixture
+def quick_learner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four applied runs are enough to learn from; that ten are needed is tested in `test_usual.py`."""
+    for module in (usual, guard):
+        monkeypatch.setattr(module, "LEAST_RUNS", 4)
+
+
 def teach(nightly: Nightly, nights: int) -> None:
     """A first load, then nights on which one student of S1 moves to another grade."""
     nightly.run(people({}))
@@ -105,15 +112,16 @@ def flagged(nightly: Nightly) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_learner")
 def test_an_unusual_run_is_told_and_applied(nightly: Nightly) -> None:
-    teach(nightly, 10)
+    teach(nightly, 4)
     shutil.rmtree(nightly.folder / "data" / "runs")
     result = nightly.run(BIG)
     assert (result["outcome"], result["holds"], result["findings"]) == ("applied", [], {"GUARD-UNUSUAL": 2})
     notices = Workspace(Path(nightly.workspace)).read().notices
     assert [notice.message for notice in notices] == [
-        "32.5 % of users would be updated; usual: 2.45 % to 2.55 %, the last 10 runs",
-        "60 % of users of 0012 would be updated; usual: 0 % to 0.05 %, the last 10 runs",
+        "32.5 % of users would be updated; usual: 2.45 % to 2.55 %, the last 4 runs",
+        "60 % of users of 0012 would be updated; usual: 0 % to 0.05 %, the last 4 runs",
     ]
     report = json.loads((Path(nightly.workspace) / "report.json").read_text())
     assert ("GUARD-UNUSUAL", 2) in {(group["code"], group["count"]) for group in report["findings_grouped"]}
@@ -123,10 +131,10 @@ def test_an_unusual_run_is_told_and_applied(nightly: Nightly) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quick_learner")
 def test_what_did_not_reach_the_roster_teaches_nothing(nightly: Nightly) -> None:
-    teach(nightly, 9)
-    for _ in range(2):
-        assert flagged(nightly) == 0
+    teach(nightly, 3)
+    assert flagged(nightly) == 0
     last = people({0: "6"})
     assert nightly.run(last)["outcome"] == "in_sync"
     assert flagged(nightly) == 0

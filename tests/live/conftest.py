@@ -9,7 +9,7 @@ import pytest
 from live.services import Airflow, started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def airflow() -> Iterator[Airflow]:
     """The compose file's services, running; see `Airflow` for what can be asked of them."""
     with started() as services:

@@ -127,7 +127,13 @@ def test_files_of_a_run_are_shown_to_nobody_who_has_not_logged_in(airflow: Airfl
     address = lincoln.address(run["dag_run_id"], "report.html")
     assert httpx.get(address).status_code == 401
     assert airflow.client.get(address).status_code == 200
-    for other in ("run.json", "plan/users.parquet", "..%2F..%2Flast_runs.json", "quarantine/..%2Frun.json"):
+    for other in (
+        "run.json",
+        "plan/users.parquet",
+        "..%2F..%2Flast_runs.json",
+        "quarantine/..%2Frun.json",
+        "data_docs/..%2Frun.json",
+    ):
         assert airflow.client.get(lincoln.address(run["dag_run_id"], other)).status_code == 404
 
 

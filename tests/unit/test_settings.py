@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -228,3 +229,16 @@ def test_relative_paths_start_at_the_home_that_the_environment_names(
     monkeypatch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
     monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
     assert districts_folder() == tmp_path / "include" / "districts"
+
+
+def test_settings_that_the_run_book_shows_can_be_used(tmp_path: Path) -> None:
+    project = Path(__file__).resolve().parents[2]
+    shown = re.findall(r"```yaml\n(.*?)```", (project / "docs" / "operations.md").read_text(), re.S)
+    assert len(shown) == 2
+    for text in shown:
+        content = yaml.safe_load((project / "include/districts/demo.yaml").read_text())
+        for key, value in yaml.safe_load(text).items():
+            content[key] = {**content[key], **value} if key == "source" else value
+        path = tmp_path / "demo.yaml"
+        path.write_text(yaml.safe_dump(content))
+        assert load_district(str(path)).district_id == "demo"

@@ -82,6 +82,15 @@ def quarantined(place: OfRun, name: str) -> FileResponse:
     return _file(place.quarantine / Path(name).name)
 
 
+@app.get("/{dag_id}/{run_id}/data_docs/{path:path}")
+def data_docs(place: OfRun, path: str) -> FileResponse:
+    """A page of Great Expectations' site; it holds no values."""
+    page = (place.data_docs / path).resolve()
+    if not page.is_relative_to(place.data_docs.resolve()):
+        raise HTTPException(404, "no such file")
+    return _file(page)
+
+
 @app.get("/{dag_id}/{run_id}/{name}")
 def file(place: OfRun, name: str) -> FileResponse:
     """The report and the files that it links."""
