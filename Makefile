@@ -57,9 +57,10 @@ demo: setup $(DEMO)/users.csv
 up: setup $(DEMO)/users.csv
 	@python scripts/up.py
 
-# A file's tests stay on one worker, so that what a file sets up is set up once.
+# A file's tests stay on one worker, so that what a file sets up is set up once. Three workers for two cores, because
+# one of them mostly waits for Airflow; files in their own order, because the slow ones come first then.
 test: .venv/ready browser
-	@python -m pytest -n 2 --dist loadfile
+	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # The browser tests drive Debian's Chromium; nothing else needs it.
 browser:

@@ -34,7 +34,7 @@ def report(district: str) -> dict[str, Any]:
     return runs.report(district)
 
 
-for name, settings in districts.read_districts()[0].items():
+for name, settings in districts.districts_of(get_parsing_context().dag_id).items():
     dag_id = f"enrollment_undo__{settings.district_id}"
     if get_parsing_context().dag_id in (None, dag_id):  # a task needs its own DAG only
         with DAG(

@@ -51,6 +51,12 @@ class StalePlan(EnrollSyncError):
     exit_status = 5
 
 
+class AlreadyApplied(EnrollSyncError):
+    """The run has written by another plan before; one run has one plan."""
+
+    exit_status = 5
+
+
 class UndoConflict(EnrollSyncError):
     """Later runs changed what a run would take back; nothing was undone.
 
@@ -65,5 +71,5 @@ class UndoConflict(EnrollSyncError):
         what = "one value" if total == 1 else f"{total:,} values"
         super().__init__(
             f"run {run_id}: {what} cannot be taken back, mostly because later runs changed the same; nothing was "
-            "undone. Undo those runs first, or leave what they changed alone with `--keep-later`"
+            "undone. Undo those runs first, or keep later changes (`--keep-later`)"
         )

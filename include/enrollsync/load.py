@@ -52,7 +52,7 @@ from enrollsync.database.schema import (
     typed_column,
 )
 from enrollsync.database.store import RunRecord, Store, append_findings, forget_run, instant, state_version
-from enrollsync.errors import DatabaseError, StalePlan
+from enrollsync.errors import AlreadyApplied, DatabaseError, StalePlan
 from enrollsync.shares import to_remember
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _is_applied(session: Session, plan: Plan, run: RunRecord) -> bool:
     )
     applied = [plan_id for (plan_id,) in session.rows(query)]
     if applied and applied != [plan.plan_id]:
-        raise DatabaseError(f"run {run.run_id}: has applied another plan already; start a new run")
+        raise AlreadyApplied(f"run {run.run_id}: has applied another plan already; start a new run")
     return bool(applied)
 
 

@@ -51,5 +51,8 @@ def counts_after(store: Store, last: dict[str, Any]) -> dict[str, dict[str, int]
 
 
 def findings_after(findings: dict[str, int]) -> dict[str, int]:
-    """What the same rows are found to be when they come again: nothing is said of a plan that changes nothing."""
-    return {code: count for code, count in findings.items() if not code.startswith("GUARD-")}
+    """What the same rows are found to be when they come again.
+
+    Nothing is said of a plan that changes nothing, and whether the delivery is overdue is asked every night.
+    """
+    return {code: count for code, count in findings.items() if not code.startswith("GUARD-") and code != "FILE-OVERDUE"}

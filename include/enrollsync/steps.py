@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 def workspace_for(district: str, run_id: str) -> str:
     """The folder of a run; a run id of Airflow's may have characters that no folder should."""
     settings = load_district(district)
-    return str(runs_folder(settings) / re.sub(r"[^A-Za-z0-9_.-]", "_", run_id))
+    return str(runs_folder(settings) / re.sub(r"^\.|[^A-Za-z0-9_.-]", "_", run_id))
 
 
 def start(district: str, *, run_id: str, as_of: datetime, **asked: Any) -> str:
@@ -122,7 +122,8 @@ def _nothing_to_do(place: Workspace, manifest: RunManifest, district: District, 
         mode=last["mode"],
         plan_id=last["plan_id"],
         counts=shortcut.counts_after(store, last),
-        findings=shortcut.findings_after(json.loads(last["findings_json"])),
+        findings=shortcut.findings_after(json.loads(last["findings_json"]))
+        | {notice.code: 1 for notice in manifest.notices},
         checked_at=datetime.fromisoformat(last["checked_at"]),
         state_version=last["state_after"] or last["state_before"],
     )
@@ -257,6 +258,13 @@ def reject(workspace: str, *, rejected_by: str | None, reason: str) -> dict[str,
     outcome = "rejected" if rejected_by else "held"
     place.update(outcome=outcome, approved_by=rejected_by, error=reason)
     return result(workspace)
+
+
+def fail(workspace: str, reason: str) -> None:
+    """Note that the run broke, where no step has said so itself; a run that was over by then stays what it was."""
+    place = Workspace(Path(workspace))
+    if place.read().outcome not in {"refused", "failed", "applied", "undone", "rejected"}:
+        place.update(outcome="failed", error=reason)
 
 
 def draft_report(workspace: str) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from enrollsync.codes import Severity
+from enrollsync.errors import ConfigurationError
 
 Mode = Literal["snapshot", "delta"]
 COUNTED = (
@@ -199,8 +200,11 @@ class Workspace:
         return self.root / "data_docs"
 
     def read(self) -> RunManifest:
-        """The manifest as the last step left it."""
-        return RunManifest.model_validate_json((self.root / "run.json").read_text())
+        """The manifest as the last step left it. Raises ConfigurationError when the run's files are gone."""
+        try:
+            return RunManifest.model_validate_json((self.root / "run.json").read_text())
+        except FileNotFoundError:
+            raise ConfigurationError(f"run {self.root.name}: its files are gone; start from its first step") from None
 
     def write(self, manifest: RunManifest) -> None:
         """Replace the manifest in one step, so that a killed process leaves the old or the new one."""

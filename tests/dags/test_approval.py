@@ -44,7 +44,7 @@ def moved(monkeypatch: pytest.MonkeyPatch, workspace: Workspace) -> SimpleNamesp
     def plan_again(place: str, database_url: str | None = None) -> dict[str, Any]:
         state.planned += 1
         manifest = workspace.update(outcome=state.again, plan_id=f"p{1 + state.planned}")
-        return {"artifacts": place, "outcome": manifest.outcome}
+        return {"artifacts": place, "outcome": manifest.outcome, "plan_id": manifest.plan_id}
 
     from enrollsync import steps
 
@@ -92,8 +92,9 @@ def test_held_plan_parks_and_shows_reasons_counts_and_links(
 ) -> None:
     from airflow.sdk.exceptions import TaskAwaitingInput
 
-    with pytest.raises(TaskAwaitingInput):
+    with pytest.raises(TaskAwaitingInput) as parked:
         task.execute(context())
+    assert parked.value.kwargs == {"plan_id": "p1"}, "what the answer will be about"
     (shown,) = asked
     assert (shown["options"], shown["defaults"]) == (["Approve", "Reject"], ["Reject"])
     assert "**GUARD-DEACTIVATE** 412 of 500 users (the limit is 10 %)" in shown["body"]
@@ -125,18 +126,21 @@ def test_nothing_to_apply_skips(
 def test_approval_lets_exactly_the_shown_plan_through_and_names_the_person(
     task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace
 ) -> None:
-    approved = task.execute_complete(context(), BY_ADA)
+    approved = task.execute_complete(context(), BY_ADA, plan_id="p1")
     assert approved == {"workspace": str(workspace.root), "plan_id": "p1", "approved_by": "ada"}
 
 
-def test_approval_of_a_plan_that_the_roster_has_left_behind_is_asked_again_in_a_new_run(
-    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace
+@pytest.mark.parametrize(
+    ("moves", "shown"), [(True, "p1"), (False, "p0")], ids=["the roster moved", "another plan was made meanwhile"]
+)
+def test_approval_of_a_plan_that_is_not_the_plan_any_more_is_asked_again_in_a_new_run(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace, moves: bool, shown: str
 ) -> None:
     from airflow.sdk.exceptions import DagRunTriggerException
 
-    moved.yes = True
+    moved.yes = moves
     with pytest.raises(DagRunTriggerException) as triggered:
-        task.execute_complete(context(), BY_ADA)
+        task.execute_complete(context(), BY_ADA, plan_id=shown)
     assert triggered.value.trigger_dag_id == "enrollment_sync__demo"
     assert triggered.value.conf == {"reason": "roll-over"}
     manifest = workspace.read()

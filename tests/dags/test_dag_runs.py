@@ -50,6 +50,12 @@ class FakeSteps(SimpleNamespace):
     def result(self, workspace: str) -> dict[str, Any]:
         return {"run_id": "r1", "artifacts": workspace, "counts": {}, **self.answers["plan"]}
 
+    def fail(self, workspace: str, reason: str) -> None:
+        Workspace(Path(workspace)).update(outcome="failed", error=reason)
+
+    def reject(self, workspace: str, rejected_by: str | None, reason: str) -> None:
+        Workspace(Path(workspace)).update(outcome="held", error=reason)
+
     def runs(self, district: str, database_url: str | None = None) -> list[dict[str, Any]]:
         return []
 

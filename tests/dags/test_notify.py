@@ -111,6 +111,17 @@ def test_webhook_gets_json_with_a_text(webhook: SimpleNamespace, held: Callable[
     assert "ID-DUPLICATE 3" in posted["text"]
 
 
+def test_key_in_the_webhooks_address_is_masked_in_every_log(
+    webhook: SimpleNamespace, held: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk import log
+
+    masked: list[str] = []
+    monkeypatch.setattr(log, "mask_secret", masked.append)
+    RosterNotifier("hold", held("{webhook: hook}"))({"ti": RUN})
+    assert masked == ["services/T0/B0/secret"]
+
+
 def test_event_that_nobody_asked_for_is_not_sent(webhook: SimpleNamespace, held: Callable[[str], str]) -> None:
     RosterNotifier("hold", held("{webhook: hook, events: [refusal, failure]}"))({"ti": RUN})
     assert webhook.posted == []

@@ -66,6 +66,16 @@ def test_limits_of_one_run_are_no_limits_of_the_next(district: Nightly) -> None:
     assert district.run(clever(BEFORE[:20]))["outcome"] == "held"
 
 
+def test_delivery_picked_from_another_districts_folder_is_not_read(district: Nightly) -> None:
+    elsewhere = district.folder / "elsewhere"
+    (district.folder / "delivery").rename(elsewhere)
+    (district.folder / "delivery").mkdir()
+    result = district.run(source=str(elsewhere), picked=True)
+    assert (result["outcome"], result["counts"]["users"]["unchanged"]) == ("failed", 0)
+    assert "is not in `source.path`" in result["message"]
+    assert str(elsewhere) not in result["message"]
+
+
 def test_limits_of_one_run_do_not_lift_an_empty_file(district: Nightly) -> None:
     empty = clever(BEFORE) | {"students.csv": as_csv([], "School_id,Student_id,Last_name,First_name")}
     result = district.run(empty, overrides={"deactivate_percent": 100, "update_percent": 100})
@@ -91,9 +101,10 @@ def test_newest_delivery_older_than_it_should_be_is_said_even_when_nothing_is_re
     district: Nightly, hours: int, found: bool, said: bool
 ) -> None:
     district.settings["source"] = {"path": str(district.folder / "delivery"), "due_hours": 24}
+    district.settings["recheck_days"] = 100
     for path in (district.folder / "delivery").iterdir():
-        os.utime(path, ((NOW - timedelta(hours=hours)).timestamp(),) * 2)
-    for force in (True, False, False):
-        result = district.run(force=force, found=found, as_of=NOW)
+        os.utime(path, (NOW.timestamp(),) * 2)
+    for force, later in ((True, 1), (False, hours), (False, hours), (True, hours)):
+        result = district.run(force=force, found=found, as_of=NOW + timedelta(hours=later))
         assert result["outcome"] == "in_sync"
-        assert result["findings"].get("FILE-OVERDUE", 0) == int(said)
+        assert result["findings"].get("FILE-OVERDUE", 0) == int(said and later > 1)

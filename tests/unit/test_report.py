@@ -187,12 +187,12 @@ def test_a_failed_run_shows_its_error(workspace: Workspace) -> None:
     )
 
 
-def test_a_held_run_shows_each_reason_and_the_districts_limits(workspace: Workspace) -> None:
+def test_a_held_run_shows_each_reason_and_where_the_limits_stand(workspace: Workspace) -> None:
     text = written(workspace, outcome="held", holds=[HOLD], counts=counts(deactivate=60)).text
 
     assert "Unusually many records would be deactivated users: 60 of 300 would be deactivated" in text
-    assert "more than 12.5 % of the records of a kind would be deactivated or more than 60 % updated" in text
-    assert "at least 7 records" in text
+    assert "The limits stand under thresholds in the district's file" in text
+    assert "fewer than 7 records never waits" in text
     assert text.count(HOLD.message) == 1
     assert "What would change" in text
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import Context
-from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException
+from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException, TaskAwaitingInput
 from croniter import croniter
 
 from enrollsync.airflow import runs
@@ -61,17 +61,21 @@ class ApprovePlan(ApprovalOperator):
         if self.shown(context["ti"].id) != self.body:
             self._ask_in_a_new_run(context)
         self.response_timeout = time_to_answer(self.schedule, self.timezone, datetime.now(UTC))
-        return super().execute(context)
+        try:
+            return super().execute(context)
+        except TaskAwaitingInput as parking:
+            parking.kwargs = {"plan_id": made["plan_id"]}
+            raise
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> Any:
-        """Note the answer; the plan goes on only if it is still the one that was shown."""
+    def execute_complete(self, context: Context, event: dict[str, Any], plan_id: str | None = None) -> Any:
+        """Note the answer; the plan goes on only if it is still the one that was shown, `plan_id`."""
         workspace, person = self.planned["artifacts"], event.get("responded_by_user")
-        name = person["name"] if person else None
+        name = (person["name"] or person["id"]) if person else None
         if self.APPROVE not in event.get("chosen_options", ()):
             runs.reject(workspace, name)
             return super().execute_complete(context, event)  # which skips the next task
         super().execute_complete(context, event)
-        if runs.is_stale(workspace):
+        if runs.manifest_of(workspace).plan_id != plan_id or runs.is_stale(workspace):
             self._ask_in_a_new_run(context)
         return self._approved(workspace, name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,17 @@ def read_districts() -> tuple[dict[str, District], list[str]]:
             taken = f"{district.district_id!r} is already used by {owner.name}; choose another"
             problems.append(f"{path}: `district_id`: {taken}")
     return {path.stem: read[path] for path in owners.values()}, problems
+
+
+def districts_of(dag_id: str | None) -> dict[str, District]:
+    """The usable district files, or the one alone whose DAG a task needs: a thousand take seconds to read."""
+    district_id = (dag_id or "").partition("__")[2]
+    path = districts_folder() / f"{district_id}.yaml"
+    if district_id and path.is_file():
+        with suppress(ConfigurationError):
+            if (district := _read(path)).district_id == district_id:
+                return {district_id: district}
+    return read_districts()[0]
 
 
 def _read(path: Path) -> District:

@@ -14,7 +14,7 @@ from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException
 from fastapi.responses import FileResponse
 
-from enrollsync.airflow.districts import read_districts
+from enrollsync.airflow.districts import districts_of
 from enrollsync.workspace import Workspace
 
 _DAGS = ("enrollment_sync__", "enrollment_undo__")
@@ -31,7 +31,7 @@ def workspace_of(dag_id: str, run_id: str) -> Workspace:
     from enrollsync import steps
 
     wanted = next((dag_id.removeprefix(prefix) for prefix in _DAGS if dag_id.startswith(prefix)), None)
-    names = {district.district_id: name for name, district in read_districts()[0].items()}
+    names = {district.district_id: name for name, district in districts_of(dag_id).items()}
     if wanted not in names:
         raise HTTPException(404, "no district has this DAG")
     place = Workspace(Path(steps.workspace_for(names[wanted], run_id)))

@@ -21,8 +21,8 @@ def sync_form(district: District) -> ParamsDict:
     fields = {
         "source": Param(
             None, type=["null", "string"], title="Delivery", section=_READ, examples=deliveries(district),
-            description="Empty: the newest one. Else choose an earlier one, or name a folder or zip; relative paths "
-            "start at the project's root. One that is older than the delivery applied last waits for approval.",
+            description="Empty: the newest one. Else an earlier folder or zip in the district's landing folder. One "
+            "that is older than the delivery applied last waits for approval.",
         ),
         "force": Param(
             False, type="boolean", title="Full check", section=_READ,

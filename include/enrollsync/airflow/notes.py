@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from airflow.listeners import hookimpl
+from airflow.utils.state import TaskInstanceState
 from sqlalchemy import inspect
 
 if TYPE_CHECKING:
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _DAGS = ("enrollment_sync__", "enrollment_undo__")
+_ENDED = (TaskInstanceState.SUCCESS, TaskInstanceState.FAILED)
+MOST_CHARACTERS = 1000
+"""A longer note breaks the scheduler's transaction, and so every district's."""
 
 
 @hookimpl
@@ -36,7 +40,7 @@ def _note(dag_run: DagRun) -> None:
     session: Session | None = inspect(dag_run).session
     if session is None or not dag_run.dag_id.startswith(_DAGS):
         return
-    for task in dag_run.get_task_instances(session=session):
+    for task in dag_run.get_task_instances(session=session, state=_ENDED):
         result = task.xcom_pull(task_ids=task.task_id, session=session)
         if isinstance(result, dict) and "counts" in result:
             task.note = text_of(result)
@@ -45,10 +49,11 @@ def _note(dag_run: DagRun) -> None:
 
 
 def text_of(result: dict[str, Any]) -> str:
-    """A few lines from a result (design, section 4.1): outcome, changes, findings, reasons of a hold."""
+    """A result (design, section 4.1) as a note: outcome, changes and findings on its first line, which lists show."""
     from enrollsync.report.wording import summed
 
     findings = ", ".join(f"{code} {count:,}" for code, count in (result.get("findings") or {}).items())
+    first = " · ".join(part for part in (f"**{result['outcome']}**", summed(result["counts"]), findings) if part)
     holds = [f"{hold['code']}: {hold['message']}" for hold in result.get("holds") or []]
-    lines = [f"**{result['outcome']}**", summed(result["counts"]), findings, *holds, result.get("message") or ""]
-    return "\n\n".join(line for line in lines if line)
+    text = "\n\n".join(line for line in (first, result.get("message"), *holds) if line)
+    return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 30]} … (see the report)"

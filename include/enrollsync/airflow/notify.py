@@ -9,8 +9,9 @@ import html
 import logging
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from airflow.sdk import BaseNotifier, Context
+from airflow.sdk import BaseHook, BaseNotifier, Context
 
 from enrollsync.airflow.links import FILES, file_url, run_url
 from enrollsync.report.wording import OUTCOMES, UNFINISHED, summed
@@ -98,7 +99,10 @@ def _email(to: list[str], title: str, lines: list[str], context: Context) -> Non
 
 def _post(connection: str, title: str, lines: list[str], context: Context) -> None:
     from airflow.providers.http.notifications.http import HttpNotifier
+    from airflow.sdk.log import mask_secret
 
+    # The address is the key to the channel, and the hook logs it when nobody answers.
+    mask_secret(urlsplit(BaseHook.get_connection(connection).host or "").path.strip("/"))
     said = "\n".join([f"*{title}*", *lines])
     HttpNotifier(http_conn_id=connection, json={"text": said}, extra_options={"timeout": _SECONDS}).notify(context)
 

@@ -73,11 +73,8 @@ def forced() -> bool:
 
 
 def manifest_of(workspace: str) -> RunManifest:
-    """What the run knows of itself. Raises ConfigurationError when its files are gone."""
-    try:
-        return Workspace(Path(workspace)).read()
-    except FileNotFoundError:
-        raise ConfigurationError(f"{workspace}: the run's files are gone; clear the run from its first task") from None
+    """What the run knows of itself."""
+    return Workspace(Path(workspace)).read()
 
 
 def database_of(workspace: str) -> str | None:
@@ -160,11 +157,12 @@ def load(approved: Mapping[str, Any] | None) -> dict[str, Any]:
     from enrollsync import steps
 
     if approved is None:
-        raise AirflowSkipException("Another run asks again: the plan changed while it waited.")
+        raise AirflowSkipException("No plan was let through; the note on the run, or its report, says why.")
     workspace, person = approved["workspace"], approved["approved_by"]
     only = approved["plan_id"] if person else None
     result = steps.load(workspace, approved_by=person, only_plan=only, database_url=database_of(workspace))
     if result["outcome"] == "held":
+        give_up(workspace, "the roster moved meanwhile and the new plan is held; clear `approve` to be asked")
         raise AirflowSkipException("The roster moved meanwhile and the new plan is held; clear `approve` to be asked.")
     return skip_when_in_sync(result)
 
@@ -181,13 +179,25 @@ def report(district: str) -> dict[str, Any]:
     workspace = steps.workspace_for(district, run.run_id)
     if not Path(workspace).is_dir():
         raise AirflowFailException("The run ended before it had a workspace; the log of its first task says why.")
-    result = steps.report(workspace, database_url=database_of(workspace))
-    _note_runs(district, Path(workspace).parent)
     failed = any_task_failed()
+    if failed:
+        steps.fail(workspace, "a task failed or was killed; its log says why")
+    result = steps.report(workspace, database_url=_database_if_known(workspace))
+    _note_runs(district, Path(workspace).parent)
     signals.run_ended(workspace, failed=failed)
     if failed or result["outcome"] in ("refused", "failed"):
+        get_current_context()["ti"].xcom_push("return_value", result)  # for the note on the run
         raise AirflowFailException(result["message"] or "An earlier task failed; its log says why.")
     return result
+
+
+def _database_if_known(workspace: str) -> str | None:
+    """None where Airflow lacks the connection: the run has failed because of that, and has to be reported."""
+    try:
+        return database_of(workspace)
+    except ConfigurationError as error:
+        log.warning("%s", error)
+        return None
 
 
 def any_task_failed() -> bool:

@@ -13,6 +13,7 @@ from airflow.sdk.observability import stats
 from enrollsync.airflow import runs
 from enrollsync.airflow.districts import asset_of
 from enrollsync.airflow.notify import RosterNotifier, events_of
+from enrollsync.codes import CODES
 from enrollsync.settings import load_district
 from enrollsync.workspace import RunManifest
 
@@ -35,8 +36,8 @@ def measure(manifest: RunManifest, district_id: str) -> None:
         stats.gauge("enrollsync.rows_per_second", rows / seconds, tags=tags)
     stats.gauge("enrollsync.held", sum(row["held"] for row in manifest.counts.values()), tags=tags)
     stats.incr(f"enrollsync.outcome.{manifest.outcome}", tags=tags)
-    for code, count in manifest.findings.items():
-        stats.gauge(f"enrollsync.findings.{code}", count, tags=tags)
+    for code in CODES:  # those that were not found too: a gauge keeps its last value
+        stats.gauge(f"enrollsync.findings.{code}", manifest.findings.get(code, 0), tags=tags)
 
 
 def run_ended(workspace: str, *, failed: bool) -> None:

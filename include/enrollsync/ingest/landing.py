@@ -77,11 +77,23 @@ def find_batch(workspace: Workspace, manifest: RunManifest, district: District) 
             f"district {district.district_id}: `source.connection` cannot be used yet; copy the delivery to a folder "
             "and name that in `source.path`"
         )
-    delivery = find_delivery(project_root() / (manifest.source or district.source.path), workspace.batch)
+    place = project_root() / (manifest.source or district.source.path)
+    if manifest.picked:
+        _refuse_elsewhere(place, district)
+    delivery = find_delivery(place, workspace.batch)
     declared = recognise(delivery, district)
     stamps = delivery.stamps()
     present = tuple(spec for spec in declared.files if spec.name in delivery.files)
     return Batch(delivery, declared, present, delivery.digest([spec.name for spec in present]), stamps)
+
+
+def _refuse_elsewhere(picked: Path, district: District) -> None:
+    """Who may start a district's runs may not read another district's files."""
+    landing = (project_root() / district.source.path).resolve()
+    if not picked.resolve().is_relative_to(landing if landing.is_dir() else landing.parent):
+        raise ConfigurationError(
+            f"district {district.district_id}: the delivery that was picked is not in `source.path`; choose one that is"
+        )
 
 
 def find_delivery(source: Path, unpack_to: Path) -> Delivery:

@@ -43,7 +43,7 @@ OUTCOMES: dict[str, Outcome] = {
     ),
     "held": Outcome(
         "Held", "The changes look unusual, so nothing was written: a person has to decide.",
-        "Read the reasons below; approve the run if the changes are real, or else correct the delivery.",
+        "Read the reasons; approve the plan if the changes are real, or else correct the delivery.",
         "wait", _WOULD,
     ),
     "rejected": Outcome(
