@@ -14,9 +14,8 @@ import logging
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,13 +23,14 @@ from enrollsync import report as reports
 from enrollsync import shortcut
 from enrollsync.canonical import ENTITIES
 from enrollsync.codes import CODES
-from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, StalePlan, UndoConflict
-from enrollsync.formats import FORMATS, ID_CHANGES_FILE
+from enrollsync.errors import ConfigurationError, StalePlan
+from enrollsync.formats import ID_CHANGES_FILE
+from enrollsync.running import database_url_of, findings_of, record_of, remember, remembered, step
 from enrollsync.settings import District, load_district, runs_folder
 from enrollsync.workspace import COUNTED, Notice, RunManifest, Workspace
 
 if TYPE_CHECKING:
-    from enrollsync.database import RunRecord, Store
+    from enrollsync.database import Store
     from enrollsync.plan import Plan
 
 _REPLANS = 3
@@ -79,7 +79,7 @@ def ingest(
     """
     from enrollsync.ingest.landing import find_batch
 
-    with _step(workspace, "ingest") as (place, manifest, district):
+    with step(workspace, "ingest") as (place, manifest, district):
         batch = find_batch(place, manifest, district)
         district = district.for_source(batch.declared.name, batch.declared.headers)
         mark = shortcut.fingerprint(batch.digest, district) + (" adds only" if manifest.adds_only else "")
@@ -113,7 +113,7 @@ def _overdue(delivered_at: datetime, manifest: RunManifest, district: District) 
 def _nothing_to_do(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> bool:
     from enrollsync.database import open_store
 
-    store = open_store(_database_url(district, database_url))
+    store = open_store(database_url_of(district, database_url))
     last = shortcut.settled_before(store, district, manifest.fingerprint or "", manifest.as_of)
     if last is None:
         return False
@@ -135,13 +135,13 @@ def validate(workspace: str) -> dict[str, Any]:
     from enrollsync import accept, quarantine
     from enrollsync.validate import validate as run_suites
 
-    with _step(workspace, "validate") as (place, manifest, district):
+    with step(workspace, "validate") as (place, manifest, district):
         run_suites(place, manifest, district)
         counts = accept.accept(place, manifest)
         quarantine.write(place, manifest, encoding=district.source.encoding)
         counts = {entity: manifest.counts[entity] | counted for entity, counted in counts.items()}
-        place.update(counts=counts, findings=_findings(place, manifest), outcome="checked")
-        return {"workspace": workspace, "findings": _findings(place, manifest)}
+        place.update(counts=counts, findings=findings_of(place, manifest), outcome="checked")
+        return {"workspace": workspace, "findings": findings_of(place, manifest)}
 
 
 def read_state(workspace: str, *, database_url: str | None = None) -> int:
@@ -155,7 +155,7 @@ def read_state(workspace: str, *, database_url: str | None = None) -> int:
     place = Workspace(Path(workspace))
     manifest = place.read()
     district = load_district(manifest.district)
-    store = open_store(_database_url(district, database_url))
+    store = open_store(database_url_of(district, database_url))
     if not manifest.dry_run:
         store.migrate()
     return store.export(district.district_id, place.state)
@@ -171,8 +171,8 @@ def plan(workspace: str, *, database_url: str | None = None, state_version: int 
     from enrollsync.database import open_store
     from enrollsync.reconcile import reconcile
 
-    with _step(workspace, "plan") as (place, manifest, district):
-        store = open_store(_database_url(district, database_url))
+    with step(workspace, "plan") as (place, manifest, district):
+        store = open_store(database_url_of(district, database_url))
         version = read_state(workspace, database_url=database_url) if state_version is None else state_version
         made = reconcile(place, manifest, district, place.state, version, manifest.counts)
         holds = [*made.holds, *_stale(store, manifest, district)]
@@ -184,7 +184,7 @@ def plan(workspace: str, *, database_url: str | None = None, state_version: int 
         outcome = "held" if holds else "planned" if made.operations else "in_sync"
         place.update(
             counts=made.counts,
-            findings=_findings(place, manifest),
+            findings=findings_of(place, manifest),
             holds=holds,
             plan_id=made.plan_id,
             outcome=outcome,
@@ -199,7 +199,7 @@ def is_stale(workspace: str, *, database_url: str | None = None) -> bool:
 
     manifest = Workspace(Path(workspace)).read()
     district = load_district(manifest.district)
-    return open_store(_database_url(district, database_url)).version(district.district_id) != manifest.state_version
+    return open_store(database_url_of(district, database_url)).version(district.district_id) != manifest.state_version
 
 
 def plan_again(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
@@ -234,7 +234,7 @@ def _load(workspace: str, approved_by: str | None, only_plan: str | None, databa
     from enrollsync.load import apply
     from enrollsync.plan import load_plan
 
-    with _step(workspace, "load") as (place, manifest, district):
+    with step(workspace, "load") as (place, manifest, district):
         made = load_plan(place.plan)
         if only_plan and only_plan != made.plan_id:
             raise StalePlan(
@@ -245,9 +245,9 @@ def _load(workspace: str, approved_by: str | None, only_plan: str | None, databa
         changed = "undone" if manifest.undoes else "applied"
         done = {"outcome": changed if made.operations else "in_sync", "approved_by": approved_by}
         if made.operations:
-            store = open_store(_database_url(district, database_url))
+            store = open_store(database_url_of(district, database_url))
             manifest = manifest.model_copy(update=done)
-            apply(store, place.plan, made, _record(manifest, district), _remembered(place, manifest))
+            apply(store, place.plan, made, record_of(manifest, district), remembered(place, manifest))
         place.update(**done)
     return result(workspace)
 
@@ -285,7 +285,7 @@ def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]
     reports.write(place, manifest, district)
     shutil.rmtree(place.batch, ignore_errors=True)
     if not manifest.dry_run and manifest.outcome not in {"applied", "undone", "checked", "planned"}:
-        _remember(place, manifest, district, database_url)
+        remember(place, manifest, district, database_url)
     place.update(seconds=manifest.seconds | {"report": time.monotonic() - started})
     return result(workspace)
 
@@ -301,7 +301,7 @@ def runs(district: str, *, database_url: str | None = None) -> list[dict[str, An
     from enrollsync.database import open_store
 
     settings = load_district(district)
-    return open_store(_database_url(settings, database_url)).runs(settings.district_id)
+    return open_store(database_url_of(settings, database_url)).runs(settings.district_id)
 
 
 def explain(district: str, kind: str, identifier: str, *, database_url: str | None = None) -> dict[str, Any]:
@@ -310,7 +310,9 @@ def explain(district: str, kind: str, identifier: str, *, database_url: str | No
     from enrollsync.database import open_store
 
     settings = load_district(district)
-    return explaining.explain(open_store(_database_url(settings, database_url)), settings.district_id, kind, identifier)
+    return explaining.explain(
+        open_store(database_url_of(settings, database_url)), settings.district_id, kind, identifier
+    )
 
 
 def start_undo(
@@ -328,7 +330,7 @@ def start_undo(
 def _written_run(district: District, run_id: str, database_url: str | None) -> dict[str, Any]:
     from enrollsync.database import open_store
 
-    found = open_store(_database_url(district, database_url)).run(district.district_id, run_id)
+    found = open_store(database_url_of(district, database_url)).run(district.district_id, run_id)
     if found is None:
         raise ConfigurationError(
             f"run {run_id}: district {district.district_id} has none; `enrollsync runs` lists them"
@@ -347,9 +349,9 @@ def plan_undo(workspace: str, *, database_url: str | None = None) -> dict[str, A
     from enrollsync import undo
     from enrollsync.database import open_store
 
-    with _step(workspace, "plan") as (place, manifest, district):
+    with step(workspace, "plan") as (place, manifest, district):
         target = _written_run(district, manifest.undoes or "", database_url)
-        store = open_store(_database_url(district, database_url))
+        store = open_store(database_url_of(district, database_url))
         version = store.export(district.district_id, place.state)
         store.export_changes(district.district_id, target["state_after"], place.state)
         made = undo.plan_undo(place, district.district_id, target, version, keep_later=manifest.keep_later)
@@ -377,62 +379,6 @@ def undo(
     raise StalePlan(f"run {run_id}: others kept writing while the undo was planned; nothing was undone, try again")
 
 
-@contextmanager
-def _step(workspace: str, name: str) -> Iterator[tuple[Workspace, RunManifest, District]]:
-    """What a step works on. Its time, and the error that ends it, go into the manifest."""
-    place = Workspace(Path(workspace))
-    manifest = place.update(error=None)
-    district = load_district(manifest.district)
-    if manifest.format:
-        district = district.for_source(manifest.format, FORMATS[manifest.format].headers)
-    started = time.monotonic()
-    try:
-        yield place, manifest, district
-    except EnrollSyncError as error:
-        _note_error(place, error)
-        raise
-    except _no_room() as error:
-        reason = " ".join(str(error).split())[:300]
-        failure = EnrollSyncError(f"{name}: there is not enough room, or a file is gone: {reason}")
-        _note_error(place, failure)
-        raise failure from error
-    finally:
-        took = time.monotonic() - started
-        place.update(seconds=place.read().seconds | {name: took})
-        log.info("%s ended after %.2f s: district %s, run %s", name, took, district.district_id, manifest.run_id)
-
-
-def _no_room() -> tuple[type[Exception], ...]:
-    """What is raised when disk or memory are full, or a file of the workspace is gone."""
-    import duckdb
-
-    return duckdb.IOException, duckdb.OutOfMemoryException, MemoryError
-
-
-def _note_error(place: Workspace, error: EnrollSyncError) -> None:
-    manifest = place.read()
-    if isinstance(error, Refused):
-        severity = CODES[error.code].severity
-        notice = Notice(code=error.code, severity=severity, message=error.message, file=error.file, line=error.line)
-        notices = [one for one in manifest.notices if one != notice]
-        findings = manifest.findings | {error.code: 1}
-        manifest = manifest.model_copy(update={"notices": [*notices, notice], "findings": findings})
-    conflicts = error.conflicts if isinstance(error, UndoConflict) else []
-    place.write(manifest.model_copy(update={"outcome": error.outcome, "error": str(error), "conflicts": conflicts}))
-
-
-def _findings(place: Workspace, manifest: RunManifest) -> dict[str, int]:
-    """Code -> how many, files' and rows' together."""
-    import pyarrow.compute as pc
-    import pyarrow.parquet as pq
-
-    counted = pc.value_counts(pq.read_table(place.findings, columns=["code"])["code"])
-    totals = {entry["values"].as_py(): entry["counts"].as_py() for entry in counted}
-    for notice in manifest.notices:
-        totals[notice.code] = totals.get(notice.code, 0) + 1
-    return dict(sorted(totals.items()))
-
-
 def _notices(store: Store, made: Plan, manifest: RunManifest, district: District) -> list[Notice]:
     """The run's notices, with those on a plan that changes unusually much or little; an earlier plan's are dropped."""
     from enrollsync.guard import UNUSUAL, Rules, find_unusual
@@ -455,58 +401,3 @@ def _stale(store: Store, manifest: RunManifest, district: District) -> list[Noti
         return []
     message = f"delivered {manifest.delivered_at:%Y-%m-%d %H:%M}, but one of {last[1]:%Y-%m-%d %H:%M} was applied"
     return [Notice(code="GUARD-STALE", severity=CODES["GUARD-STALE"].severity, message=message)]
-
-
-def _database_url(district: District, given: str | None) -> str:
-    url = given or district.database.url
-    if not url:
-        raise ConfigurationError(
-            f"district {district.district_id}: `database.connection` is known to Airflow alone; give --database URL"
-        )
-    return url
-
-
-def _record(manifest: RunManifest, district: District) -> RunRecord:
-    from enrollsync.database import RunRecord
-    from enrollsync.database.schema import UNDO_OF
-
-    return RunRecord(
-        run_id=manifest.run_id,
-        district_id=district.district_id,
-        batch_hash=manifest.batch_hash,
-        outcome=manifest.outcome or "failed",
-        plan_id=manifest.plan_id,
-        started_at=manifest.as_of,
-        ended_at=datetime.now(UTC),
-        approved_by=manifest.approved_by,
-        delivered_at=manifest.delivered_at,
-        source=manifest.format,
-        mode=None if manifest.undoes else manifest.mode,
-        counts=manifest.counts,
-        findings=manifest.findings,
-        message=f"{UNDO_OF}{manifest.undoes}" if manifest.undoes else manifest.error,
-        fingerprint=manifest.fingerprint,
-        checked_at=manifest.checked_at,
-        state_version=manifest.state_version,
-    )
-
-
-def _remember(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> None:
-    """A run that wrote nothing is a run all the same; that it cannot be remembered must not hide why it ended."""
-    from enrollsync.database import open_store
-
-    try:
-        store = open_store(_database_url(district, database_url))
-        store.migrate()
-        store.record_run(_record(manifest, district), _remembered(place, manifest))
-    except EnrollSyncError as error:
-        log.warning("run %s could not be remembered: %s", manifest.run_id, error)
-
-
-def _remembered(place: Workspace, manifest: RunManifest) -> Path | None:
-    """The findings of a run that came to a plan; a short cut, which found nothing itself, imports nothing."""
-    if manifest.outcome in {"refused", "failed"} or not place.findings.is_file():
-        return None
-    from enrollsync.remember import write_remembered
-
-    return write_remembered(place)

@@ -18,7 +18,7 @@ import pytest
 
 from enrollsync.airflow.notify import RosterNotifier, events_of
 from enrollsync.codes import Severity
-from enrollsync.workspace import COUNTED, Notice, RunManifest, Workspace
+from enrollsync.workspace import COUNTED, Notice, RunManifest, SourceFile, Workspace
 
 RUN = SimpleNamespace(dag_id="enrollment_sync__lincoln", run_id="manual__1")
 
@@ -158,3 +158,24 @@ def test_receiver_that_is_down_does_not_keep_the_email_and_fails_no_run(
 def test_events_of_a_run(manifest: dict[str, Any], failed: bool, events: list[str]) -> None:
     run = RunManifest(run_id="r", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC), **manifest)
     assert events_of(run, failed=failed) == events
+
+
+def test_figures_of_a_run_go_to_airflows_metrics_with_zero_for_what_was_not_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from enrollsync.airflow import signals
+
+    sent: dict[str, float] = {}
+    monkeypatch.setattr(signals.stats, "gauge", lambda name, value, tags: sent.update({name: value}))
+    monkeypatch.setattr(signals.stats, "incr", lambda name, tags: sent.update({name: 1}))
+    file = SourceFile(name="users.csv", path="users.csv", entity="users", header=[], rows=600, malformed=0)
+    counts = {entity: dict.fromkeys(COUNTED, 0) | {"held": 2} for entity in ("users", "memberships")}
+    manifest = RunManifest(
+        run_id="r", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC), outcome="applied", files=[file],
+        seconds={"ingest": 1.0, "load": 2.0}, findings={"ID-CASE": 7}, counts=counts,
+    )  # fmt: skip
+    signals.measure(manifest, "lincoln")
+    assert sent["enrollsync.rows_per_second"] == 200
+    assert sent["enrollsync.held"] == 4
+    assert sent["enrollsync.outcome.applied"] == 1
+    assert (sent["enrollsync.findings.ID-CASE"], sent["enrollsync.findings.ID-SSN"]) == (7, 0)

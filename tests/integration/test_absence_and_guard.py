@@ -20,7 +20,7 @@ TWENTY = [pupil(number) for number in range(1, 21)]
 def district(nightly: Nightly) -> Nightly:
     """A Clever district whose twenty students, one teacher and one section are in the database."""
     nightly.settings["primary_source"] = "clever"
-    assert nightly.run(clever(TWENTY))["outcome"] == "applied"
+    nightly.begin(clever(TWENTY))
     return nightly
 
 
@@ -34,7 +34,7 @@ def status(district: Nightly, user_id: str) -> list[tuple[Any, ...]]:
 def test_create_update_deactivate_and_reactivate_reach_the_views(nightly_everywhere: Nightly) -> None:
     district = nightly_everywhere
     district.settings["primary_source"] = "clever"
-    district.run(clever(TWENTY))
+    district.begin(clever(TWENTY))
     changed = district.run(clever([pupil(1, Grade="6"), *TWENTY[1:-1]]))
     assert changed["counts"]["users"] | {"update": 1, "deactivate": 1, "unchanged": 19} == changed["counts"]["users"]
     assert changed["counts"]["enrollments"]["deactivate"] == changed["counts"]["memberships"]["deactivate"] == 1
@@ -64,13 +64,13 @@ def test_batch_upload_reaches_the_views_and_is_in_sync_the_next_night(nightly_ev
 
 
 def test_in_a_delta_absence_removes_nobody(nightly: Nightly) -> None:
-    nightly.run([student(), other(1), other(2)])
+    nightly.begin([student(), other(1), other(2)])
     nightly.run([other(1, userGrade="6")])
     assert nightly.view("users", "user_id, status") == [("300", "active"), ("u1", "active"), ("u2", "active")]
 
 
 def test_in_a_delta_another_school_is_added_and_becomes_the_primary_one(nightly: Nightly) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     result = nightly.run([student(schoolId="S2", schoolName="South", classId="C2")])
     memberships = nightly.view("memberships", "organization_id, is_primary, status")
     assert [(name, bool(primary), state) for name, primary, state in memberships] == [
@@ -81,7 +81,7 @@ def test_in_a_delta_another_school_is_added_and_becomes_the_primary_one(nightly:
 
 
 def test_remove_class_deactivates_the_class_and_unenrolls_everyone(nightly: Nightly) -> None:
-    nightly.run([student(), other(1), other(2, classId="C2", className="Art")])
+    nightly.begin([student(), other(1), other(2, classId="C2", className="Art")])
     nightly.run([{"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C1"}])
     assert nightly.view("classes", "class_id, status") == [("C1", "inactive"), ("C2", "active")]
     assert nightly.view("enrollments", "user_id, status") == [("300", "inactive"), ("u1", "inactive"), ("u2", "active")]
@@ -89,14 +89,14 @@ def test_remove_class_deactivates_the_class_and_unenrolls_everyone(nightly: Nigh
 
 
 def test_remove_class_wins_over_other_rows_of_the_class(nightly: Nightly) -> None:
-    nightly.run([student(), other(1), other(2, classId="C2", className="Art")])
+    nightly.begin([student(), other(1), other(2, classId="C2", className="Art")])
     nightly.run([student(action="REMOVE-CLASS"), other(1), other(3)])
     assert nightly.view("classes", "class_id, status") == [("C1", "inactive"), ("C2", "active")]
     assert ("u3",) in nightly.view("users", "user_id")
 
 
 def test_remove_class_of_an_unknown_class_is_said(nightly: Nightly) -> None:
-    nightly.run([student(), {"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C9"}])
+    nightly.begin([student(), {"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C9"}])
     assert nightly.findings() == [("REF-UNKNOWN", "users.csv", 3)]
 
 
@@ -149,7 +149,7 @@ def test_terms_that_the_batch_lacks_or_that_have_ended_are_not_swept(nightly: Ni
     ended = {"Term_name": "Summer", "Term_start": "6/15/2026", "Term_end": "7/31/2026"}
     many = [section(f"M{number}", **fall) for number in range(20)]
     some = [section("F", **fall), section("S", **spring), section("E", **ended), section("N")]
-    nightly.run(clever(TWENTY, sections=[*many, *some], enrollments=[("M1", "p-1")]))
+    nightly.begin(clever(TWENTY, sections=[*many, *some], enrollments=[("M1", "p-1")]))
     nightly.run(clever(TWENTY, sections=[*many, section("E2", **ended)], enrollments=[("M1", "p-1")]), approve=True)
     states = dict(nightly.view("classes", "class_id, status"))
     assert {name: states[name] for name in "FSEN"} == {
@@ -163,7 +163,7 @@ def test_terms_that_the_batch_lacks_or_that_have_ended_are_not_swept(nightly: Ni
 def test_over_a_tenth_deactivated_holds_the_whole_plan(nightly: Nightly) -> None:
     nightly.settings["primary_source"] = "clever"
     people = [pupil(number) for number in range(60)]
-    nightly.run(clever(people))
+    nightly.begin(clever(people))
     before = nightly.everything()
     result = nightly.run(clever([*people[:53], pupil(70)]))
     assert result["outcome"] == "held"
@@ -178,7 +178,7 @@ def test_over_a_tenth_deactivated_holds_the_whole_plan(nightly: Nightly) -> None
 def test_at_the_limit_is_not_over_it(nightly: Nightly) -> None:
     nightly.settings["primary_source"] = "clever"
     people = [pupil(number) for number in range(59)]
-    nightly.run(clever(people))
+    nightly.begin(clever(people))
     # With the teacher there are 60 users, memberships and enrollments; 6 of each are exactly a tenth.
     assert nightly.run(clever(people[:53]))["outcome"] == "applied"
 
@@ -197,7 +197,7 @@ def test_one_school_that_loses_its_people_holds_the_plan(nightly: Nightly) -> No
     schools = [{"School_id": "S1", "School_name": "North"}, {"School_id": "S2", "School_name": "South"}]
     small = [pupil(number, School_id="S2") for number in range(100, 106)]
     people = [pupil(number) for number in range(80)]
-    nightly.run(clever([*people, *small], schools=schools))
+    nightly.begin(clever([*people, *small], schools=schools))
     result = nightly.run(clever(people, schools=schools))
     assert [hold["message"] for hold in result["holds"]] == [
         "6 of 6 active users of S2 would be deactivated (100.0 %; the limit is 10 %)"
@@ -207,7 +207,7 @@ def test_one_school_that_loses_its_people_holds_the_plan(nightly: Nightly) -> No
 def test_explicit_removals_count_district_wide_only(nightly: Nightly) -> None:
     classes = [other(n, classId=f"C{n}", className=f"Class {n}") for n in range(70)]
     small = [other(n, classId=f"D{n}", schoolId="S2", className=f"Class {n}") for n in range(100, 106)]
-    nightly.run([*classes, *small])
+    nightly.begin([*classes, *small])
     removals = [{"action": "REMOVE-CLASS", "schoolId": "S2", "classId": f"D{n}"} for n in range(100, 106)]
     assert nightly.run(removals)["outcome"] == "applied"
 
@@ -224,7 +224,7 @@ def test_a_header_only_file_in_a_snapshot_always_waits(district: Nightly, name: 
 
 def test_an_entity_that_vanished_whole_waits_whatever_the_limits(nightly: Nightly) -> None:
     nightly.settings |= {"primary_source": "clever", "thresholds": {"deactivate_percent": 100, "floor": 1000}}
-    nightly.run(clever([pupil(1)]))
+    nightly.begin(clever([pupil(1)]))
     renamed = {"School_id": "S9", "School_name": "Other"}
     files = clever([pupil(1)], sections=[section("X9")], enrollments=[("X9", "p-1")])
     files["schools.csv"] = as_csv([renamed, {"School_id": "S1", "School_name": "North"}], "School_id,School_name")
@@ -233,7 +233,7 @@ def test_an_entity_that_vanished_whole_waits_whatever_the_limits(nightly: Nightl
 
 
 def test_a_header_only_batch_upload_changes_nothing_once_there_are_records(nightly: Nightly) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     assert nightly.run([])["outcome"] == "in_sync"
 
 
@@ -289,7 +289,7 @@ def test_planning_without_a_database_leaves_it_missing(nightly: Nightly) -> None
 
 
 def test_a_plan_that_a_person_approved_is_refused_when_the_database_moved(nightly: Nightly) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     nightly.run([student(userGrade="6")], until="plan")
     stale = nightly.workspace
     nightly.run([student(userGrade="7")])
@@ -299,7 +299,7 @@ def test_a_plan_that_a_person_approved_is_refused_when_the_database_moved(nightl
 
 
 def test_a_plan_that_nobody_approved_is_made_anew_when_the_database_moved(nightly: Nightly) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     nightly.run([student(userGrade="6")], until="plan")
     stale = nightly.workspace
     nightly.run([other(1)])
@@ -321,7 +321,7 @@ def test_running_a_step_again_changes_nothing(nightly: Nightly) -> None:
 
 
 def test_counts_add_up_to_the_rows_read(nightly: Nightly) -> None:
-    nightly.run([student("300"), other(1), other(5)])
+    nightly.begin([student("300"), other(1), other(5)])
     rows = [
         student("301"), student("301", classId="C2"), other(1, userGrade="6"), other(2), other(2, classId="C2"),
         other(3, userId=""), other(4), other(4, userFirstName="Else"), other(5, userId="u6", userGrade="7"),

@@ -18,7 +18,7 @@ NOW = datetime(2026, 11, 23, 7, tzinfo=UTC)
 def district(nightly: Nightly) -> Nightly:
     """A Clever district of forty students."""
     nightly.settings["primary_source"] = "clever"
-    assert nightly.run(clever(BEFORE))["outcome"] == "applied"
+    nightly.begin(clever(BEFORE))
     return nightly
 
 
@@ -38,7 +38,7 @@ def test_run_that_only_adds_deactivates_nothing_and_the_next_ordinary_one_does(d
 def test_run_that_only_adds_removes_no_class_either(nightly: Nightly) -> None:
     row = {"schoolId": "1", "classId": "A1", "className": "Art", "userId": "7", "userRole": "student"}
     row |= {"userFirstName": "Ada", "userLastName": "Byron", "schoolName": "North", "classGrade": "5"}
-    nightly.run([row])
+    nightly.begin([row])
     result = nightly.run([{"action": "REMOVE-CLASS", "classId": "A1"}], adds_only=True)
     assert result["outcome"] == "in_sync"
     assert nightly.view("classes", "class_id, status") == [("A1", "active")]

@@ -46,7 +46,7 @@ def unbounded(nightly: Nightly, **settings: Any) -> None:
 def test_why_a_student_lost_a_class(nightly_everywhere: Nightly) -> None:
     nightly = nightly_everywhere
     unbounded(nightly, primary_source="clever")
-    nightly.run(clever([pupil(1), pupil(2)]))
+    nightly.begin(clever([pupil(1), pupil(2)]))
     nightly.run(clever([pupil(1, Grade="6"), pupil(2)], enrollments=[("X1", "p-2")]), approve=True)
     (record,) = explain(nightly, "user", "p-1")["records"]
     assert events(record["life"]) == [
@@ -69,7 +69,7 @@ def test_why_a_student_lost_a_class(nightly_everywhere: Nightly) -> None:
 
 def test_an_approver_is_named(nightly: Nightly) -> None:
     nightly.settings["thresholds"] = {"update_percent": 0, "floor": 1}
-    nightly.run([student()])
+    nightly.begin([student()])
     nightly.run([student(userGrade="6")], approve=True)
     (record,) = explain(nightly, "user", "300")["records"]
     assert record["life"][0]["approved_by"] == "a person" and record["life"][-1]["approved_by"] is None
@@ -77,7 +77,7 @@ def test_an_approver_is_named(nightly: Nightly) -> None:
 
 def test_a_class_names_its_organization_and_an_organization_its_changes(nightly: Nightly) -> None:
     unbounded(nightly)
-    nightly.run([student()])
+    nightly.begin([student()])
     nightly.run([student(schoolName="South")])
     (school,) = explain(nightly, "organization", "S1")["records"]
     assert events(school["life"]) == [
@@ -89,7 +89,7 @@ def test_a_class_names_its_organization_and_an_organization_its_changes(nightly:
 
 def test_an_old_identifier_of_two_people_tells_of_both_with_dates(nightly: Nightly) -> None:
     unbounded(nightly)
-    nightly.run([student("300"), other(1)])
+    nightly.begin([student("300"), other(1)])
     nightly.run([student("301"), other(1)])
     changed_at = nightly.view("identifier_history", "changed_at")[0][0]
     nightly.run([student("301"), other(1), other(2, userId="300")])
@@ -101,7 +101,7 @@ def test_an_old_identifier_of_two_people_tells_of_both_with_dates(nightly: Night
 
 def test_a_source_key_finds_a_record_with_or_without_its_kind(nightly: Nightly) -> None:
     unbounded(nightly, primary_source="clever", identifiers={"columns": {"students": "Student_number"}})
-    nightly.run(clever([pupil(1, Student_number="9001")]))
+    nightly.begin(clever([pupil(1, Student_number="9001")]))
     by_identifier = explain(nightly, "user", "9001")["records"]
     assert by_identifier[0]["source_key"] == "student:p-1"
     assert explain(nightly, "user", "p-1")["records"] == by_identifier
@@ -109,7 +109,7 @@ def test_a_source_key_finds_a_record_with_or_without_its_kind(nightly: Nightly) 
 
 
 def test_an_undone_creation_can_still_be_explained(nightly: Nightly) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     steps.undo(nightly.district, "run-001", run_id="undo-1", as_of=datetime.now(UTC), approved_by="pat")
     (record,) = explain(nightly, "user", "300")["records"]
     assert (record["status"], record["identifier"], record["source_key"]) == ("removed", None, None)
@@ -125,7 +125,7 @@ def test_an_undone_creation_can_still_be_explained(nightly: Nightly) -> None:
 def test_a_rejected_row_tells_line_file_run_and_finding(nightly_everywhere: Nightly) -> None:
     nightly = nightly_everywhere
     unbounded(nightly)
-    nightly.run([student(), other(1), student("3!", userEmail="other@demo.example")])
+    nightly.begin([student(), other(1), student("3!", userEmail="other@demo.example")])
     (finding,) = explain(nightly, "user", "3!")["findings"]
     assert (finding["run_id"], finding["finding"], finding["file"], finding["line"], finding["column"]) == (
         "run-001", "ID-CHARSET", "users.csv", 4, "userId",
@@ -136,7 +136,7 @@ def test_a_rejected_row_tells_line_file_run_and_finding(nightly_everywhere: Nigh
 
 def test_what_is_held_stays_explained_after_the_next_run(nightly: Nightly) -> None:
     unbounded(nightly)
-    nightly.run([student()])
+    nightly.begin([student()])
     recycled = student(userFirstName="Bo", userLastName="Okafor", userEmail="bo@demo.example")
     assert nightly.run([recycled, other(1)])["outcome"] == "applied"
     assert nightly.run([recycled, other(1)])["outcome"] == "in_sync"
@@ -150,7 +150,7 @@ def test_what_is_held_stays_explained_after_the_next_run(nightly: Nightly) -> No
 def test_findings_of_a_held_plan_are_remembered_and_those_of_a_dry_run_are_not(nightly_everywhere: Nightly) -> None:
     nightly = nightly_everywhere
     nightly.settings["thresholds"] = {"update_percent": 0, "floor": 1}
-    nightly.run([student()])
+    nightly.begin([student()])
     rows = [student(userGrade="6"), other(1, userId="1!")]
     nightly.run(rows, until="plan")
     assert command(nightly, "user", "1!").exit_code == 2
@@ -162,7 +162,7 @@ def test_findings_of_a_held_plan_are_remembered_and_those_of_a_dry_run_are_not(n
 def test_a_run_that_is_held_and_then_applied_remembers_its_findings_once(nightly_everywhere: Nightly) -> None:
     nightly = nightly_everywhere
     nightly.settings["thresholds"] = {"update_percent": 0, "floor": 1}
-    nightly.run([student()])
+    nightly.begin([student()])
     nightly.run([student(userGrade="6"), other(1, userId="1!")])
     steps.load(nightly.workspace, approved_by="pat")
     (finding,) = explain(nightly, "user", "1!")["findings"]
@@ -170,13 +170,13 @@ def test_a_run_that_is_held_and_then_applied_remembers_its_findings_once(nightly
 
 
 def test_a_finding_that_takes_nothing_away_is_not_remembered(nightly: Nightly) -> None:
-    nightly.run([student(userEmail="odd")])
+    nightly.begin([student(userEmail="odd")])
     (record,) = explain(nightly, "user", "300")["records"]
     assert not any("finding" in event for event in record["life"])
 
 
 def test_a_line_that_another_records_fault_rejects_explains_its_student(nightly: Nightly) -> None:
-    nightly.run([student(), other(1, classId="C!")])
+    nightly.begin([student(), other(1, classId="C!")])
     (finding,) = explain(nightly, "user", "u1")["findings"]
     assert (finding["finding"], finding["entity"], finding["line"]) == ("ID-CHARSET", "classes", 3)
     assert explain(nightly, "class", "C!")["findings"] == [finding]
@@ -184,7 +184,7 @@ def test_a_line_that_another_records_fault_rejects_explains_its_student(nightly:
 
 def test_an_enrollment_that_refers_to_nothing_explains_its_student(nightly: Nightly) -> None:
     unbounded(nightly, primary_source="clever")
-    nightly.run(clever([pupil(1)], enrollments=[("X1", "p-1"), ("X9", "p-1")]))
+    nightly.begin(clever([pupil(1)], enrollments=[("X1", "p-1"), ("X9", "p-1")]))
     (record,) = explain(nightly, "user", "p-1")["records"]
     assert ("run-001", "REF-UNKNOWN", "enrollments", None) in events(record["life"])
     assert events(explain(nightly, "class", "X9")["findings"]) == [("run-001", "REF-UNKNOWN", "enrollments", None)]
@@ -192,7 +192,7 @@ def test_an_enrollment_that_refers_to_nothing_explains_its_student(nightly: Nigh
 
 def test_a_line_of_id_changes_is_explained_under_both_identifiers(nightly: Nightly) -> None:
     unbounded(nightly)
-    nightly.run([student(), other(1)])
+    nightly.begin([student(), other(1)])
     lines = "entity,old_id,new_id\nuser,300,u1\nuser,nobody,somebody\n"
     nightly.deliver([student(), other(1)])
     (nightly.folder / "delivery" / "id_changes.csv").write_text(lines)
@@ -206,7 +206,7 @@ def test_a_line_of_id_changes_is_explained_under_both_identifiers(nightly: Night
 def test_a_student_and_a_teacher_of_one_identifier_keep_their_findings_apart(nightly: Nightly) -> None:
     unbounded(nightly, primary_source="clever")
     files = clever([pupil(1, Student_id="7", Grade="5")], teachers=[tutor("T1"), tutor("7", Last_name="")])
-    nightly.run(
+    nightly.begin(
         files | {"students.csv": as_csv([pupil(1, Student_id="7")], "School_id,Student_id,Last_name,First_name")}
     )
     told = explain(nightly, "user", "7")
@@ -217,7 +217,7 @@ def test_a_student_and_a_teacher_of_one_identifier_keep_their_findings_apart(nig
 
 
 def test_a_lines_people_are_no_part_of_a_schools_life(nightly: Nightly) -> None:
-    nightly.run([student(), other(1, userId="1!")])
+    nightly.begin([student(), other(1, userId="1!")])
     (school,) = explain(nightly, "organization", "S1")["records"]
     assert events(school["life"]) == [("run-001", "create", "organizations", None)]
 
@@ -227,7 +227,7 @@ def test_a_lines_people_are_no_part_of_a_schools_life(nightly: Nightly) -> None:
 
 def test_what_could_be_a_social_security_number_is_masked_everywhere(nightly: Nightly) -> None:
     unbounded(nightly, identifiers={"ssn": "critical"})
-    nightly.run([student("123456789"), other(1)])
+    nightly.begin([student("123456789"), other(1)])
     nightly.settings["identifiers"] = {"ssn": "warning"}
     nightly.run([student("123456789"), other(1)])
     for arguments in (("--json",), ()):
@@ -242,7 +242,7 @@ def test_what_could_be_a_social_security_number_is_masked_everywhere(nightly: Ni
 
 
 def test_an_unknown_identifier_ends_with_2_and_one_line(nightly: Nightly) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     for arguments in (("user", "nobody"), ("class", "300"), ("user", "' OR 1=1 --")):
         result = command(nightly, *arguments)
         assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1 and arguments[1] in result.stderr
@@ -259,7 +259,7 @@ def test_another_kind_of_thing_is_wrong_usage(nightly: Nightly) -> None:
 
 def test_a_person_reads_what_changed_in_one_line(nightly: Nightly) -> None:
     unbounded(nightly)
-    nightly.run([student()])
+    nightly.begin([student()])
     nightly.run([student(userGrade="6")])
     first, second, *_ = command(nightly, "user", "300").stdout.splitlines()
     assert first == "user 300: active, from batch_upload under 300"

@@ -23,7 +23,7 @@ def batch(rows: Rows, *changes: str) -> dict[str, Any]:
 def district(nightly: Nightly) -> Nightly:
     """A Clever district whose twelve students, one teacher and one section are in the database."""
     nightly.settings["primary_source"] = "clever"
-    assert nightly.run(clever(PUPILS))["outcome"] == "applied"
+    nightly.begin(clever(PUPILS))
     return nightly
 
 
@@ -44,7 +44,7 @@ def keys(district: Nightly, view: str = "users", entity: str = "user") -> dict[s
 ])  # fmt: skip
 def test_an_id_change_changes_the_identifier_of_the_same_record(nightly_everywhere: Nightly, rows: Rows) -> None:
     district = nightly_everywhere
-    district.run([student("300"), other(1)])
+    district.begin([student("300"), other(1)])
     before = keys(district)
     files = batch(rows, "user,300,301")
     result = district.run(files)
@@ -60,7 +60,7 @@ def test_an_id_change_changes_the_identifier_of_the_same_record(nightly_everywhe
 
 
 def test_no_more_than_the_identifier_changes_when_no_row_mentions_the_record(nightly: Nightly) -> None:
-    nightly.run([student("300"), other(1)])
+    nightly.begin([student("300"), other(1)])
     result = nightly.run(batch([other(1)], "users,300,301"))
     assert nightly.view("changes", "entity, operation, entity_id, before_json, after_json", "run_id = 'run-002'") == [
         ("users", "reidentify", "301", '{"source_key":"300","user_id":"300"}', '{"source_key":"301","user_id":"301"}')
@@ -104,7 +104,7 @@ def test_in_a_snapshot_a_record_that_only_id_changes_mentions_stays_with_all_its
 def test_under_a_source_key_of_its_own_only_the_identifier_changes(nightly: Nightly) -> None:
     nightly.settings |= {"primary_source": "clever", "identifiers": {"columns": {"students": "Student_number"}}}
     people = [pupil(n, Student_number=f"N{n}") for n in range(1, 13)]
-    nightly.run(clever(people))
+    nightly.begin(clever(people))
     files = clever(people[1:]) | {"id_changes.csv": f"{HEADER}user,N1,M1\nuser,N2,M2\n"}
     nightly.run(files)
     assert nightly.view("users", "user_id, source_key", "user_id LIKE 'M%'") == [
@@ -125,7 +125,7 @@ def test_under_a_source_key_of_its_own_only_the_identifier_changes(nightly: Nigh
 def test_swaps_chains_and_cycles_give_the_same_for_every_order(
     nightly: Nightly, changes: list[str], expected: list[str], order: tuple[int, ...]
 ) -> None:
-    nightly.run([other(number) for number in (1, 2, 3)])
+    nightly.begin([other(number) for number in (1, 2, 3)])
     before = keys(nightly)
     said = [other(number) | {"userId": new} for number, new in zip((1, 2, 3), expected, strict=True)]
     files = batch([said[place] for place in order], *(changes[place] for place in order if place < len(changes)))
@@ -139,7 +139,7 @@ def test_swaps_chains_and_cycles_give_the_same_for_every_order(
 
 def test_a_long_cycle_without_any_row_turns_by_one(nightly_everywhere: Nightly) -> None:
     district, many = nightly_everywhere, 300
-    district.run([other(number) for number in range(many)])
+    district.begin([other(number) for number in range(many)])
     before = keys(district)
     files = batch([], *(f"user,u{number},u{(number + 1) % many}" for number in range(many)))
     district.run(files, approve=True)
@@ -159,7 +159,7 @@ def test_a_class_may_be_removed_by_its_old_or_new_identifier_in_the_batch_that_r
     nightly_everywhere: Nightly, named: str, first: bool
 ) -> None:
     district = nightly_everywhere
-    district.run([student("300"), student("300", classId="C2"), other(1, classId="C2")])
+    district.begin([student("300"), student("300", classId="C2"), other(1, classId="C2")])
     before = keys(district, "classes", "class")
     rows = [{"action": "REMOVE-CLASS", "classId": named}, student("300")]
     files = batch(rows if first else rows[::-1], "class,C2,D2")
@@ -179,14 +179,14 @@ def test_a_class_may_be_removed_by_its_old_or_new_identifier_in_the_batch_that_r
 
 
 def test_a_class_that_is_removed_by_its_old_identifier_while_rows_say_the_new_one_stays(nightly: Nightly) -> None:
-    nightly.run([student("300"), other(1, classId="C2")])
+    nightly.begin([student("300"), other(1, classId="C2")])
     nightly.run(batch([{"action": "REMOVE-CLASS", "classId": "C2"}, other(1, classId="D2")], "class,C2,D2"))
     assert nightly.findings() == [("REF-UNKNOWN", "users.csv", 2)]
     assert nightly.view("classes", "class_id, status") == [("C1", "active"), ("D2", "active")]
 
 
 def test_a_removed_class_that_nobody_has_is_reported_beside_a_rename_too(nightly: Nightly) -> None:
-    nightly.run([student("300")])
+    nightly.begin([student("300")])
     nightly.run(batch([{"action": "REMOVE-CLASS", "classId": "C9"}, student("300")], "user,300,301"))
     assert ("REF-UNKNOWN", "users.csv", 2) in nightly.findings()
 
@@ -216,7 +216,7 @@ def test_an_undone_change_is_applied_again_when_its_file_comes_again(
     nightly_everywhere: Nightly, changes: list[str]
 ) -> None:
     district = nightly_everywhere
-    district.run([other(number) for number in (1, 2, 3)])
+    district.begin([other(number) for number in (1, 2, 3)])
     before, files = keys(district), turned(changes)
     changed = district.run(files)
     after = keys(district)
@@ -232,7 +232,7 @@ def test_an_undone_change_is_applied_again_when_its_file_comes_again(
 
 @pytest.mark.parametrize("changes", [pytest.param(changes, id=name) for name, changes in TURNS.items()])
 def test_a_change_is_done_once_more_when_its_undo_was_undone(nightly: Nightly, changes: list[str]) -> None:
-    nightly.run([other(number) for number in (1, 2, 3)])
+    nightly.begin([other(number) for number in (1, 2, 3)])
     before, files = keys(nightly), turned(changes)
     changed = nightly.run(files)
     after = keys(nightly)
@@ -246,7 +246,7 @@ def test_a_change_is_done_once_more_when_its_undo_was_undone(nightly: Nightly, c
 
 
 def test_a_change_that_an_undo_left_alone_stays_done(nightly: Nightly) -> None:
-    nightly.run([other(number) for number in (1, 2)])
+    nightly.begin([other(number) for number in (1, 2)])
     files = batch([other(1) | {"userId": "u9"}, other(2) | {"userId": "u8"}], "user,u1,u9", "user,u2,u8")
     changed = nightly.run(files)
     nightly.run(batch([*files["users.csv"], other(5) | {"userId": "u1"}]))
@@ -260,7 +260,7 @@ def test_a_change_that_an_undo_left_alone_stays_done(nightly: Nightly) -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_a_file_that_lists_every_change_ever_made_may_come_night_after_night(nightly: Nightly, order: int) -> None:
-    nightly.run([other(1), other(2)])
+    nightly.begin([other(1), other(2)])
     before = keys(nightly)
     ever: list[str] = []
     for old, new in itertools.pairwise(["u1", "a", "b", "c"]):
@@ -293,7 +293,7 @@ def test_a_file_that_lists_every_change_ever_made_may_come_night_after_night(nig
 def test_a_line_that_cannot_be_followed_changes_nobody(
     nightly: Nightly, changes: list[str], found: list[tuple[str, int]]
 ) -> None:
-    nightly.run([student("300"), other(1), other(2)])
+    nightly.begin([student("300"), other(1), other(2)])
     before = nightly.everything()
     result = nightly.run(batch([other(5)], *changes))
     assert [(code, line) for code, file, line in nightly.findings() if file == "id_changes.csv"] == found
@@ -305,7 +305,7 @@ def test_a_line_that_cannot_be_followed_changes_nobody(
 @pytest.mark.parametrize("mode", ["delta", "snapshot"])
 def test_an_inactive_record_keeps_its_identifier(nightly: Nightly, mode: str) -> None:
     nightly.settings |= {"primary_source": "clever"}
-    nightly.run(clever(PUPILS))
+    nightly.begin(clever(PUPILS))
     nightly.run(clever(PUPILS[:-1]))
     nightly.settings["source"] = {"path": str(nightly.folder / "delivery"), "mode": mode}
     nightly.run(clever([pupil(1, Student_id="p-12"), *PUPILS[1:-1]]) | {"id_changes.csv": f"{HEADER}user,p-1,p-12\n"})
@@ -327,7 +327,7 @@ def test_a_line_that_is_rejected_keeps_its_record_from_being_absent(district: Ni
 
 
 def test_an_id_change_settles_what_would_be_ambiguous(nightly: Nightly) -> None:
-    nightly.run([student("300"), other(1)])
+    nightly.begin([student("300"), other(1)])
     rows = [student("301", userGrade="6"), other(1)]
     nightly.run(rows)
     assert {code for code, _, _ in nightly.findings()} == {"PLAN-AMBIGUOUS"}
@@ -337,13 +337,13 @@ def test_an_id_change_settles_what_would_be_ambiguous(nightly: Nightly) -> None:
 
 
 def test_an_id_change_settles_lost_zeros(nightly: Nightly) -> None:
-    nightly.run([student("00300")])
+    nightly.begin([student("00300")])
     result = nightly.run(batch([student("300")], "user,00300,300"))
     assert (result["findings"], nightly.view("users", "user_id")) == ({}, [("300",)])
 
 
 def test_somebody_new_may_take_the_identifier_that_a_change_frees(nightly: Nightly) -> None:
-    nightly.run([student("300")])
+    nightly.begin([student("300")])
     before = keys(nightly)
     result = nightly.run(batch([student("301"), other(9) | {"userId": "300"}], "user,300,301"))
     assert result["findings"] == {}
@@ -352,7 +352,7 @@ def test_somebody_new_may_take_the_identifier_that_a_change_frees(nightly: Night
 
 
 def test_a_row_that_still_says_the_old_identifier_beside_the_new_one_waits(nightly: Nightly) -> None:
-    nightly.run([student("300")])
+    nightly.begin([student("300")])
     nightly.run(batch([student("301"), student("300", classId="C2", userEmail="x@demo.example")], "user,300,301"))
     assert ("PLAN-AMBIGUOUS", "users.csv", 3) in nightly.findings()
     assert nightly.view("users", "user_id") == [("301",)]
@@ -372,12 +372,12 @@ def test_an_empty_file_of_changes_is_nothing(district: Nightly) -> None:
 
 
 def test_another_file_of_changes_is_another_batch(nightly: Nightly) -> None:
-    nightly.run([student("300")])
+    nightly.begin([student("300")])
     assert nightly.run(batch([student("300")], "user,300,301"), force=False)["counts"]["users"]["reidentify"] == 1
 
 
 def test_a_chain_goes_through_although_a_row_that_resembles_its_middle_waits(nightly: Nightly) -> None:
-    nightly.run([other(number) for number in (1, 2)])
+    nightly.begin([other(number) for number in (1, 2)])
     before = keys(nightly)
     nightly.run(batch([other(2, userGrade="6") | {"userId": "u9"}], "user,u1,u2", "user,u2,u3"))
     assert nightly.findings() == [("PLAN-AMBIGUOUS", "users.csv", 2)]

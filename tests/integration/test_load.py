@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrollsync.database import Store, dialects, open_store
-from enrollsync.errors import DatabaseError, StalePlan
+from enrollsync.errors import AlreadyApplied, DatabaseError, StalePlan
 from enrollsync.load import apply
 
 ROSTER = [
@@ -261,7 +261,7 @@ def test_applying_again_does_nothing_and_returns_the_same(store: Store, plans, r
 
 def test_a_run_cannot_apply_a_second_plan(roster: Store, plans, rows) -> None:
     _apply(roster, plans.write(1, [], run_id="nightly"))
-    with pytest.raises(DatabaseError, match="start a new run"):
+    with pytest.raises(AlreadyApplied, match="start a new run"):
         _apply(roster, plans.write(2, [("users", "update", _user(1, "1"))], run_id="nightly"))
     assert rows(USERS) == AS_LOADED
 

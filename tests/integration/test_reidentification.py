@@ -42,7 +42,7 @@ def district(nightly: Nightly) -> Nightly:
     pytest.param([student("300", userFirstName="Bo", userEmail="", userBirthDate="")], id="a stranger"),
 ])  # fmt: skip
 def test_a_person_whose_identifier_lost_its_zeros_waits(nightly: Nightly, rows: list[dict[str, str]]) -> None:
-    nightly.run([student("00300"), other(1)])
+    nightly.begin([student("00300"), other(1)])
     result = nightly.run([*rows, other(2)])
     assert nightly.findings() == [("ID-LEADING-ZERO", "users.csv", 2)]
     assert nightly.view("users", "user_id, status") == [("00300", "active"), ("u1", "active"), ("u2", "active")]
@@ -57,13 +57,13 @@ def test_a_person_whose_identifier_lost_its_zeros_waits(nightly: Nightly, rows: 
     pytest.param([student("A300")], id="not a number"),
 ])  # fmt: skip
 def test_nobody_lost_zeros_who_has_an_identifier_of_their_own(nightly: Nightly, rows: list[dict[str, str]]) -> None:
-    nightly.run([student("00300")])
+    nightly.begin([student("00300")])
     nightly.run(rows)
     assert "ID-LEADING-ZERO" not in {code for code, _, _ in nightly.findings()}
 
 
 def test_classes_and_schools_whose_identifiers_lost_their_zeros_wait_with_what_hangs_on_them(nightly: Nightly) -> None:
-    nightly.run([student(schoolId="001", classId="007"), other(1, schoolId="002", classId="C2")])
+    nightly.begin([student(schoolId="001", classId="007"), other(1, schoolId="002", classId="C2")])
     before = nightly.everything()
     result = nightly.run([student(schoolId="1", classId="7"), other(1, schoolId="002", classId="C2")])
     assert nightly.findings() == [("ID-LEADING-ZERO", "users.csv", 2)]
@@ -77,7 +77,7 @@ def test_classes_and_schools_whose_identifiers_lost_their_zeros_wait_with_what_h
 
 
 def test_in_a_snapshot_what_lost_its_zeros_is_not_deactivated(district: Nightly) -> None:
-    district.run(clever([pupil(20, Student_id="0042"), *PUPILS]))
+    district.begin(clever([pupil(20, Student_id="0042"), *PUPILS]))
     result = district.run(clever([pupil(20, Student_id="42"), *PUPILS]))
     assert district.findings() == [("ID-LEADING-ZERO", "students.csv", 2)]
     assert district.view("users", "user_id, status", "user_id LIKE '%42'") == [("0042", "active")]
@@ -91,7 +91,7 @@ def test_in_a_snapshot_what_lost_its_zeros_is_not_deactivated(district: Nightly)
 def test_a_class_that_differs_in_its_identifier_alone_is_the_same_class(nightly_everywhere: Nightly) -> None:
     district = nightly_everywhere
     district.settings["primary_source"] = "clever"
-    district.run(courses(section("X1", **MATH)))
+    district.begin(courses(section("X1", **MATH)))
     key = district.view("classes", "class_key")
     result = district.run(courses(section("Y1", **MATH)))
     assert result["counts"]["classes"] | {"reidentify": 1, "create": 0, "deactivate": 0} == result["counts"]["classes"]
@@ -109,7 +109,7 @@ def test_a_class_that_differs_in_its_identifier_alone_is_the_same_class(nightly_
 def test_a_class_that_might_be_another_one_waits(
     district: Nightly, now: list[dict[str, str]], more: dict[str, dict[str, str]]
 ) -> None:
-    district.run(courses(section("X1", **more.get("before", MATH))))
+    district.begin(courses(section("X1", **more.get("before", MATH))))
     result = district.run(courses(*now))
     assert {(code, file) for code, file, _ in district.findings()} == {("PLAN-AMBIGUOUS", "sections.csv")}
     assert district.view("classes", "class_id, status") == [("X1", "active")]
@@ -126,7 +126,7 @@ def test_a_class_that_might_be_another_one_waits(
 ])  # fmt: skip
 def test_a_class_of_another_schedule_is_a_new_class(district: Nightly, values: dict[str, str]) -> None:
     kept = [section(f"K{number}", **MATH) | {"Name": f"Kept {number}"} for number in range(4)]
-    district.run(courses(*kept, section("X1", **MATH)))
+    district.begin(courses(*kept, section("X1", **MATH)))
     district.run(courses(*kept, section("Y1", **MATH | values)), approve=True)
     assert ("Y1", "active") in district.view("classes", "class_id, status")
     assert "PLAN-AMBIGUOUS" not in {code for code, _, _ in district.findings()}
@@ -135,7 +135,7 @@ def test_a_class_of_another_schedule_is_a_new_class(district: Nightly, values: d
 def test_a_class_of_other_people_is_a_new_class(district: Nightly) -> None:
     teachers = [tutor("T1"), tutor("T2")]
     kept = section("K1", **MATH | {"Name": "Kept"})
-    district.run(courses(kept, section("X1", **MATH), teachers=teachers))
+    district.begin(courses(kept, section("X1", **MATH), teachers=teachers))
     district.run(courses(kept, section("Y1", **MATH) | {"Teacher_id": "T2"}, teachers=teachers))
     assert dict(district.view("classes", "class_id, status")) == {"K1": "active", "X1": "inactive", "Y1": "active"}
 
@@ -150,7 +150,7 @@ def moved(number: int, school: str) -> dict[str, str]:
 def test_a_school_that_differs_in_its_identifier_alone_keeps_people_and_classes(nightly_everywhere: Nightly) -> None:
     district = nightly_everywhere
     district.settings["primary_source"] = "clever"
-    district.run(clever([moved(n, "S1") for n in range(1, 13)], schools=SCHOOLS))
+    district.begin(clever([moved(n, "S1") for n in range(1, 13)], schools=SCHOOLS))
     key = district.view("organizations", "organization_key", "organization_id = 'S1'")
     renamed = [{"School_id": "N1", "School_name": "North"}, SCHOOLS[1]]
     files = clever(
@@ -169,7 +169,7 @@ def test_a_school_that_differs_in_its_identifier_alone_keeps_people_and_classes(
 
 
 def test_a_school_and_a_person_may_change_identifiers_in_one_night(nightly: Nightly) -> None:
-    nightly.run([student("300"), other(1), other(2)])
+    nightly.begin([student("300"), other(1), other(2)])
     result = nightly.run([student("301", schoolId="N1"), other(1, schoolId="N1"), other(2, schoolId="N1")])
     assert {entity: numbers["reidentify"] for entity, numbers in result["counts"].items()} == {
         "organizations": 1, "users": 1, "memberships": 0, "classes": 0, "enrollments": 0,
@@ -181,7 +181,7 @@ def test_a_school_and_a_person_may_change_identifiers_in_one_night(nightly: Nigh
 
 
 def test_a_school_that_is_merely_called_the_same_waits(nightly: Nightly) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     before = nightly.everything()
     result = nightly.run([other(1, schoolId="N1", classId="C9", className="Art")])
     assert nightly.findings() == [("PLAN-AMBIGUOUS", "users.csv", 2)]
@@ -195,7 +195,7 @@ def test_a_school_that_is_merely_called_the_same_waits(nightly: Nightly) -> None
 
 
 def test_somebody_else_behind_the_old_identifier_keeps_both_rows_waiting(nightly: Nightly) -> None:
-    nightly.run([student("300"), other(1)])
+    nightly.begin([student("300"), other(1)])
     before = nightly.everything()
     somebody = {"userFirstName": "Bo", "userLastName": "Li", "userEmail": "bo@demo.example", "userBirthDate": ""}
     nightly.run([student("301"), student("300", **somebody)])
@@ -206,7 +206,7 @@ def test_somebody_else_behind_the_old_identifier_keeps_both_rows_waiting(nightly
 def test_a_changed_identifier_under_its_own_source_key_is_a_plain_change(district: Nightly) -> None:
     district.settings["identifiers"] = {"columns": {"students": "Student_number"}}
     people = [pupil(n, Student_number=f"N{n}") for n in range(1, 13)]
-    district.run(clever(people))
+    district.begin(clever(people))
     result = district.run(clever([pupil(1, Student_number="M1", Grade="6"), *people[1:]]))
     assert result["counts"]["users"] | {"reidentify": 1, "update": 0, "create": 0} == result["counts"]["users"]
     assert district.view("users", "user_id", "source_key = 'student:p-1'") == [("M1",)]
@@ -260,7 +260,7 @@ def test_rule_10_released_a_new_record_takes_the_identifier_and_the_old_one_keep
     nightly_everywhere: Nightly,
 ) -> None:
     district = nightly_everywhere
-    district.run([student("300", userStateId="9"), other(1)])
+    district.begin([student("300", userStateId="9"), other(1)])
     old = dict(district.view("users", "user_id, user_key"))["300"]
     rows = [student("300", classId="C2", className="Art", **BO), other(1)]
     assert district.run(rows)["counts"]["users"]["held"] == 1
@@ -278,7 +278,7 @@ def test_rule_10_released_a_new_record_takes_the_identifier_and_the_old_one_keep
 
 
 def test_rule_10_released_in_a_snapshot_the_old_links_become_inactive(district: Nightly) -> None:
-    district.run(clever(PUPILS))
+    district.begin(clever(PUPILS))
     old = dict(district.view("users", "user_id, user_key"))["p-1"]
     bo = pupil(1, First_name="Bo", Last_name="Li", DOB="5/6/2013", Student_email="bo@demo.example")
     result = release(district, clever([bo, *PUPILS[1:]]))
@@ -291,7 +291,7 @@ def test_rule_10_released_in_a_snapshot_the_old_links_become_inactive(district: 
 
 
 def test_rule_10_released_while_the_other_person_moved_on_both_are_right(nightly: Nightly) -> None:
-    nightly.run([student("300")])
+    nightly.begin([student("300")])
     old = dict(nightly.view("users", "user_id, user_key"))["300"]
     result = release(nightly, [student("301"), student("300", **BO)])
     assert result["findings"] == {}
@@ -303,7 +303,7 @@ def test_rule_10_released_while_the_other_person_moved_on_both_are_right(nightly
 
 
 def test_rule_10_an_inactive_record_gives_its_identifier_up_too(district: Nightly) -> None:
-    district.run(clever(PUPILS))
+    district.begin(clever(PUPILS))
     district.run(clever(PUPILS[:-1]))
     bo = pupil(12, First_name="Bo", Last_name="Li", DOB="5/6/2013", Student_email="bo@demo.example")
     assert release(district, clever([*PUPILS[:-1], bo]))["outcome"] == "applied"
@@ -313,7 +313,7 @@ def test_rule_10_an_inactive_record_gives_its_identifier_up_too(district: Nightl
 
 
 def test_a_release_takes_no_short_cut_and_lets_nothing_else_through(nightly: Nightly) -> None:
-    nightly.run([student("300"), other(1)])
+    nightly.begin([student("300"), other(1)])
     rows = [student("300", **BO), other(2) | {"userId": "u9"}, other(1) | {"userId": "u8", "userGrade": "6"}]
     nightly.run(rows, force=False)
     assert nightly.run(force=False)["outcome"] == "in_sync"
@@ -336,7 +336,7 @@ def test_a_release_takes_no_short_cut_and_lets_nothing_else_through(nightly: Nig
 def test_rule_7_in_a_delta_what_somebody_has_who_is_only_in_the_roster_is_stored_for_nobody_else(
     nightly: Nightly, held: Any, brought: Any, found: dict[str, int], stored: tuple[Any, ...], known: bool
 ) -> None:
-    nightly.run([student("300", **held), *([other(1, userRole=brought.get("userRole", "student"))] if known else [])])
+    nightly.begin([student("300", **held), *([other(1, userRole=brought.get("userRole", "student"))] if known else [])])
     before = nightly.view("users", "user_district_id, user_state_id, email", "user_id = '300'")
     result = nightly.run([other(1, **brought)])
     assert result["findings"] == found
@@ -353,7 +353,7 @@ def test_rule_7_in_a_delta_what_somebody_has_who_is_only_in_the_roster_is_stored
     pytest.param([student("300", userStateId="8"), other(1, userStateId="9")], id="handed over"),
 ])  # fmt: skip
 def test_rule_7_what_the_holder_himself_says_is_no_clash(nightly: Nightly, rows: list[dict[str, str]]) -> None:
-    nightly.run([student("300", userStateId="9")])
+    nightly.begin([student("300", userStateId="9")])
     assert nightly.run(rows)["findings"] == {}
     assert nightly.view("users", "user_state_id", "user_state_id = '9'") == [("9",)]
 
@@ -375,7 +375,7 @@ def codes_of(result: dict[str, Any]) -> set[str]:
 def test_many_people_with_new_identifiers_and_another_value_hold_the_plan_with_a_proposal(
     district: Nightly, kept: int
 ) -> None:
-    district.run(clever(FORTY))
+    district.begin(clever(FORTY))
     before = district.everything()
     now = clever([*FORTY[:kept], *rekeyed(FORTY[kept:], Grade="6")])
     result = district.run(now)
@@ -396,7 +396,7 @@ def test_many_people_with_new_identifiers_and_another_value_hold_the_plan_with_a
 def test_people_and_classes_that_are_rekeyed_together_are_proposed_together(district: Nightly) -> None:
     sections = [section(f"X{n}", **MATH | {"Period": str(n)}) for n in range(25)]
     pairs = [(f"X{n % 25}", one["Student_id"]) for n, one in enumerate(FORTY)]
-    district.run(clever(FORTY, enrollments=pairs) | {"sections.csv": as_csv(sections, SECTIONS)})
+    district.begin(clever(FORTY, enrollments=pairs) | {"sections.csv": as_csv(sections, SECTIONS)})
     new_sections = [one | {"Section_id": f"Y{one['Section_id']}", "Teacher_id": "T9"} for one in sections]
     files = clever(
         rekeyed(FORTY, Grade="6"), enrollments=[(f"Y{one}", f"new-{two}") for one, two in pairs], teachers=[tutor("T9")]
@@ -408,7 +408,7 @@ def test_people_and_classes_that_are_rekeyed_together_are_proposed_together(dist
 
 
 def test_many_people_who_only_have_new_identifiers_are_simply_reidentified(district: Nightly) -> None:
-    district.run(clever(FORTY))
+    district.begin(clever(FORTY))
     result = district.run(clever(rekeyed(FORTY)))
     assert codes_of(result) == {"GUARD-UPDATE"}
     assert not (Path(district.workspace) / "id_changes.csv").exists()
@@ -420,13 +420,13 @@ def test_many_people_who_only_have_new_identifiers_are_simply_reidentified(distr
     pytest.param([pupil(number) for number in range(101, 141)], id="other people"),
 ])  # fmt: skip
 def test_fewer_or_other_people_are_no_proposal(district: Nightly, people: list[dict[str, str]]) -> None:
-    district.run(clever(FORTY))
+    district.begin(clever(FORTY))
     assert "GUARD-REKEYED" not in codes_of(district.run(clever(people)))
     assert not (Path(district.workspace) / "id_changes.csv").exists()
 
 
 def test_identifiers_that_all_lost_their_zeros_are_no_proposal(district: Nightly) -> None:
     numbered = [one | {"Student_id": f"00{100 + number}"} for number, one in enumerate(FORTY)]
-    district.run(clever(numbered))
+    district.begin(clever(numbered))
     result = district.run(clever([one | {"Student_id": one["Student_id"][2:], "Grade": "6"} for one in numbered]))
     assert (result["outcome"], result["findings"]) == ("in_sync", {"ID-LEADING-ZERO": 40})

@@ -31,7 +31,7 @@ def test_a_line_cut_before_its_password_does_not_deactivate_its_student(district
     header = "School_id,Student_id,Last_name,First_name,Password"
     rows = [pupil(number, Password="x") for number in range(1, 13)]
     files = clever(TWELVE) | {"students.csv": as_csv(rows, header)}
-    district.run(files)
+    district.begin(files)
     files["students.csv"] = as_csv(rows[1:], header) + "S1,p-1\n" + as_csv(rows[:0], header).split("\n", 1)[1]
     files["students.csv"] += "S1,p-99,New,Person,x\n"
     district.run(files)
@@ -40,7 +40,7 @@ def test_a_line_cut_before_its_password_does_not_deactivate_its_student(district
 
 def test_a_damaged_word_next_to_the_identifier_does_not_hide_it(district: Nightly) -> None:
     files = clever(TWELVE)
-    district.run(files)
+    district.begin(files)
     files["students.csv"] = files["students.csv"].replace(
         "S1,p-1,,,Family1,Given1,5,1/2/2014,pupil1@demo.example", 'S1,p-1 bad"'
     )
@@ -49,7 +49,7 @@ def test_a_damaged_word_next_to_the_identifier_does_not_hide_it(district: Nightl
 
 
 def test_a_rejected_row_that_says_the_old_identifier_leaves_the_plan_empty_the_next_night(district: Nightly) -> None:
-    district.run(clever(TWELVE, teachers=[tutor("T5", First_name="Ann")], sections=[section("X1", Teacher_id="T5")]))
+    district.begin(clever(TWELVE, teachers=[tutor("T5", First_name="Ann")], sections=[section("X1", Teacher_id="T5")]))
     changed = clever(TWELVE, teachers=[tutor("T6", First_name="Ann", Teacher_email="t5@demo.example")],
                      sections=[section("X1", Teacher_id="T5")])  # fmt: skip
     first = district.run(changed)
@@ -62,7 +62,7 @@ def test_a_rejected_row_that_says_the_old_identifier_leaves_the_plan_empty_the_n
 def test_who_left_is_deactivated_although_another_row_waits_for_the_identifier(district: Nightly) -> None:
     students = [pupil(number, Student_number=str(number)) for number in range(1, 13)]
     district.settings["identifiers"] = {"columns": {"students": "Student_number"}}
-    district.run(clever(students))
+    district.begin(clever(students))
     newcomer = pupil(30, Student_number="5")
     district.run(clever([one for one in students if one["Student_id"] != "p-5"] + [newcomer]))
     assert district.view("users", "status", "source_key = 'student:p-5'") == [("inactive",)]
@@ -73,7 +73,7 @@ def test_an_optional_file_that_is_not_delivered_removes_nobody(district: Nightly
         [{"School_id": "S1", "Staff_id": "A1", "Last_name": "Li", "First_name": "Bo"}],
         "School_id,Staff_id,Last_name,First_name",
     )
-    district.run(clever(TWELVE) | {"staff.csv": staff})
+    district.begin(clever(TWELVE) | {"staff.csv": staff})
     assert district.run(clever(TWELVE))["outcome"] == "in_sync"
     assert status(district, "A1") == "active"
 
@@ -83,7 +83,7 @@ def test_a_rejected_line_protects_no_stranger(district: Nightly) -> None:
     people = [pupil(number, School_id="12", Student_id=str(number)) for number in range(1, 13)]
     sections = [section("X1", School_id="12")]
     teachers = [tutor("T1", School_id="12")]
-    district.run(clever(people, teachers, sections, schools=schools))
+    district.begin(clever(people, teachers, sections, schools=schools))
     files = clever(people[:11], teachers, sections, schools=schools)
     files["students.csv"] += "12,99,,\n12,40,,,New,Person,5,,\n"
     district.run(files)
@@ -91,7 +91,7 @@ def test_a_rejected_line_protects_no_stranger(district: Nightly) -> None:
 
 
 def test_there_is_one_active_primary_school_for_each_person(district: Nightly) -> None:
-    district.run(clever([*TWELVE[:11], pupil(12, School_id="S2")], schools=SCHOOLS))
+    district.begin(clever([*TWELVE[:11], pupil(12, School_id="S2")], schools=SCHOOLS))
     files = clever(TWELVE, schools=SCHOOLS)
     files["students.csv"] += "S2,p-12,x\nS1,p-50,,,New,Person,5,,\n"
     district.run(files)
@@ -101,7 +101,7 @@ def test_there_is_one_active_primary_school_for_each_person(district: Nightly) -
 
 def test_a_staff_upload_never_changes_what_the_primary_source_brought(district: Nightly) -> None:
     people = [pupil(number, Student_id=str(number)) for number in range(1, 13)]
-    district.run(clever(people))
+    district.begin(clever(people))
     before = district.everything()
     upload = {"classId": "X1", "className": "", "userBirthDate": "", "userEmail": ""}
     rows = [
@@ -117,13 +117,13 @@ def test_a_staff_upload_never_changes_what_the_primary_source_brought(district: 
 def test_settings_of_the_primary_source_do_not_speak_of_an_upload(district: Nightly) -> None:
     district.settings["source"] = {"path": "x", "mode": "snapshot"}
     district.settings["identifiers"] = {"columns": {"students": "Student_id"}}
-    district.run([other(1, userRole="staff", classId=""), other(2, userRole="staff", classId="")])
+    district.begin([other(1, userRole="staff", classId=""), other(2, userRole="staff", classId="")])
     district.run([other(1, userRole="staff", classId="")])
     assert district.view("users", "user_id, status") == [("u1", "active"), ("u2", "active")]
 
 
 def test_removing_a_class_by_upload_is_for_the_primary_source(district: Nightly) -> None:
-    district.run(clever(TWELVE))
+    district.begin(clever(TWELVE))
     district.run([{"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "X1"}])
     assert district.findings() == [("ROW-STAFF-ONLY", "users.csv", 2)]
     assert district.view("classes", "status") == [("active",)]
@@ -132,7 +132,7 @@ def test_removing_a_class_by_upload_is_for_the_primary_source(district: Nightly)
 def test_a_nine_digit_school_is_masked_where_the_guard_names_it(nightly: Nightly) -> None:
     nightly.settings |= {"thresholds": {"update_percent": 0, "floor": 1}}
     rows = [other(number, schoolId="123456789") for number in range(10)]
-    nightly.run(rows)
+    nightly.begin(rows)
     result = nightly.run([row | {"userGrade": "6"} for row in rows])
     assert any("users of *****6789" in hold["message"] for hold in result["holds"])
     for name in ("run.json", "report.html", "report.json", "findings.csv", "plan/plan.json"):
@@ -146,7 +146,7 @@ def test_a_file_without_a_header_line_shows_no_child(nightly: Nightly) -> None:
 
 
 def test_what_hangs_on_a_school_that_waits_waits_too(nightly: Nightly) -> None:
-    nightly.run([student(), other(1)])
+    nightly.begin([student(), other(1)])
     result = nightly.run([other(5, schoolId="S9", classId="C9")])
     assert nightly.findings() == [("PLAN-AMBIGUOUS", "users.csv", 2)]
     assert {entity: numbers["held"] for entity, numbers in result["counts"].items()} == {
@@ -155,7 +155,7 @@ def test_what_hangs_on_a_school_that_waits_waits_too(nightly: Nightly) -> None:
 
 
 def test_a_header_only_file_waits_once_and_not_for_ever(district: Nightly) -> None:
-    district.run(clever(TWELVE))
+    district.begin(clever(TWELVE))
     empty = clever(TWELVE, enrollments=[])
     assert district.run(empty)["outcome"] == "held"
     assert district.run(empty, approve=True)["outcome"] == "applied"
@@ -167,19 +167,19 @@ def test_a_run_that_was_overtaken_by_its_like_is_in_sync(nightly: Nightly) -> No
     late = Path(nightly.workspace)
     manifest = steps.Workspace(late).read()
     steps.Workspace(late).write(manifest.model_copy(update={"dry_run": False}))
-    nightly.run([student()])
+    nightly.begin([student()])
     steps.load(str(late))
     assert steps.result(str(late))["outcome"] == "in_sync"
 
 
 def test_the_class_that_a_row_removes_is_not_held(nightly: Nightly) -> None:
-    nightly.run([student(), other(1, classId="C2")])
+    nightly.begin([student(), other(1, classId="C2")])
     result = nightly.run([student(action="REMOVE-CLASS"), other(3), other(4)])
     assert result["counts"]["classes"]["held"] == 0
 
 
 def test_the_same_teacher_named_twice_stays_the_primary_one(district: Nightly) -> None:
-    district.run(clever(TWELVE, sections=[section("X1", Teacher_2_id="T1")]))
+    district.begin(clever(TWELVE, sections=[section("X1", Teacher_2_id="T1")]))
     ((primary,),) = district.view("enrollments", "is_primary", "role = 'teacher'")
     assert bool(primary)
 
@@ -189,7 +189,7 @@ def test_an_identifier_column_of_the_districts_own_is_read_in_any_case(district:
     files = clever(TWELVE[:1])
     rows = [pupil(1, LOCAL_ID="L-1")]
     files["students.csv"] = as_csv(rows, "School_id,Student_id,Last_name,First_name,LOCAL_ID")
-    district.run(files)
+    district.begin(files)
     assert ("L-1",) in district.view("users", "user_id")
     district.settings["identifiers"] = {"columns": {"students": "student_number"}}
     files["students.csv"] = as_csv(
@@ -206,7 +206,7 @@ def test_an_identifier_column_that_is_missing_refuses_the_file(district: Nightly
 
 def test_lines_need_not_repeat_the_empty_cells_that_end_the_header(nightly: Nightly) -> None:
     header = ",".join(BATCH_HEADER)
-    nightly.run({"users.csv": as_csv([student(), other(1)], header).replace(header, header + ",,")})
+    nightly.begin({"users.csv": as_csv([student(), other(1)], header).replace(header, header + ",,")})
     assert nightly.findings() == []
     assert len(nightly.view("users")) == 2
 

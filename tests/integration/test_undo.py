@@ -82,7 +82,7 @@ def district(nightly: Nightly) -> Nightly:
 def opened(nightly: Nightly) -> Nightly:
     """The same where a test asks for both databases."""
     nightly.settings |= {"primary_source": "clever", "thresholds": {"floor": 1000}}
-    assert nightly.run(FIRST)["outcome"] == "applied"
+    nightly.begin(FIRST)
     return nightly
 
 
@@ -248,7 +248,7 @@ def test_a_pair_that_was_undone_comes_again_as_a_reactivation_and_is_counted_so(
 
 def test_a_pair_that_was_undone_does_not_count_among_those_that_may_go(nightly: Nightly) -> None:
     opened(nightly).settings["thresholds"] = {"floor": 1, "deactivate_percent": 0}
-    nightly.run(CHANGES["creations"])
+    nightly.begin(CHANGES["creations"])
     nightly.undo("run-002")
     assert nightly.run(FIRST)["outcome"] == "in_sync"
 
@@ -315,7 +315,7 @@ def test_a_creation_with_a_later_link_is_a_conflict(district: Nightly) -> None:
 
 def test_a_record_that_would_be_inactive_with_a_later_link_is_a_conflict(nightly: Nightly) -> None:
     opened(nightly)
-    nightly.run(night(pupil(1), pupil(2)))
+    nightly.begin(night(pupil(1), pupil(2)))
     nightly.run(FIRST)
     nightly.run(night(pupil(1), pupil(2), pupil(3), pairs=[*PAIRS, ("X1", "p-3")]))
     assert conflicts(nightly, "run-003") == [("users", "p-3", "status", "run-004")]
@@ -355,7 +355,7 @@ def test_a_conflict_shows_no_identifier_that_could_be_a_social_security_number(n
     ("nowhere", "has none"), ("run-002", "wrote nothing (in_sync)"), ("run-001", "nothing is left to undo"),
 ])  # fmt: skip
 def test_what_cannot_be_undone_ends_with_2_and_one_line(nightly: Nightly, run_id: str, says: str) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     nightly.run()
     nightly.undo("run-001")
     result = enrollsync("undo", run_id, "--district", nightly.district)
@@ -374,7 +374,7 @@ def enrollsync(*arguments: str) -> Any:
 
 
 def test_the_command_prints_the_result(nightly: Nightly) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     printed = json.loads(enrollsync("undo", "run-001", "--district", nightly.district, "--json").stdout)
     assert (printed["outcome"], printed["counts"]["users"]["deactivate"]) == ("undone", 1)
     assert nightly.view("users") == []

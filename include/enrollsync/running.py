@@ -1,0 +1,135 @@
+"""What the steps of a run have in common: how one begins and ends, which database is meant, how a run is remembered."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enrollsync.codes import CODES
+from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, UndoConflict
+from enrollsync.formats import FORMATS
+from enrollsync.settings import District, load_district
+from enrollsync.workspace import Notice, RunManifest, Workspace
+
+if TYPE_CHECKING:
+    from enrollsync.database import RunRecord
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def step(workspace: str, name: str) -> Iterator[tuple[Workspace, RunManifest, District]]:
+    """What a step works on. Its time, and the error that ends it, go into the manifest."""
+    place = Workspace(Path(workspace))
+    manifest = place.update(error=None)
+    district = load_district(manifest.district)
+    if manifest.format:
+        district = district.for_source(manifest.format, FORMATS[manifest.format].headers)
+    started = time.monotonic()
+    try:
+        yield place, manifest, district
+    except EnrollSyncError as error:
+        _note_error(place, error)
+        raise
+    except _no_room() as error:
+        reason = " ".join(str(error).split())[:300]
+        failure = EnrollSyncError(f"{name}: there is not enough room, or a file is gone: {reason}")
+        _note_error(place, failure)
+        raise failure from error
+    finally:
+        took = time.monotonic() - started
+        place.update(seconds=place.read().seconds | {name: took})
+        log.info("%s ended after %.2f s: district %s, run %s", name, took, district.district_id, manifest.run_id)
+
+
+def _no_room() -> tuple[type[Exception], ...]:
+    """What is raised when disk or memory are full, or a file of the workspace is gone."""
+    import duckdb
+
+    return duckdb.IOException, duckdb.OutOfMemoryException, MemoryError
+
+
+def _note_error(place: Workspace, error: EnrollSyncError) -> None:
+    manifest = place.read()
+    if isinstance(error, Refused):
+        severity = CODES[error.code].severity
+        notice = Notice(code=error.code, severity=severity, message=error.message, file=error.file, line=error.line)
+        notices = [one for one in manifest.notices if one != notice]
+        findings = manifest.findings | {error.code: 1}
+        manifest = manifest.model_copy(update={"notices": [*notices, notice], "findings": findings})
+    conflicts = error.conflicts if isinstance(error, UndoConflict) else []
+    place.write(manifest.model_copy(update={"outcome": error.outcome, "error": str(error), "conflicts": conflicts}))
+
+
+def findings_of(place: Workspace, manifest: RunManifest) -> dict[str, int]:
+    """Code -> how many, files' and rows' together."""
+    import pyarrow.compute as pc
+    import pyarrow.parquet as pq
+
+    counted = pc.value_counts(pq.read_table(place.findings, columns=["code"])["code"])
+    totals = {entry["values"].as_py(): entry["counts"].as_py() for entry in counted}
+    for notice in manifest.notices:
+        totals[notice.code] = totals.get(notice.code, 0) + 1
+    return dict(sorted(totals.items()))
+
+
+def database_url_of(district: District, given: str | None) -> str:
+    """The URL that was given, else the district's own. Raises ConfigurationError where there is none."""
+    url = given or district.database.url
+    if not url:
+        raise ConfigurationError(
+            f"district {district.district_id}: `database.connection` is known to Airflow alone; give --database URL"
+        )
+    return url
+
+
+def record_of(manifest: RunManifest, district: District) -> RunRecord:
+    """What the database is to remember of the run, as it stands now."""
+    from enrollsync.database import RunRecord
+    from enrollsync.database.schema import UNDO_OF
+
+    return RunRecord(
+        run_id=manifest.run_id,
+        district_id=district.district_id,
+        batch_hash=manifest.batch_hash,
+        outcome=manifest.outcome or "failed",
+        plan_id=manifest.plan_id,
+        started_at=manifest.as_of,
+        ended_at=datetime.now(UTC),
+        approved_by=manifest.approved_by,
+        delivered_at=manifest.delivered_at,
+        source=manifest.format,
+        mode=None if manifest.undoes else manifest.mode,
+        counts=manifest.counts,
+        findings=manifest.findings,
+        message=f"{UNDO_OF}{manifest.undoes}" if manifest.undoes else manifest.error,
+        fingerprint=manifest.fingerprint,
+        checked_at=manifest.checked_at,
+        state_version=manifest.state_version,
+    )
+
+
+def remember(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> None:
+    """A run that wrote nothing is a run all the same; that it cannot be remembered must not hide why it ended."""
+    from enrollsync.database import open_store
+
+    try:
+        store = open_store(database_url_of(district, database_url))
+        store.migrate()
+        store.record_run(record_of(manifest, district), remembered(place, manifest))
+    except EnrollSyncError as error:
+        log.warning("run %s could not be remembered: %s", manifest.run_id, error)
+
+
+def remembered(place: Workspace, manifest: RunManifest) -> Path | None:
+    """The findings of a run that came to a plan; a short cut, which found nothing itself, imports nothing."""
+    if manifest.outcome in {"refused", "failed"} or not place.findings.is_file():
+        return None
+    from enrollsync.remember import write_remembered
+
+    return write_remembered(place)
