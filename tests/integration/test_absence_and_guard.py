@@ -96,7 +96,7 @@ def test_remove_class_wins_over_other_rows_of_the_class(nightly: Nightly) -> Non
 
 
 def test_remove_class_of_an_unknown_class_is_said(nightly: Nightly) -> None:
-    nightly.begin([student(), {"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C9"}])
+    nightly.run([student(), {"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C9"}])
     assert nightly.findings() == [("REF-UNKNOWN", "users.csv", 3)]
 
 

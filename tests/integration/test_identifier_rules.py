@@ -14,13 +14,13 @@ from nightly import Nightly, as_csv, clever, other, pupil, section, student, tut
 
 
 def test_rule_1_identifiers_that_differ_in_case_are_two_people_with_an_info_finding(nightly: Nightly) -> None:
-    nightly.begin([student("ab1"), other(2) | {"userId": "AB1"}])
+    nightly.run([student("ab1"), other(2) | {"userId": "AB1"}])
     assert nightly.view("users", "user_id") == [("AB1",), ("ab1",)]
     assert nightly.findings() == [("ID-CASE", "users.csv", 2), ("ID-CASE", "users.csv", 3)]
 
 
 def test_rule_2_blanks_around_an_identifier_are_trimmed_and_leading_zeros_kept(nightly: Nightly) -> None:
-    nightly.begin([student(" 00300 ")])
+    nightly.run([student(" 00300 ")])
     assert nightly.view("users", "user_id") == [("00300",)]
     assert nightly.findings() == [("VAL-TRIMMED", "users.csv", 2)]
 
@@ -35,20 +35,20 @@ def test_rule_2_other_characters_reject_the_line_in_batch_upload(nightly: Nightl
 
 def test_rule_2_extended_characters_are_legal_in_clever(nightly: Nightly) -> None:
     nightly.settings["primary_source"] = "clever"
-    nightly.begin(clever([pupil(1, Student_id="ä.b-c_d/e@f")]))
+    nightly.run(clever([pupil(1, Student_id="ä.b-c_d/e@f")]))
     assert ("ä.b-c_d/e@f",) in nightly.view("users", "user_id")
     assert nightly.findings() == []
 
 
 @pytest.mark.parametrize("column", ["userId", "schoolId", "classId"])
 def test_rule_3_a_missing_identifier_rejects_the_line(nightly: Nightly, column: str) -> None:
-    nightly.begin([student(**{column: ""}), other(1)])
+    nightly.run([student(**{column: ""}), other(1)])
     assert nightly.findings() == [("ID-MISSING", "users.csv", 2)]
     assert nightly.view("users", "user_id") == [("u1",)]
 
 
 def test_rule_3_staff_need_no_class(nightly: Nightly) -> None:
-    nightly.begin([student(userRole="staff", classId="", className="")])
+    nightly.run([student(userRole="staff", classId="", className="")])
     assert nightly.findings() == []
     assert nightly.view("users", "user_id, role") == [("300", "staff")]
 
@@ -58,7 +58,7 @@ def test_rule_3_staff_need_no_class(nightly: Nightly) -> None:
 
 def test_rule_4_an_identifier_of_a_teacher_and_a_student_is_withheld_from_both(nightly: Nightly) -> None:
     nightly.settings["primary_source"] = "clever"
-    nightly.begin(clever([pupil(1, Student_id="7"), pupil(2)], teachers=[tutor("7"), tutor("T1")]))
+    nightly.run(clever([pupil(1, Student_id="7"), pupil(2)], teachers=[tutor("7"), tutor("T1")]))
     assert {code for code, _, _ in nightly.findings()} == {"ID-WITHHELD"}
     assert nightly.view("users", "user_id, source_key") == [
         ("T1", "staff:T1"), ("p-2", "student:p-2"), (None, "staff:7"), (None, "student:7"),
@@ -72,7 +72,7 @@ def test_rule_5_a_social_security_number_is_treated_as_the_district_says(
     nightly: Nightly, setting: str, loads: bool, found: bool
 ) -> None:
     nightly.settings["identifiers"] = {"ssn": setting}
-    nightly.begin([student("123456789"), other(1)])
+    nightly.run([student("123456789"), other(1)])
     assert (("123456789",) in nightly.view("users", "user_id")) is loads
     assert nightly.findings() == ([("ID-SSN", "users.csv", 2)] if found else [])
 
@@ -80,7 +80,7 @@ def test_rule_5_a_social_security_number_is_treated_as_the_district_says(
 @pytest.mark.data_docs
 def test_rule_5_such_a_number_stands_in_no_report(nightly: Nightly) -> None:
     nightly.settings["identifiers"] = {"ssn": "critical"}
-    nightly.begin([student("123456789"), other(1)])
+    nightly.run([student("123456789"), other(1)])
     run = Path(nightly.workspace)
     shown = [run / "report.html", run / "report.json", run / "findings.csv", run / "run.json",
              *(run / "data_docs").rglob("*.html")]  # fmt: skip
@@ -97,20 +97,20 @@ def test_rule_5_such_a_number_stands_in_no_report(nightly: Nightly) -> None:
     {"userEmail": "other@demo.example"}, {"userRole": "teacher"},
 ])  # fmt: skip
 def test_rule_6_rows_that_speak_of_different_people_all_wait(nightly: Nightly, values: dict[str, str]) -> None:
-    nightly.begin([student(), student(classId="C2", **values), student(classId="C3"), other(1)])
+    nightly.run([student(), student(classId="C2", **values), student(classId="C3"), other(1)])
     assert nightly.findings() == [("ID-DUPLICATE", "users.csv", line) for line in (2, 3, 4)]
     assert nightly.view("users", "user_id") == [("u1",)]
 
 
 def test_rule_6_the_record_in_the_database_stays_as_it_is(nightly: Nightly) -> None:
-    nightly.begin([student(), other(1)])
+    nightly.run([student(), other(1)])
     before = nightly.everything()
     nightly.run([student(userGrade="6"), student(userFirstName="Lina", userGrade="6"), other(1)])
     assert nightly.everything() == before
 
 
 def test_rule_6_an_empty_value_is_no_disagreement(nightly: Nightly) -> None:
-    nightly.begin([student(), student(classId="C2", userEmail="", userBirthDate="")])
+    nightly.run([student(), student(classId="C2", userEmail="", userBirthDate="")])
     assert nightly.findings() == []
     assert nightly.view("users", "email, birth_date") == [("leena@demo.example", "2015-03-09")]
 
@@ -120,31 +120,31 @@ def test_rule_6_of_other_values_the_most_frequent_is_taken_in_any_row_order(
     nightly: Nightly, order: tuple[int, ...]
 ) -> None:
     rows = [student(userGrade="5"), student(classId="C2", userGrade="6"), student(classId="C3", userGrade="6")]
-    nightly.begin([rows[place] for place in order])
+    nightly.run([rows[place] for place in order])
     assert nightly.view("users", "grade") == [("6",)]
     assert {code for code, _, _ in nightly.findings()} == {"VAL-CONFLICT"}
 
 
 def test_rule_6_a_tie_is_broken_by_code_point_order(nightly: Nightly) -> None:
-    nightly.begin([student(userMiddleName="b"), student(classId="C2", userMiddleName="B")])
+    nightly.run([student(userMiddleName="b"), student(classId="C2", userMiddleName="B")])
     assert nightly.view("users", "middle_name") == [("B",)]
 
 
 def test_rule_7_a_secondary_id_of_two_people_is_stored_for_neither(nightly: Nightly) -> None:
-    nightly.begin([student(userStateId="9"), other(1, userStateId="9"), other(2, userStateId="8")])
+    nightly.run([student(userStateId="9"), other(1, userStateId="9"), other(2, userStateId="8")])
     assert nightly.findings() == [("SEC-DUPLICATE", "users.csv", 2), ("SEC-DUPLICATE", "users.csv", 3)]
     assert nightly.view("users", "user_id, user_state_id") == [("300", None), ("u1", None), ("u2", "8")]
 
 
 def test_rule_7_an_absent_column_keeps_the_value_and_an_empty_one_clears_it(nightly: Nightly) -> None:
-    nightly.begin([student(userDistrictId="D1", userMiddleName="May")])
+    nightly.run([student(userDistrictId="D1", userMiddleName="May")])
     row = student(userMiddleName="")
     nightly.run({"users.csv": ",".join(row) + "\n" + ",".join(row.values()) + "\n"})
     assert nightly.view("users", "user_district_id, middle_name") == [("D1", None)]
 
 
 def test_rule_7_a_value_that_cannot_be_understood_keeps_what_the_roster_has(nightly: Nightly) -> None:
-    nightly.begin([student()])
+    nightly.run([student()])
     result = nightly.run([student(userGrade="grade five", userBirthDate="31/31/2015")])
     assert result["outcome"] == "in_sync"
     assert nightly.view("users", "grade, birth_date") == [("5", "2015-03-09")]
@@ -161,7 +161,7 @@ def test_rule_7_a_value_that_cannot_be_understood_keeps_what_the_roster_has(nigh
 def test_rule_8_an_opaque_class_identifier_is_advised_against_and_loads(
     nightly: Nightly, identifier: str, opaque: bool
 ) -> None:
-    nightly.begin([student(classId=identifier)])
+    nightly.run([student(classId=identifier)])
     assert nightly.findings() == ([("ID-OPAQUE", "users.csv", 2)] if opaque else [])
     assert nightly.view("classes", "class_id") == [(identifier,)]
 
@@ -169,7 +169,7 @@ def test_rule_8_an_opaque_class_identifier_is_advised_against_and_loads(
 def test_rule_8_a_uuid_is_opaque(nightly: Nightly) -> None:
     nightly.settings["primary_source"] = "clever"
     opaque = "3b241101-e2bb-4255-8caf-4136c566a962"
-    nightly.begin(clever([pupil(1)], sections=[section(opaque)], enrollments=[(opaque, "p-1")]))
+    nightly.run(clever([pupil(1)], sections=[section(opaque)], enrollments=[(opaque, "p-1")]))
     assert nightly.findings() == [("ID-OPAQUE", "sections.csv", 2)]
 
 
@@ -188,7 +188,7 @@ def test_rule_8_each_opaque_class_is_told_what_it_could_be_called(nightly: Night
         student("t1", **taught, classId="1048577", className="Algebra 1", primaryTeacher="true"),
         other(1, classId="1048578", className=""),
     ]
-    nightly.begin(rows)
+    nightly.run(rows)
     first, second = "This class could be ALGEBRA1MULLER.", "This class could be ALGEBRA1MULLER2."
     assert advice(nightly) == [first, first, second, ""]
     nightly.run(rows[::-1])
@@ -201,7 +201,7 @@ def test_rule_8_where_hyphens_are_allowed_they_join_course_period_and_teacher(ni
     header = "School_id,Section_id,Teacher_id,Name,Course_number,Period"
     named = section("10000001", Name="Math", Course_number="ALG1", Period="3")
     files = clever([pupil(1)], enrollments=[("10000001", "p-1")]) | {"sections.csv": as_csv([named], header)}
-    nightly.begin(files)
+    nightly.run(files)
     assert advice(nightly) == ["This class could be ALG1-P3-LEE."]
 
 
@@ -209,7 +209,7 @@ def test_rule_8_where_hyphens_are_allowed_they_join_course_period_and_teacher(ni
 
 
 def test_rule_9_a_row_that_differs_in_the_identifier_alone_is_the_same_person(nightly: Nightly) -> None:
-    nightly.begin([student("300"), other(1)])
+    nightly.run([student("300"), other(1)])
     key = nightly.view("users", "user_key", "user_id = '300'")
     result = nightly.run([student("301")])
     assert result["counts"]["users"] | {"reidentify": 1, "create": 0, "deactivate": 0} == result["counts"]["users"]
@@ -224,7 +224,7 @@ def test_rule_9_a_row_that_differs_in_the_identifier_alone_is_the_same_person(ni
     {"userMiddleName": "May"}, {"userStateId": "7"},
 ])  # fmt: skip
 def test_rule_9_an_almost_fit_waits_and_the_rest_applies(nightly: Nightly, change: dict[str, str]) -> None:
-    nightly.begin([student("300"), other(1)])
+    nightly.run([student("300"), other(1)])
     result = nightly.run([student("301", **change), other(2)])
     assert result["outcome"] == "applied"
     assert nightly.findings() == [("PLAN-AMBIGUOUS", "users.csv", 2)]
@@ -234,21 +234,21 @@ def test_rule_9_an_almost_fit_waits_and_the_rest_applies(nightly: Nightly, chang
 
 
 def test_rule_9_two_candidates_wait(nightly: Nightly) -> None:
-    nightly.begin([student("300")])
+    nightly.run([student("300")])
     nightly.run([student("301"), student("302")])
     assert nightly.view("users", "user_id") == [("300",)]
     assert {code for code, _, _ in nightly.findings()} >= {"PLAN-AMBIGUOUS"}
 
 
 def test_rule_9_another_person_of_that_name_is_simply_new(nightly: Nightly) -> None:
-    nightly.begin([student("300")])
+    nightly.run([student("300")])
     nightly.run([student("301", userEmail="second@demo.example", userBirthDate="2012-01-01")])
     assert nightly.view("users", "user_id") == [("300",), ("301",)]
     assert nightly.findings() == []
 
 
 def test_rule_9_when_the_old_identifier_is_still_there_both_are_people(nightly: Nightly) -> None:
-    nightly.begin([student("300")])
+    nightly.run([student("300")])
     nightly.run([student("300"), student("301", userEmail="twin@demo.example")])
     assert nightly.view("users", "user_id") == [("300",), ("301",)]
 
@@ -256,14 +256,14 @@ def test_rule_9_when_the_old_identifier_is_still_there_both_are_people(nightly: 
 def test_rule_9_in_a_snapshot_the_changed_identifier_does_not_deactivate_the_person(nightly: Nightly) -> None:
     nightly.settings["primary_source"] = "clever"
     people = [pupil(number) for number in range(1, 13)]
-    nightly.begin(clever(people))
+    nightly.run(clever(people))
     result = nightly.run(clever([pupil(1, Student_id="q-1"), *people[1:]]))
     assert result["counts"]["users"] | {"reidentify": 1, "create": 0, "deactivate": 0} == result["counts"]["users"]
     assert ("X1", "q-1", "active") in nightly.view("enrollments", "class_id, user_id, status")
 
 
 def test_rule_10_another_person_behind_a_known_identifier_waits(nightly: Nightly) -> None:
-    nightly.begin([student("300")])
+    nightly.run([student("300")])
     result = nightly.run([student("300", userFirstName="Bo", userLastName="Li", userEmail="bo@demo.example"), other(1)])
     assert nightly.findings() == [("PLAN-RECYCLED", "users.csv", 2)]
     assert nightly.view("users", "user_id, given_name") == [("300", "Leena"), ("u1", "Given1")]
@@ -271,13 +271,13 @@ def test_rule_10_another_person_behind_a_known_identifier_waits(nightly: Nightly
 
 
 def test_rule_10_a_new_name_alone_is_an_update(nightly: Nightly) -> None:
-    nightly.begin([student("300")])
+    nightly.run([student("300")])
     nightly.run([student("300", userFirstName="Leen", userLastName="Smith")])
     assert nightly.view("users", "given_name, family_name") == [("Leen", "Smith")]
 
 
 def test_a_swap_waits_until_the_rules_for_it_are_built(nightly: Nightly) -> None:
-    nightly.begin([student("1"), other(2)])
+    nightly.run([student("1"), other(2)])
     before = nightly.everything()
     swapped: list[dict[str, Any]] = [student("u2"), other(2) | {"userId": "1"}]
     result = nightly.run(swapped)

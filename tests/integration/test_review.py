@@ -206,7 +206,7 @@ def test_an_identifier_column_that_is_missing_refuses_the_file(district: Nightly
 
 def test_lines_need_not_repeat_the_empty_cells_that_end_the_header(nightly: Nightly) -> None:
     header = ",".join(BATCH_HEADER)
-    nightly.begin({"users.csv": as_csv([student(), other(1)], header).replace(header, header + ",,")})
+    nightly.run({"users.csv": as_csv([student(), other(1)], header).replace(header, header + ",,")})
     assert nightly.findings() == []
     assert len(nightly.view("users")) == 2
 
