@@ -116,7 +116,7 @@ def test_under_a_source_key_of_its_own_only_the_identifier_changes(nightly: Nigh
 # ---- swaps, chains, cycles ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
 @pytest.mark.parametrize(("changes", "expected"), [
     pytest.param(["user,u1,u2", "user,u2,u1"], ["u2", "u1", "u3"], id="swap"),
     pytest.param(["user,u1,u2", "user,u2,u3", "user,u3,u4"], ["u2", "u3", "u4"], id="chain"),

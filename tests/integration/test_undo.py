@@ -456,9 +456,9 @@ few = settings(
 @few
 @given(first=nights, second=nights)
 def test_undoing_the_last_run_restores_every_view_and_undoing_that_brings_it_back(
-    nightly_everywhere: Nightly, first: dict[str, Any], second: dict[str, Any]
+    nightly: Nightly, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
-    with fresh(nightly_everywhere) as nightly:
+    with fresh(nightly) as nightly:
         nightly.run(first, approve=True)
         before = whole(nightly)
         run = nightly.run(second, approve=True)
