@@ -50,6 +50,11 @@ def _quoted(path: Path) -> str:
     return str(path).replace("'", "''")
 
 
+def literal(value: str | bool) -> str:
+    """A value of our own (a path, a pattern, a grade) as SQL writes it."""
+    return str(value).lower() if isinstance(value, bool) else "'" + value.replace("'", "''") + "'"
+
+
 def masked(identifier: str) -> str:
     """SQL for an identifier that may be shown: what looks like a social security number keeps four digits (rule 5)."""
     return (

@@ -152,8 +152,7 @@ def _operations(store: Store, district_id: str, entity: Entity, key: int) -> Ite
     for row in store.rows(_changes(entity, district_id, key)):
         before, after = (json.loads(row[name]) if row[name] else None for name in ("before_json", "after_json"))
         if after is None and row["entity"] == "enrollments" and row["operation"] == "create":
-            after = {name: json.loads(value.replace("'", '"')) for name, value in USUAL_ENROLLMENT.items()}
-            after["source"] = row["source"]
+            after = {**USUAL_ENROLLMENT, "source": row["source"]}
         yield {
             **_run_of(row),
             "operation": row["operation"],

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from enrollsync.canonical import ENTITIES, Entity
 from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, columns_of, primary_key
-from enrollsync.engine import one_row, write_parquet
+from enrollsync.engine import literal, one_row, write_parquet
 from enrollsync.shares import Share
 from enrollsync.workspace import Notice, Workspace
 
@@ -122,7 +122,7 @@ def _usual(entity: Entity) -> str:
     """What the audit need not say, see `USUAL_ENROLLMENT`."""
     if entity.name != "enrollments":
         return "false"
-    same = [f"{name} IS NOT DISTINCT FROM {value}" for name, value in USUAL_ENROLLMENT.items()]
+    same = [f"{name} IS NOT DISTINCT FROM {literal(value)}" for name, value in USUAL_ENROLLMENT.items()]
     return f"({' AND '.join(same)} AND source = getvariable('source'))"
 
 

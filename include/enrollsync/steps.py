@@ -158,7 +158,7 @@ def read_state(workspace: str, *, database_url: str | None = None) -> int:
     store = open_store(database_url_of(district, database_url))
     if not manifest.dry_run:
         store.migrate()
-    return store.export(district.district_id, place.state)
+    return store.export(district.district_id, place.state, source=manifest.format)
 
 
 def plan(workspace: str, *, database_url: str | None = None, state_version: int | None = None) -> dict[str, Any]:

@@ -211,6 +211,20 @@ def test_export_gives_back_what_was_applied_with_the_version(store: Store, plans
     assert _read(tmp_path / "state", "classes")[0]["term_end"] == "2027-06-01"
 
 
+@pytest.mark.parametrize("source", [None, "batch_upload", "clever"])
+def test_enrollments_are_exported_whole_whichever_is_the_usual_source(store: Store, plans, tmp_path, source) -> None:
+    students = [("users", "create", {"user_key": key, "user_id": str(key), "role": "student"}) for key in range(3, 8)]
+    unlike = [{}, {"role": "teacher"}, {"role": None}, {"is_primary": True}, {"is_primary": None},
+              {"status": "inactive"}, {"source": "clever"}]  # fmt: skip
+    usual = {"class_key": 1, "role": "student", "is_primary": False, "status": "active", "source": "batch_upload"}
+    enrollments = [usual | {"user_key": key} | other for key, other in enumerate(unlike, start=1)]
+    rows = [*SMALL_ROSTER[:5], *students, *(("enrollments", "create", row) for row in enrollments)]
+    plan = plans.write(0, rows)
+    apply(store, plan.folder, plan, plan.run)
+    store.export("demo", tmp_path / "state", source)
+    assert sorted(_read(tmp_path / "state", "enrollments"), key=lambda row: row["user_key"]) == enrollments
+
+
 def test_export_holds_one_district_alone(store: Store, plans, tmp_path: Path) -> None:
     _apply_roster(store, plans)
     assert store.export("other", tmp_path / "state") == 0

@@ -182,8 +182,9 @@ CHANGES = Table(
 NULL and said by the view: the name of a link (its ends), the usual reason, `USUAL_ENROLLMENT`. No key: the audit is
 millions of rows, nothing refers to one, and they are written in one transaction with what they tell."""
 
-USUAL_ENROLLMENT = {"role": "'student'", "is_primary": "false", "status": "'active'"}
-"""Column -> value, as SQL, of the creations whose `after_json` the view tells, when `source` is the run's."""
+USUAL_ENROLLMENT: dict[str, str | bool] = {"role": "student", "is_primary": False, "status": "active"}
+"""Column -> value of most enrollments. When `source` is the run's too, the view tells `after_json` of their creation,
+and their keys are all that is read to compare them."""
 USUAL_REASON = "the batch says so"
 """What the view tells of a change without a reason of its own."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,7 +31,10 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
     Raises Refused when nothing of it can be used.
     """
     delivery, declared = batch.delivery, batch.declared
-    read = {spec: _read(workspace, delivery, declared, spec, district) for spec in batch.present if spec.read}
+    wanted = [spec for spec in batch.present if spec.read]
+    with ThreadPoolExecutor(2) as readers:
+        results = readers.map(partial(_read, workspace, delivery, declared, district), wanted)
+        read = dict(zip(wanted, results, strict=True))
     if delivery.stamps() != batch.stamps:
         raise Refused("FILE-INCOMPLETE", "a file changed while it was read; wait for the upload to end")
     _write_malformed(workspace, read)
@@ -45,7 +50,7 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
     )
 
 
-def _read(workspace: Workspace, delivery: Delivery, declared: Format, spec: FileSpec, district: District) -> FileRead:
+def _read(workspace: Workspace, delivery: Delivery, declared: Format, district: District, spec: FileSpec) -> FileRead:
     return read_file(
         delivery.files[spec.name],
         workspace.source / f"{spec.name}.parquet",

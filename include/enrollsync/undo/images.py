@@ -8,6 +8,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Boolean
 
 from enrollsync.canonical import Entity
+from enrollsync.engine import literal
 from enrollsync.database.schema import USUAL_ENROLLMENT, columns_of, primary_key, typed_column
 
 
@@ -42,7 +43,8 @@ def images(entity: Entity) -> str:
 def _left(entity: Entity, name: str) -> str:
     """An audit row says all values of a creation, or none of the usual one; of a change, those that changed."""
     said = _said(name, "after_json")
-    usual = {**USUAL_ENROLLMENT, "source": "getvariable('run_source')"} if entity.name == "enrollments" else {}
+    usual = {column: literal(value) for column, value in USUAL_ENROLLMENT.items()}
+    usual = {**usual, "source": "getvariable('run_source')"} if entity.name == "enrollments" else {}
     created = f"CASE WHEN after_json IS NULL THEN {usual[name]} ELSE {said} END" if name in usual else said
     return f"CASE WHEN created THEN {created} WHEN {_changed(name)} THEN {said} ELSE old.{name} END"
 

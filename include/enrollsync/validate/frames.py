@@ -11,6 +11,7 @@ import duckdb
 import pandas as pd
 
 from enrollsync.canonical import BY_NAME, Entity
+from enrollsync.engine import literal
 from enrollsync.workspace import Workspace
 
 
@@ -57,16 +58,16 @@ def derived(workspace: Workspace, entity: Entity, words: dict[str, Any]) -> dict
         "class_given": "this.file <> 'enrollments.csv' OR this.class_source_key IS NOT NULL",
         "user_given": "this.file <> 'enrollments.csv' OR this.user_source_key IS NOT NULL",
         "organization_given": "this.user_source_key IS NULL OR this.organization_source_key IS NOT NULL",
-        "sound_grade": f"CASE WHEN this.grade IN ({', '.join(map(_literal, words['grades']))}) THEN this.grade END",
+        "sound_grade": f"CASE WHEN this.grade IN ({', '.join(map(literal, words['grades']))}) THEN this.grade END",
         "sound_birth_date": _sound_date(
-            "birth_date", f" BETWEEN DATE '1900-01-01' AND DATE {_literal(words['today'])}"
+            "birth_date", f" BETWEEN DATE '1900-01-01' AND DATE {literal(words['today'])}"
         ),
         "sound_term_start": _sound_date("term_start"),
         "sound_term_end": _sound_date("term_end"),
     }
     if entity.identifier:
         # Arrow's name for the end of the text is pandas' to translate, DuckDB's is RE2's own.
-        regex = _literal(words["identifier_regex"].replace(r"\Z", r"\z"))
+        regex = literal(words["identifier_regex"].replace(r"\Z", r"\z"))
         identifier = f"this.{entity.identifier}"
         answers |= {
             "identifier_given": f"this.source_key IS NULL OR {identifier} IS NOT NULL",
@@ -81,14 +82,9 @@ def _sound_date(column: str, condition: str = " IS NOT NULL") -> str:
     return f"CASE WHEN try_cast(this.{column} AS DATE){condition} THEN this.{column} END"
 
 
-def _literal(text: str) -> str:
-    """A text of our own (a path, a pattern, a grade) as SQL writes it."""
-    return "'" + text.replace("'", "''") + "'"
-
-
 def rows(workspace: Workspace, entity: str) -> str:
     """The canonical rows of an entity, as a table function."""
-    return f"read_parquet({_literal(str(workspace.canonical / f'{entity}.parquet'))})"
+    return f"read_parquet({literal(str(workspace.canonical / f'{entity}.parquet'))})"
 
 
 def _keys(workspace: Workspace, entity: str) -> str:
