@@ -59,9 +59,7 @@ def derived(workspace: Workspace, entity: Entity, words: dict[str, Any]) -> dict
         "user_given": "this.file <> 'enrollments.csv' OR this.user_source_key IS NOT NULL",
         "organization_given": "this.user_source_key IS NULL OR this.organization_source_key IS NOT NULL",
         "sound_grade": f"CASE WHEN this.grade IN ({', '.join(map(literal, words['grades']))}) THEN this.grade END",
-        "sound_birth_date": _sound_date(
-            "birth_date", f" BETWEEN DATE '1900-01-01' AND DATE {literal(words['today'])}"
-        ),
+        "sound_birth_date": _sound_date("birth_date", f" BETWEEN DATE '1900-01-01' AND DATE {literal(words['today'])}"),
         "sound_term_start": _sound_date("term_start"),
         "sound_term_end": _sound_date("term_end"),
     }
