@@ -16,13 +16,14 @@ export AIRFLOW__API__BASE_URL := http://localhost:8080
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint lock browser secrets
+.PHONY: help setup demo up test lint docs lock browser secrets
 
 help:
 	@echo "make demo    run the demo district through Airflow and show what came of it"
 	@echo "make up      start Airflow with the demo district on http://localhost:8080"
 	@echo "make test    run all tests"
 	@echo "make lint    check style and types"
+	@echo "make docs    write docs/findings.md anew from the table of findings"
 	@echo "make bench   measure against peers (SIZE=100000 students; takes minutes)"
 	@echo "make setup   only set everything up; the other commands do so by themselves"
 	@echo "make secrets write the passwords that docker-compose.yaml needs into .env"
@@ -76,6 +77,9 @@ lint: .venv/ready
 	@ruff check .
 	@ruff format --check .
 	@mypy
+
+docs: .venv/ready
+	@python -m enrollsync.codes_page
 
 lock: .venv/ready
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

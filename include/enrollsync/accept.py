@@ -300,7 +300,7 @@ def _entities_of_files(manifest: RunManifest) -> pa.Table:
 
 
 def _without_kind(name: str) -> str:
-    return f"regexp_replace({name}, '^(student|staff):', '')" if name.endswith("source_key") else name
+    return engine.without_kind(name) if name.endswith("source_key") else name
 
 
 def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest, whole: bool) -> dict[str, int]:

@@ -27,6 +27,11 @@ class Entity:
     """Stored value columns that the views do not show."""
 
     @property
+    def singular(self) -> str:
+        """What a person calls one record: `user`; only what has a key of its own has such a name."""
+        return str(self.key).removesuffix("_key")
+
+    @property
     def identity(self) -> tuple[str, ...]:
         """Columns that make two rows the same record within a batch."""
         return ("source_key",) if self.key else tuple(self.links)
@@ -106,3 +111,5 @@ GRADES: tuple[str, ...] = (
 """Clever's grade names, which every source's spelling is mapped to."""
 KINDS: dict[str, str] = {"student": "student", "teacher": "staff", "staff": "staff"}
 """Role -> kind of person; one space of identifiers holds both kinds (rule 1)."""
+KIND_PREFIXES: tuple[str, ...] = tuple(f"{kind}:" for kind in dict.fromkeys(KINDS.values()))
+"""What a person's source key begins with where a source's students and staff may share a number (Clever)."""

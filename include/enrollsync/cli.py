@@ -1,7 +1,7 @@
 """The `enrollsync` command: the steps of a run without a scheduler.
 
-Says what happened and ends with the status of section 4.1; what happens is decided in `steps`. What only some commands
-need, or only a person at a terminal, is imported when it is needed.
+Says what happened and ends with the exit status that the README lists; what happens is decided in `steps`. What only
+some commands need, or only a person at a terminal, is imported when it is needed.
 """
 
 from __future__ import annotations

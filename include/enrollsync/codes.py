@@ -52,7 +52,7 @@ class Code:
     remedy: str
     """What to do about it."""
     rule: str
-    """The rule of the design's section 5 or 6 that it enforces."""
+    """The rule that it enforces, as numbered in `docs/rules.md`."""
     severity: Severity
     scope: Scope
     per_source: dict[str, Severity] = field(default_factory=dict)
@@ -169,7 +169,7 @@ _TABLE = (
     Code(
         "ID-OPAQUE", "The identifier of the class says nothing to people",
         "Teachers and helpers find a class by an identifier that they can remember.",
-        "Make it of course, period and teacher, like `ALG1-P3-Lee`.",
+        "Make it of course, period and teacher, like `ALG1P3LEE`.",
         "rule 8", INFO, Scope.NONE,
     ),
     Code(

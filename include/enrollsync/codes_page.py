@@ -38,7 +38,8 @@ _INTRODUCTION = """\
 <!-- Written by `python -m enrollsync.codes_page` from include/enrollsync/codes.py; change it there. -->
 
 A finding is one thing noticed about one row or file. *critical*: the row does not load (for a file, nothing does).
-*warning*: it loads, maybe without the offending optional value. *info*: advice.
+*warning*: it loads, maybe without the offending optional value. *info*: advice. The rules are numbered in
+[rules.md](rules.md).
 """
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import duckdb
 
+from enrollsync.canonical import KIND_PREFIXES
+
 
 def connect(workspace: Path, *, ordered: bool = False) -> duckdb.DuckDBPyConnection:
     """An in-memory engine; what does not fit into `ENROLLSYNC_MEMORY` (default 2GB) spills into `workspace`.
@@ -61,6 +63,11 @@ def masked(identifier: str) -> str:
         f"CASE WHEN regexp_full_match({identifier}, '[0-9]{{9}}|[0-9]{{3}}-[0-9]{{2}}-[0-9]{{4}}') "
         f"THEN '*****' || right({identifier}, 4) ELSE {identifier} END"
     )
+
+
+def without_kind(source_key: str) -> str:
+    """SQL for a source key as the source says it, without the kind of person that we put before it."""
+    return f"regexp_replace({source_key}, '^({'|'.join(KIND_PREFIXES)})', '')"
 
 
 def cell(text: str) -> str:

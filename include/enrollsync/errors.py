@@ -1,4 +1,4 @@
-"""The errors that end a run: each has an exit status (design, section 4.1) and one line: what, where, what to do.
+"""The errors that end a run: each has an exit status (README, commands) and one line: what, where, what to do.
 
 What is wrong with single rows is not an error but a finding (`codes.py`).
 """

@@ -1,7 +1,7 @@
 """Why a record is as it is: everything that runs did to it, and why a row that speaks of it did not load.
 
 Only reads the database; the few rows of one record are put together here. What is remembered of findings is decided in
-`remember.py`.
+`kept_findings.py`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, union
 
-from enrollsync.canonical import BY_NAME, CLASSES, ID_CHANGES, ORGANIZATIONS, USERS, Entity
+from enrollsync.canonical import BY_NAME, ENTITIES, ID_CHANGES, KIND_PREFIXES, ORGANIZATIONS, USERS, Entity
 from enrollsync.database import Store
 from enrollsync.database.schema import (
     BASE,
@@ -31,12 +31,10 @@ from enrollsync.database.schema import (
 )
 from enrollsync.errors import ConfigurationError
 
-KINDS: dict[str, Entity] = {"user": USERS, "class": CLASSES, "organization": ORGANIZATIONS}
+_CALLED: dict[str, Entity] = {entity.singular: entity for entity in ENTITIES if entity.key}
 """What the command calls an entity."""
 _MOST_FINDINGS = 1000
 """The newest that are looked at."""
-_PREFIXES = ("student:", "staff:")
-"""What a source key of a person may begin with; nobody types it."""
 _ALWAYS = "9999"
 """Sorts behind every instant."""
 
@@ -62,7 +60,7 @@ def explain(store: Store, district_id: str, kind: str, identifier: str) -> Row:
     `findings`: those on rows under that identifier that became no record. What could be a social security number is
     masked (rule 5). Raises ConfigurationError when nothing is known.
     """
-    entity = KINDS[kind]
+    entity = _CALLED[kind]
     keys = [row["key"] for row in store.rows(_keys_of(entity, district_id, identifier))]
     earlier = {key: store.rows(_history(entity, district_id, key)) for key in keys}
     records = {key: store.rows(_present(entity, district_id, key))[0] for key in keys}
@@ -132,7 +130,7 @@ def _owner(entity: Entity, finding: Row, claims: list[_Claim], records: dict[int
 
 
 def _plain(source_key: str | None) -> str | None:
-    return source_key and re.sub(f"^({'|'.join(_PREFIXES)})", "", source_key)
+    return source_key and re.sub(f"^({'|'.join(KIND_PREFIXES)})", "", source_key)
 
 
 def _same_kind(one: str | None, other: str | None) -> bool:
@@ -141,7 +139,7 @@ def _same_kind(one: str | None, other: str | None) -> bool:
 
 
 def _spellings(entity: Entity, names: set[str]) -> list[str]:
-    prefixes = ("", *_PREFIXES) if entity is USERS else ("",)
+    prefixes = ("", *KIND_PREFIXES) if entity is USERS else ("",)
     return [prefix + name for name in sorted(names) for prefix in prefixes]
 
 
@@ -208,7 +206,7 @@ def _shown(value: Any) -> Any:
 
 def lines(told: Row, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
     """What `explain` returned as text: style (a name that rich knows, or nothing) and line."""
-    kind = next(name for name, entity in KINDS.items() if entity.name == told["entity"])
+    kind = BY_NAME[told["entity"]].singular
     for record in told["records"]:
         yield "bold", f"{kind} {record['identifier'] or record['source_key'] or '(no identifier)'}: {_standing(record)}"
         for name in record["earlier"]:

@@ -16,9 +16,11 @@ COLUMNS: dict[str, str] = {
     "canonical": "VARCHAR",
     "message": "VARCHAR",
 }
-"""Column -> DuckDB type. One row for each line concerned; `row_id` is NULL for a malformed line, `column` for a
-finding on the line as a whole, and no `message` holds a value of a student. `column` is the file's name for what
-`canonical` names in the canonical table."""
+"""Column -> DuckDB type. One row for each line concerned; no `message` holds a value of a student.
+
+`canonical` is the column of the canonical table that the finding is about, `column` what the file calls it; both are
+NULL for a finding on the line as a whole. `row_id` is NULL for a malformed line, and for what only the database could
+tell (`reconcile`), whose findings are known by that and replaced when a plan is made anew."""
 
 ORDER: tuple[str, ...] = ("file", "line", "code", "entity", "column")
 """How the table is sorted."""

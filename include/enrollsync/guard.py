@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 
 import duckdb
 
 from enrollsync.canonical import ENTITIES
-from enrollsync.codes import CODES
 from enrollsync.database.schema import primary_key
 from enrollsync.engine import one_row
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec
 from enrollsync.settings import District, Limits, SomeLimits, Thresholds
-from enrollsync.shares import Remembered, Share
+from enrollsync.shares import RunShares, Share
 from enrollsync.usual import LEAST_RUNS, counts_before, is_unusual, learn
 from enrollsync.workspace import Notice, RunManifest
 
@@ -88,6 +87,20 @@ def find_holds(
     return holds
 
 
+def find_stale(manifest: RunManifest, last: tuple[str, datetime | None] | None) -> list[Notice]:
+    """A hold for a delivery older than the one applied last (`last`: its batch hash and delivery time).
+
+    One that a person named with `--source` may be of any age.
+    """
+    named = manifest.source and not manifest.picked
+    if named or not last or not last[1] or not manifest.delivered_at or last[0] == manifest.batch_hash:
+        return []
+    if manifest.delivered_at >= last[1]:
+        return []
+    message = f"delivered {manifest.delivered_at:%Y-%m-%d %H:%M}, but one of {last[1]:%Y-%m-%d %H:%M} was applied"
+    return [Notice.of("GUARD-STALE", message)]
+
+
 def over_limits(share: Share, rules: Rules) -> list[Notice]:
     """The limits that a share exceeds; at the limit is not over it, and fewer than `floor` records never are."""
     judged = (
@@ -99,7 +112,8 @@ def over_limits(share: Share, rules: Rules) -> list[Notice]:
         limit, floor = rules.limit(share, name), rules.limit(share, "floor")
         if share.active and count >= floor.value and 100 * count > limit.value * share.active:
             told = f"{100 * count / share.active:.1f} %; the limit is {limit.value:g} %{limit.said}"
-            holds.append(_hold(code, f"{count:,} of {share.active:,} active {share.where} would be {verb} ({told})"))
+            message = f"{count:,} of {share.active:,} active {share.where} would be {verb} ({told})"
+            holds.append(Notice.of(code, message))
     return holds
 
 
@@ -110,7 +124,7 @@ _MOST_ORGANIZATIONS = 20
 """Shares within organizations that are told one by one; a change of the whole district shows in each of them."""
 
 
-def find_unusual(shares: Iterable[Share], runs: Sequence[Remembered], rules: Rules) -> list[Notice]:
+def find_unusual(shares: Iterable[Share], runs: Sequence[RunShares], rules: Rules) -> list[Notice]:
     """Shares unlike those of the `runs` applied before, newest first: something to look at, and no reason to wait.
 
     Entities come first, then the organizations furthest from what is usual there.
@@ -123,10 +137,10 @@ def find_unusual(shares: Iterable[Share], runs: Sequence[Remembered], rules: Rul
     messages = [*entities, *(message for _, message in within[:_MOST_ORGANIZATIONS])]
     if len(within) > _MOST_ORGANIZATIONS:
         messages.append(f"{len(within) - _MOST_ORGANIZATIONS:,} more shares of single organizations are unusual too")
-    return [_hold(UNUSUAL, message) for message in messages]
+    return [Notice.of(UNUSUAL, message) for message in messages]
 
 
-def _unlike(share: Share, runs: Sequence[Remembered], rules: Rules) -> Iterator[tuple[float, str]]:
+def _unlike(share: Share, runs: Sequence[RunShares], rules: Rules) -> Iterator[tuple[float, str]]:
     """How far from the usual, and what to say; nothing of an entity or organization that is empty before the run."""
     if not share.active:
         return
@@ -151,10 +165,6 @@ def _percent(share: float) -> str:
 # ---- holds -----------------------------------------------------------------------------------------------------------
 
 
-def _hold(code: str, message: str, file: str | None = None) -> Notice:
-    return Notice(code=code, severity=CODES[code].severity, message=message, file=file)
-
-
 def _empty_files(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> list[Notice]:
     declared = FORMATS[manifest.format or ""]
     holds: list[Notice] = []
@@ -165,7 +175,7 @@ def _empty_files(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -
         active, known = _records_of(connection, spec)
         if active and manifest.mode == "snapshot":
             message = f"it has no readable rows, but the roster has {active:,} active records of its kind"
-            holds.append(_hold("GUARD-EMPTY", message, file.name))
+            holds.append(Notice.of("GUARD-EMPTY", message, file=file.name))
         elif not known and not spec.optional_file:
             raise Refused("FILE-EMPTY", "it has a header and no readable rows; export it again", file=file.name)
     return holds
@@ -199,5 +209,5 @@ def _vanished(connection: duckdb.DuckDBPyConnection) -> list[Notice]:
             )""",
         )
         if active and active == gone:
-            holds.append(_hold("GUARD-EMPTY", f"all {active:,} active {entity.name} of this source would go"))
+            holds.append(Notice.of("GUARD-EMPTY", f"all {active:,} active {entity.name} of this source would go"))
     return holds

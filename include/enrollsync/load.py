@@ -64,7 +64,7 @@ _MOVING = " moving "
 
 
 def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord, findings: Path | None = None) -> int:
-    """Apply the plan in `plan_folder` and remember `findings` (see `remember.py`); returns the number of operations.
+    """Apply the plan in `plan_folder` and keep `findings` (`kept_findings.py`); returns the number of operations.
 
     Applying the same plan again in the same run does nothing and returns the same. Raises StalePlan when the
     database has moved since the plan was made, and DatabaseError; in both cases nothing was written.
@@ -81,7 +81,7 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord, findings:
                 _write(session, entity, plan_folder, run)
                 session.append(CHANGES.name, _audit_rows(plan_folder, entity, plan, first))
                 first += operations[entity.name]
-        _remember(session, plan, run)
+        _record(session, plan, run)
         if findings:
             append_findings(session, findings, run)
     return sum(operations.values())
@@ -159,7 +159,7 @@ def _write(session: Session, entity: Entity, plan_folder: Path, run: RunRecord) 
         session.append(entity.name, _created_rows(path, entity, run.district_id))
 
 
-def _remember(session: Session, plan: Plan, run: RunRecord) -> None:
+def _record(session: Session, plan: Plan, run: RunRecord) -> None:
     for statement in forget_run(run):
         session.execute(statement)
     states = {"state_before": plan.state_version, "state_after": plan.state_version + 1}

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from enrollsync import engine
 from enrollsync.canonical import BY_NAME, ENTITIES, GRADES, ID_CHANGES, KINDS, Entity
 from enrollsync.errors import Refused
-from enrollsync.formats import FORMATS, Cell, Format, Mapping, When
+from enrollsync.formats import FORMATS, Cell, Format, Mapping, When, source_column
 from enrollsync.ingest.read import numbered
 from enrollsync.settings import District
 from enrollsync.workspace import RunManifest, Workspace
@@ -35,9 +35,7 @@ _FLAGS: dict[str, str] = {
 }
 _ROLES: dict[str, str] = {role: role for role in KINDS}
 _ENTITY_SPELLINGS: dict[str, str] = {
-    **dict.fromkeys(("user", "users"), "users"),
-    **dict.fromkeys(("class", "classes"), "classes"),
-    **dict.fromkeys(("organization", "organizations"), "organizations"),
+    spelling: entity.name for entity in ENTITIES if entity.key for spelling in (entity.singular, entity.name)
 }
 
 _YEARS_AHEAD = 5
@@ -84,6 +82,15 @@ def identifier_column(mapping: Mapping, district: District) -> str | None:
         chosen = configured.get("users")
     identifier = BY_NAME[mapping.entity].identifier
     return chosen or (mapping.cells[identifier].column if identifier else None)
+
+
+def source_name(format_name: str, district: District, file: str, entity: str, column: str) -> str | None:
+    """What a file calls a canonical column, the district's own choice included; None when it has none."""
+    if column == BY_NAME[entity].identifier:
+        for mapping in FORMATS[format_name].mappings:
+            if (mapping.file, mapping.entity) == (file, entity):
+                return identifier_column(mapping, district)
+    return source_column(format_name, file, entity, column)
 
 
 def _define_macros(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> None:

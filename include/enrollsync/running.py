@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enrollsync.codes import CODES
 from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, UndoConflict
 from enrollsync.formats import FORMATS
 from enrollsync.settings import District, load_district
@@ -57,8 +56,7 @@ def _no_room() -> tuple[type[Exception], ...]:
 def _note_error(place: Workspace, error: EnrollSyncError) -> None:
     manifest = place.read()
     if isinstance(error, Refused):
-        severity = CODES[error.code].severity
-        notice = Notice(code=error.code, severity=severity, message=error.message, file=error.file, line=error.line)
+        notice = Notice.of(error.code, error.message, file=error.file, line=error.line)
         notices = [one for one in manifest.notices if one != notice]
         findings = manifest.findings | {error.code: 1}
         manifest = manifest.model_copy(update={"notices": [*notices, notice], "findings": findings})
@@ -114,22 +112,22 @@ def record_of(manifest: RunManifest, district: District) -> RunRecord:
     )
 
 
-def remember(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> None:
+def record_run(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> None:
     """A run that wrote nothing is a run all the same; that it cannot be remembered must not hide why it ended."""
     from enrollsync.database import open_store
 
     try:
         store = open_store(database_url_of(district, database_url))
         store.migrate()
-        store.record_run(record_of(manifest, district), remembered(place, manifest))
+        store.record_run(record_of(manifest, district), findings_to_keep(place, manifest))
     except EnrollSyncError as error:
         log.warning("run %s could not be remembered: %s", manifest.run_id, error)
 
 
-def remembered(place: Workspace, manifest: RunManifest) -> Path | None:
+def findings_to_keep(place: Workspace, manifest: RunManifest) -> Path | None:
     """The findings of a run that came to a plan; a short cut, which found nothing itself, imports nothing."""
     if manifest.outcome in {"refused", "failed"} or not place.findings.is_file():
         return None
-    from enrollsync.remember import write_remembered
+    from enrollsync.kept_findings import write_findings_to_keep
 
-    return write_remembered(place)
+    return write_findings_to_keep(place)

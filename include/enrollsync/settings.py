@@ -154,7 +154,9 @@ class Limits(_Settings):
     """Above these a plan waits for a person; section 6, guard."""
 
     deactivate_percent: float = Field(10, ge=0, le=100)
+    """Of the active records."""
     update_percent: float = Field(75, ge=0, le=100)
+    """Of the active records; updated or re-identified."""
     floor: int = Field(5, ge=0)
     """A change to fewer records never waits."""
 
@@ -219,6 +221,7 @@ class District(_Settings):
     identifiers: IdentifierSettings = IdentifierSettings()
     thresholds: Thresholds = Thresholds()
     recheck_days: int = Field(7, ge=0)
+    """A run takes no short cut when the last full check is so many days old."""
     owner: Owner = Owner()
     notify: NotifySettings = NotifySettings()
 

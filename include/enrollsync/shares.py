@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     import duckdb
 
 WHOLE = ""
-"""Stands in `Remembered` where an organization's key does, for all records of the entity."""
+"""Stands in `RunShares` where an organization's key does, for all records of the entity."""
 
 Counts = tuple[int, int, int, int]
 """Active before the run, then created, updated, deactivated."""
-Remembered = dict[str, dict[str, Counts]]
+RunShares = dict[str, dict[str, Counts]]
 """Entity -> `WHOLE` or the key of an organization -> counts: what `runs.shares_json` holds of one run."""
 
 
@@ -61,12 +61,12 @@ def measure(connection: duckdb.DuckDBPyConnection) -> list[Share]:
     return [*_by_entity(connection), *_by_organization(connection, "users"), *_by_organization(connection, "classes")]
 
 
-def to_remember(shares: Iterable[Share]) -> Remembered:
+def to_remember(shares: Iterable[Share]) -> RunShares:
     """Every entity, and the organizations in which something changes; an organization that is missing changes nothing.
 
     A plan without shares (an undo) gives an empty dict.
     """
-    remembered: Remembered = {}
+    remembered: RunShares = {}
     for share in shares:
         if share.organization_key is None or any(share.counts[1:]):
             remembered.setdefault(share.entity, {})[share.key] = share.counts

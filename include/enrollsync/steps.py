@@ -15,17 +15,16 @@ import re
 import shutil
 import time
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enrollsync import report as reports
 from enrollsync import shortcut
 from enrollsync.canonical import ENTITIES
-from enrollsync.codes import CODES
 from enrollsync.errors import ConfigurationError, StalePlan
 from enrollsync.formats import ID_CHANGES_FILE
-from enrollsync.running import database_url_of, findings_of, record_of, remember, remembered, step
+from enrollsync.running import database_url_of, findings_of, findings_to_keep, record_of, record_run, step
 from enrollsync.settings import District, load_district, runs_folder
 from enrollsync.workspace import COUNTED, Notice, RunManifest, Workspace
 
@@ -77,14 +76,14 @@ def ingest(
     a dry run, a release, and a run that only adds take no such short cut. `before_reading` is called when there is
     something to do.
     """
-    from enrollsync.ingest.landing import find_batch
+    from enrollsync.ingest.landing import find_batch, find_overdue
 
     with step(workspace, "ingest") as (place, manifest, district):
         batch = find_batch(place, manifest, district)
         district = district.for_source(batch.declared.name, batch.declared.headers)
         mark = shortcut.fingerprint(batch.digest, district) + (" adds only" if manifest.adds_only else "")
         found = {"batch_hash": batch.digest, "delivered_at": batch.delivery.delivered_at, "fingerprint": mark}
-        overdue = _overdue(batch.delivery.delivered_at, manifest, district)
+        overdue = find_overdue(batch.delivery.delivered_at, manifest, district)
         manifest = place.update(**found, format=batch.declared.name, checked_at=manifest.as_of, notices=overdue)
         force = force or manifest.dry_run or manifest.release or manifest.adds_only
         if not force and _nothing_to_do(place, manifest, district, database_url):
@@ -98,16 +97,6 @@ def ingest(
         normalise(place, manifest, district)
         rows = {file.name: file.rows for file in manifest.files}
         return {"workspace": workspace, "format": manifest.format, "mode": manifest.mode, "rows": rows, "outcome": None}
-
-
-def _overdue(delivered_at: datetime, manifest: RunManifest, district: District) -> list[Notice]:
-    """Whether the delivery that was found is older than it should be; one that a person named may be of any age."""
-    age = manifest.as_of - delivered_at
-    if manifest.source or district.source.due_hours is None or age <= timedelta(hours=district.source.due_hours):
-        return []
-    hours = age.total_seconds() / 3600
-    message = f"the newest one came {hours:,.0f} hours ago; one is due every {district.source.due_hours:g} hours"
-    return [Notice(code="FILE-OVERDUE", severity=CODES["FILE-OVERDUE"].severity, message=message)]
 
 
 def _nothing_to_do(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> bool:
@@ -169,13 +158,14 @@ def plan(workspace: str, *, database_url: str | None = None, state_version: int 
     """
     from enrollsync import quarantine
     from enrollsync.database import open_store
+    from enrollsync.guard import find_stale
     from enrollsync.reconcile import reconcile
 
     with step(workspace, "plan") as (place, manifest, district):
         store = open_store(database_url_of(district, database_url))
         version = read_state(workspace, database_url=database_url) if state_version is None else state_version
         made = reconcile(place, manifest, district, place.state, version, manifest.counts)
-        holds = [*made.holds, *_stale(store, manifest, district)]
+        holds = [*made.holds, *find_stale(manifest, store.last_applied(district.district_id))]
         made = made.model_copy(update={"holds": holds})
         made.save(place.plan)
         manifest = place.update(notices=_notices(store, made, manifest, district))
@@ -247,7 +237,7 @@ def _load(workspace: str, approved_by: str | None, only_plan: str | None, databa
         if made.operations:
             store = open_store(database_url_of(district, database_url))
             manifest = manifest.model_copy(update=done)
-            apply(store, place.plan, made, record_of(manifest, district), remembered(place, manifest))
+            apply(store, place.plan, made, record_of(manifest, district), findings_to_keep(place, manifest))
         place.update(**done)
     return result(workspace)
 
@@ -275,7 +265,7 @@ def draft_report(workspace: str) -> None:
 
 
 def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
-    """Write the report, remember a run that wrote nothing, and return the result (design, section 4.1)."""
+    """Write the report, remember a run that wrote nothing, and return the result."""
     place = Workspace(Path(workspace))
     manifest = place.read()
     district = load_district(manifest.district)
@@ -285,7 +275,7 @@ def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]
     reports.write(place, manifest, district)
     shutil.rmtree(place.batch, ignore_errors=True)
     if not manifest.dry_run and manifest.outcome not in {"applied", "undone", "checked", "planned"}:
-        remember(place, manifest, district, database_url)
+        record_run(place, manifest, district, database_url)
     place.update(seconds=manifest.seconds | {"report": time.monotonic() - started})
     return result(workspace)
 
@@ -389,15 +379,3 @@ def _notices(store: Store, made: Plan, manifest: RunManifest, district: District
         return others
     runs = store.shares_before(district.district_id, MOST_RUNS)
     return [*others, *find_unusual(made.shares, runs, Rules.of(manifest, district))]
-
-
-def _stale(store: Store, manifest: RunManifest, district: District) -> list[Notice]:
-    """A delivery that was found or picked, not named, and is older than the one applied last (section 6)."""
-    named = manifest.source and not manifest.picked
-    last = None if named else store.last_applied(district.district_id)
-    if not last or not last[1] or not manifest.delivered_at or last[0] == manifest.batch_hash:
-        return []
-    if manifest.delivered_at >= last[1]:
-        return []
-    message = f"delivered {manifest.delivered_at:%Y-%m-%d %H:%M}, but one of {last[1]:%Y-%m-%d %H:%M} was applied"
-    return [Notice(code="GUARD-STALE", severity=CODES["GUARD-STALE"].severity, message=message)]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from statistics import median
 
-from enrollsync.shares import Counts, Remembered
+from enrollsync.shares import Counts, RunShares
 
 LEAST_RUNS = 10
 """So many runs must have been applied before anything is judged."""
@@ -67,7 +67,7 @@ def is_unusual(count: int, active: int, usual: Usual, floor: float) -> bool:
     return abs(count - usual.median * active) >= floor
 
 
-def counts_before(runs: Sequence[Remembered], entity: str, key: str) -> list[Counts]:
+def counts_before(runs: Sequence[RunShares], entity: str, key: str) -> list[Counts]:
     """What the runs, newest first, counted of one share (`Share.entity`, `Share.key`).
 
     A run on an empty roster, or the one that brought an organization, tells nothing of later nights, nor do the runs

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from enrollsync.codes import Severity
+from enrollsync.codes import CODES, Severity
 from enrollsync.errors import ConfigurationError
 
 Mode = Literal["snapshot", "delta"]
@@ -29,6 +29,11 @@ class Notice(BaseModel):
     message: str
     file: str | None = None
     line: int | None = None
+
+    @classmethod
+    def of(cls, code: str, message: str, *, file: str | None = None, line: int | None = None) -> Notice:
+        """A notice with the severity that the table of findings gives its code."""
+        return cls(code=code, severity=CODES[code].severity, message=message, file=file, line=line)
 
 
 class SourceFile(BaseModel):
@@ -63,6 +68,7 @@ class RunManifest(BaseModel):
     source: str | None = None
     """The folder or zip as given by hand; None: the district's own."""
     dry_run: bool = False
+    """Whether the run only looks: the database is neither written nor created."""
     picked: bool = False
     """Whether `source` was picked in Airflow's form: it is then judged by its age like one that was found."""
     release: bool = False
@@ -82,22 +88,32 @@ class RunManifest(BaseModel):
     format: str | None = None
     """The recognised format: `batch_upload`, `clever`."""
     mode: Mode = "delta"
+    """What absence means: `snapshot`, a record that is missing goes; `delta`, it stays."""
     batch_path: str | None = None
+    """The folder that the files were read from; an archive's is gone once the run has its report."""
     batch_hash: str | None = None
+    """The batch's identity, see `Delivery.digest`."""
     delivered_at: datetime | None = None
+    """When the newest of its files arrived, in UTC."""
     files: list[SourceFile] = Field(default_factory=list)
     supplied: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
     """Entity -> canonical column -> files that have it; a column that no file has keeps what the database has."""
     notices: list[Notice] = Field(default_factory=list)
+    """Findings on files, and on the plan where it does not wait for them."""
     outcome: str | None = None
+    """How far it came: a key of `report.wording.OUTCOMES`; None until a step says so."""
     plan_id: str | None = None
+    """See `plan.plan_id`; None before there is a plan."""
     holds: list[Notice] = Field(default_factory=list)
+    """Why the whole plan waits for a person."""
     counts: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Entity -> one of `COUNTED` -> how many."""
     findings: dict[str, int] = Field(default_factory=dict)
+    """Code -> how many, on rows and on files."""
     approved_by: str | None = None
+    """Who approved the plan; of a run that was rejected, who said no."""
     error: str | None = None
-    """One line for a person, when the run was refused or failed."""
+    """One line for a person: why the run was refused, failed, was rejected or given up."""
     conflicts: list[dict[str, Any]] = Field(default_factory=list)
     """What keeps an undo from being done; see `errors.UndoConflict`."""
     fingerprint: str | None = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -51,3 +53,17 @@ def test_one_sqlalchemy_for_all() -> None:
     assert re.findall(r"^sqlalchemy==(\S+)", LOCKS["requirements.lock"], re.M) == [
         re.search(r"^sqlalchemy==(2\.0\.\S+)", LOCKS["requirements.lock"], re.M).group(1)
     ]
+
+
+def test_every_import_is_a_direct_dependency() -> None:
+    """`fastapi` is Airflow's own: its API server, and so what it serves, cannot be without it."""
+    files = [path for folder in ("include", "dags", "plugins", "scripts", "tests", "benchmarks")
+             for path in (PROJECT / folder).rglob("*.py")]  # fmt: skip
+    nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
+    modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    modules |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
+    own = {"enrollsync", "benchmarks", *(path.stem for path in (PROJECT / "tests").iterdir())}
+    foreign = {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - own - {"fastapi"}
+    named = {"airflow": "apache-airflow", "yaml": "pyyaml"}
+    direct = set().union(*direct_dependencies().values())
+    assert {named.get(module, module.replace("_", "-")) for module in foreign} - direct == set()

@@ -55,6 +55,8 @@ def test_exactly_the_lines_that_must_not_load_are_in_quarantine(dirty: Any) -> N
     for fault in answers["faults"]:
         if fault["effect"] in {"line", "record"}:
             lost.setdefault(fault["file"], set()).add(fault["line"])
+    copies = (Path(nightly.workspace) / "quarantine").glob("*-errors.csv")
+    assert {path.name for path in copies} == {name.replace(".csv", "-errors.csv") for name in lost}
     for name, numbers in lost.items():
         copy = Path(nightly.workspace) / "quarantine" / name.replace(".csv", "-errors.csv")
         with copy.open(newline="") as stream:

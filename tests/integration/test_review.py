@@ -139,6 +139,13 @@ def test_a_nine_digit_school_is_masked_where_the_guard_names_it(nightly: Nightly
         assert "123456789" not in (Path(nightly.workspace) / name).read_text()
 
 
+def test_a_row_that_waits_is_told_under_the_files_own_column(nightly: Nightly) -> None:
+    nightly.begin([student("300")])
+    nightly.run([student("301", userEmail="other@demo.example")])
+    (found,) = (Path(nightly.workspace) / "findings.csv").read_text().splitlines()[1:]
+    assert found.startswith("warning,PLAN-AMBIGUOUS,users.csv,2,userId,")
+
+
 def test_a_file_without_a_header_line_shows_no_child(nightly: Nightly) -> None:
     result = nightly.run({"users.csv": as_csv([student()], ",".join(BATCH_HEADER)).split("\n", 1)[1]})
     assert result["outcome"] == "refused"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from enrollsync.guard import Rules, find_unusual, over_limits
 from enrollsync.plan import plan_id
 from enrollsync.settings import SomeLimits, Thresholds
-from enrollsync.shares import Remembered, Share, to_remember
+from enrollsync.shares import RunShares, Share, to_remember
 
 DEACTIVATE, UPDATE = "GUARD-DEACTIVATE", "GUARD-UPDATE"
 
@@ -190,11 +190,11 @@ def test_no_plan_that_was_held_is_free_under_smaller_limits(
 # ---- unlike the runs before ---------------------------------------------------------------------
 
 
-def nights(*shares: Share, times: int = 10) -> list[Remembered]:
+def nights(*shares: Share, times: int = 10) -> list[RunShares]:
     return [to_remember(shares)] * times
 
 
-def unusual(share: Share, runs: list[Remembered], **given: Any) -> list[str]:
+def unusual(share: Share, runs: list[RunShares], **given: Any) -> list[str]:
     return [notice.message for notice in find_unusual([share], runs, rules(**given))]
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrollsync.shares import Remembered, Share, to_remember
+from enrollsync.shares import RunShares, Share, to_remember
 from enrollsync.usual import LEAST_RUNS, MOST_RUNS, Usual, counts_before, is_unusual, learn
 
 STEADY = [0.010, 0.011, 0.012, 0.009, 0.010, 0.008, 0.010, 0.011, 0.009, 0.010]
@@ -109,7 +109,7 @@ def test_the_order_of_the_runs_does_not_matter(shares: list[float], seed) -> Non
 # ---- what is remembered -------------------------------------------------------------------------
 
 
-def run(active: int, changed: int, **schools: tuple[int, int, int, int]) -> Remembered:
+def run(active: int, changed: int, **schools: tuple[int, int, int, int]) -> RunShares:
     return {"users": {"": (active, 0, changed, 0), **{key.strip("k"): counts for key, counts in schools.items()}}}
 
 

@@ -49,7 +49,7 @@ def _note(dag_run: DagRun) -> None:
 
 
 def text_of(result: dict[str, Any]) -> str:
-    """A result (design, section 4.1) as a note: outcome, changes and findings on its first line, which lists show."""
+    """A result (see `report.summary`) as a note: outcome, changes and findings on its first line, which lists show."""
     from enrollsync.report.wording import summed
 
     findings = ", ".join(f"{code} {count:,}" for code, count in (result.get("findings") or {}).items())

@@ -15,6 +15,7 @@ from typing import Any
 from airflow.sdk import BaseHook, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 
+from enrollsync.airflow import signals
 from enrollsync.errors import ConfigurationError, EnrollSyncError
 from enrollsync.settings import District, load_district
 from enrollsync.workspace import RunManifest, Workspace
@@ -173,7 +174,6 @@ def report(district: str) -> dict[str, Any]:
     Raises AirflowFailException where the run as a whole failed.
     """
     from enrollsync import steps
-    from enrollsync.airflow import signals
 
     run = get_current_context()["dag_run"]
     workspace = steps.workspace_for(district, run.run_id)

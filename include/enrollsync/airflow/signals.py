@@ -5,23 +5,23 @@ Names of metrics are documented in `docs/operations.md`.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from airflow.sdk import get_current_context
 from airflow.sdk.observability import stats
 
-from enrollsync.airflow import runs
 from enrollsync.airflow.districts import asset_of
 from enrollsync.airflow.notify import RosterNotifier, events_of
 from enrollsync.codes import CODES
 from enrollsync.settings import load_district
-from enrollsync.workspace import RunManifest
+from enrollsync.workspace import RunManifest, Workspace
 
 
 def roster_changed(result: dict[str, Any]) -> dict[str, Any]:
     """Put the counts on the asset event that ends the current task; returns `result`."""
     context = get_current_context()
-    district = load_district(runs.manifest_of(result["artifacts"]).district)
+    district = load_district(Workspace(Path(result["artifacts"])).read().district)
     event = context["outlet_events"][asset_of(district.district_id)]
     event.extra = {"run_id": result["run_id"], "outcome": result["outcome"], "counts": result["counts"]}
     return result
@@ -42,7 +42,7 @@ def measure(manifest: RunManifest, district_id: str) -> None:
 
 def run_ended(workspace: str, *, failed: bool) -> None:
     """Measure the run and tell those who asked to be told; `failed`: one of its tasks failed."""
-    manifest = runs.manifest_of(workspace)
+    manifest = Workspace(Path(workspace)).read()
     district = load_district(manifest.district)
     measure(manifest, district.district_id)
     for event in events_of(manifest, failed=failed):

@@ -55,7 +55,7 @@ def columns_of(entity: Entity) -> tuple[str, ...]:
 
 def said_columns(entity: Entity) -> tuple[str, str]:
     """The columns of `findings` for what a row called a record of this entity: identifier and source key."""
-    return str(entity.identifier), f"{str(entity.key).removesuffix('_key')}_source_key"
+    return str(entity.identifier), f"{entity.singular}_source_key"
 
 
 def typed_column(name: str, *, nullable: bool = True) -> Column[Any]:
@@ -152,7 +152,7 @@ RUNS = Table(
 )
 """`state_before` is the state that a run found, `state_after` NULL when it wrote nothing. `fingerprint`: see
 `shortcut.py`; `checked_at`: when the database was last compared row by row, by this run or one that it relies on.
-`shares_json`: `shares.Remembered` of a run that applied a delivery, from which later runs learn what is usual."""
+`shares_json`: `shares.RunShares` of a run that applied a delivery, from which later runs learn what is usual."""
 
 UNDO_OF = "undo of run "
 """Begins the `message` of a run with outcome `undone`; the id of the run that it undid follows."""

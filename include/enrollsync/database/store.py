@@ -54,7 +54,7 @@ from enrollsync.settings import project_root
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from enrollsync.shares import Remembered
+    from enrollsync.shares import RunShares
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ class Store:
         delivered = rows[0]["delivered_at"]
         return rows[0]["batch_hash"], datetime.fromisoformat(delivered) if delivered else None
 
-    def shares_before(self, district_id: str, runs: int) -> list[Remembered]:
+    def shares_before(self, district_id: str, runs: int) -> list[RunShares]:
         """What the last `runs` applied runs changed, newest first; those that are undone left out."""
         query = (
             select(RUNS.c.shares_json)
@@ -310,7 +310,7 @@ class Store:
     def record_run(self, run: RunRecord, findings: Path | None = None) -> None:
         """Remember a run that wrote nothing. A rerun replaces the row, unless that run has written to the roster.
 
-        `findings`: Parquet as `remember.py` writes it.
+        `findings`: Parquet as `kept_findings.py` writes it.
         """
         self._require_roster()
         with one_line_errors(self.backend, run.district_id):

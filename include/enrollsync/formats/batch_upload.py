@@ -1,6 +1,6 @@
 """Amplify-style Batch Upload: `users.csv`, one row a person in a class, and an unread `demographics.csv`.
 
-Attested headers and our additions: the design's formats page. The set is a delta: absence is not removal.
+The set is a delta: absence is not removal.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from functools import partial
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrollsync.codes import CODES, Severity
 from enrollsync.errors import Refused
 from enrollsync.formats import FileSpec, Format
 from enrollsync.ingest.landing import Batch, Delivery
@@ -129,9 +128,4 @@ def _write_malformed(workspace: Workspace, read: dict[FileSpec, FileRead]) -> No
 def _notices(delivery: Delivery, declared: Format) -> Iterable[Notice]:
     read = {spec.name for spec in declared.files if spec.read}
     for name in sorted(set(delivery.files) - read):
-        yield Notice(
-            code="FILE-IGNORED",
-            severity=Severity(CODES["FILE-IGNORED"].severity),
-            message="the file is not read; nothing in it reaches the roster",
-            file=name,
-        )
+        yield Notice.of("FILE-IGNORED", "the file is not read; nothing in it reaches the roster", file=name)

@@ -14,13 +14,13 @@ import zipfile
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
 
 from enrollsync.errors import ConfigurationError, Refused
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec, Format
 from enrollsync.settings import District, project_root
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.workspace import Notice, RunManifest, Workspace
 
 _STILL_ARRIVING = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".uploading", ".lock")
 _LARGEST_UNPACKED = 8 << 30
@@ -85,6 +85,16 @@ def find_batch(workspace: Workspace, manifest: RunManifest, district: District) 
     stamps = delivery.stamps()
     present = tuple(spec for spec in declared.files if spec.name in delivery.files)
     return Batch(delivery, declared, present, delivery.digest([spec.name for spec in present]), stamps)
+
+
+def find_overdue(delivered_at: datetime, manifest: RunManifest, district: District) -> list[Notice]:
+    """A notice when the delivery that was found is older than `source.due_hours`; one that a person named never is."""
+    age = manifest.as_of - delivered_at
+    if manifest.source or district.source.due_hours is None or age <= timedelta(hours=district.source.due_hours):
+        return []
+    hours = age.total_seconds() / 3600
+    message = f"the newest one came {hours:,.0f} hours ago; one is due every {district.source.due_hours:g} hours"
+    return [Notice.of("FILE-OVERDUE", message)]
 
 
 def _refuse_elsewhere(picked: Path, district: District) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 
 from enrollsync import engine
 from enrollsync.canonical import ENTITIES, ID_CHANGES, Entity
 from enrollsync.codes import CODES
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.guard import find_holds
+from enrollsync.normalise import source_name
 from enrollsync.plan import OPERATIONS, Plan, count_operations, gather_operations, plan_id, write_operations
 from enrollsync.reconcile.absence import plan_absences
 from enrollsync.reconcile.changes import plan_changes
@@ -47,7 +49,7 @@ def reconcile(
         changed = plan_changes(connection, manifest)
         plan_absences(connection, workspace, manifest)
         gather_operations(connection)
-        _write_findings(connection, workspace, manifest)
+        _write_findings(connection, workspace, manifest, district)
         counts = {
             entity.name: _count(connection, entity, accepted_counts[entity.name], changed[entity.name])
             for entity in ENTITIES
@@ -78,12 +80,15 @@ def _stored(entity: Entity, state: Path) -> str:
         WHERE status <> 'removed'"""
 
 
-def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
+def _write_findings(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, district: District
+) -> None:
     """Add what only the database could tell; a reference is asked of it in a delta alone."""
     parts = [_held_findings(entity, manifest) for entity in ENTITIES if entity.key]
     parts += [_unknown_findings(entity, link, manifest) for entity in ENTITIES for link in entity.links]
     parts += [_id_change_findings(entity, manifest) for entity in ENTITIES if entity.key]
     parts += [_unknown_removals(manifest), _clash_findings(manifest)]
+    connection.register("names", _names(manifest, district))
     ours = ", ".join(f"'{code}'" for code in (*_PLANNED_CODES, *_ASKED_CODES))
     engine.write_parquet(
         connection,
@@ -92,11 +97,26 @@ def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace,
         FROM (
             SELECT * FROM {engine.parquet(workspace.findings)} WHERE row_id IS NOT NULL OR code NOT IN ({ours})
             UNION ALL BY NAME
-            {" UNION ALL BY NAME ".join(parts)}
+            SELECT found.* EXCLUDE ("column"), found."column" AS canonical,
+                coalesce(names.source, found."column") AS "column"
+            FROM ({" UNION ALL BY NAME ".join(parts)}) AS found
+            LEFT JOIN names USING (file, entity, "column")
         )
         ORDER BY file, line, code""",
         workspace.findings,
     )
+
+
+def _names(manifest: RunManifest, district: District) -> pa.Table:
+    """`file, entity, column, source`: what each file calls the canonical columns."""
+    rows = [
+        (file.name, entity.name, column, source_name(manifest.format or "", district, file.name, entity.name, column))
+        for file in manifest.files
+        for entity in ENTITIES
+        for column in entity.columns
+    ]
+    columns = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
+    return pa.table(columns, names=["file", "entity", "column", "source"])
 
 
 def _held_findings(entity: Entity, manifest: RunManifest) -> str:

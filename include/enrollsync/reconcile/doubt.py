@@ -10,7 +10,7 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync import engine
-from enrollsync.canonical import BY_NAME, ENTITIES, ID_CHANGES, Entity
+from enrollsync.canonical import BY_NAME, ENTITIES, ID_CHANGES, KIND_PREFIXES, Entity
 from enrollsync.database.schema import primary_key
 from enrollsync.workspace import Workspace
 
@@ -55,7 +55,7 @@ def _nothing_doubtful() -> str:
 def _doubtful(entity: Entity) -> str:
     if entity.key is None:
         return _doubtful_links(entity)
-    signs = [f"lower(old.{entity.identifier})", f"lower({_plain_key('old')})"]
+    signs = [f"lower(old.{entity.identifier})", f"lower({engine.without_kind('old.source_key')})"]
     if entity.name == "users":
         signs += ["lower(old.email)", "lower(old.user_district_id)", "lower(old.user_state_id)"]
     by_sign = " UNION ".join(
@@ -72,11 +72,6 @@ def _not_a_school(entity: Entity) -> str:
     if entity.name == "organizations":
         return ""
     return " AND words.word NOT IN (SELECT lower(organization_id) FROM db_organizations WHERE organization_id NOT NULL)"
-
-
-def _plain_key(table: str) -> str:
-    """A source key without the kind of person that we put before it."""
-    return f"regexp_replace({table}.source_key, '^(student|staff):', '')"
 
 
 def _named_on_one_line() -> str:
@@ -114,7 +109,7 @@ def _spoken(entity: Entity, target: str) -> str:
                 SELECT {linked.key}, lower({linked.identifier}) AS word
                 FROM db_{target}
                 UNION
-                SELECT {linked.key}, lower({_plain_key(f"db_{target}")})
+                SELECT {linked.key}, lower({engine.without_kind(f"db_{target}.source_key")})
                 FROM db_{target}
             ) AS said USING (word)
             WHERE words.entity = '{entity.name}'
@@ -143,7 +138,7 @@ def _spoken_of(entity: Entity) -> str:
 
 def _ever(entity: Entity) -> str:
     """Source key -> key, earlier identifiers included: a row may still say the old one while another says the new."""
-    kinds = ("student:", "staff:") if entity.name == "users" else ("",)
+    kinds = KIND_PREFIXES if entity.name == "users" else ()
     earlier = "".join(
         f"""
         UNION

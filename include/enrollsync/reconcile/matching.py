@@ -1,10 +1,28 @@
 """Which accepted row is which record of the database, and which rows must wait for a person (rules 6, 9 and 10).
 
-Only keys are worked with here; what a record says is compared later (`changes.py`). Each keyed entity leaves
-`<entity>_known` (source key, the record's key, NULL in `old_key` for a new one), `<entity>_vanished` (keys of this
-source's records that the batch does not mention), `<entity>_held` (source key, code) and `<entity>_keys` (every source
-key that a row may refer to). Links leave `<entity>_linked`. Rows that refer to nothing, or to a row that waits, are
-`<entity>_unlinked`; `removals` is what rows ask to be removed.
+Keys decide, but for rule 10, which looks at names, birth date and email; what else a record says is compared later
+(`changes.py`). For every entity there is, in the order in which it is made:
+
+    _accepted   rows that may load: the entity's columns, and where they were said (`accept.records`)
+    _present    the identity of every delivered row, rejected ones included
+    _set_aside  delivered rows that do not load as they are
+    _linked     accepted rows whose links are all found, with the keys of what they link to
+    _unlinked   accepted rows that hang on nothing known, or (`waits`) on a row that waits
+    _held       rows that wait for a person: source_key, code, old_key (the record it is about; may be NULL)
+
+and for those with a key of their own besides:
+
+    _matched    row -> old_key, the record behind its source key or identifier; `another`: a recycled identifier
+    _vanished   keys of this source's records that no delivered row speaks of
+    _lookalikes pairs of an unknown row and a missed record (`likeness.py`)
+    _candidates rows that may be planned, with the record that each changes (old_key; NULL: a new one)
+    _unsaid     records that `id_changes.csv` names and no row speaks of; `goes`: they are renamed all the same
+    _released   records whose identifier passes to somebody else, and the row (source_key) that takes it
+    _known      rows that are planned: source_key, old_key (NULL: new), and the record's key, fresh for a new one
+    _waiting    source keys of rows that wait or hang on nothing
+    _keys       every source key that a row may refer to: source_key, key, waits
+
+`removals` is what rows ask to be removed.
 """
 
 from __future__ import annotations

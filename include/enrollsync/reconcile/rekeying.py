@@ -12,14 +12,12 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync.canonical import ENTITIES, Entity
-from enrollsync.codes import CODES
 from enrollsync.engine import one_row
 from enrollsync.workspace import Notice, Workspace
 
 _LEAST = 20
 _LEAST_PERCENT = 20
 _PAIRED_PERCENT = 80
-_SINGULAR = {"organizations": "organization", "users": "user", "classes": "class"}
 
 
 def propose_id_changes(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> list[Notice]:
@@ -43,7 +41,7 @@ def _hold(entity: Entity, pairs: int, judged: int) -> Notice:
         f"{pairs:,} of {judged:,} {entity.name} seem to be there under another identifier; look at id_changes.csv in "
         "the run's folder, and deliver it with the batch if it is right"
     )
-    return Notice(code="GUARD-REKEYED", severity=CODES["GUARD-REKEYED"].severity, message=message)
+    return Notice.of("GUARD-REKEYED", message)
 
 
 def _count(connection: duckdb.DuckDBPyConnection, entity: Entity) -> tuple[int, int, int]:
@@ -75,7 +73,7 @@ def _count(connection: duckdb.DuckDBPyConnection, entity: Entity) -> tuple[int, 
 def _pairs(entity: Entity) -> str:
     name, identifier = entity.name, entity.identifier
     return f"""
-                SELECT '{_SINGULAR[name]}' AS entity, old.{identifier} AS old_id, new.{identifier} AS new_id
+                SELECT '{entity.singular}' AS entity, old.{identifier} AS old_id, new.{identifier} AS new_id
                 FROM {name}_lookalikes AS pair
                 JOIN {name}_matched AS new USING (source_key)
                 JOIN db_{name} AS old ON old.{entity.key} = pair.old_key

@@ -43,8 +43,8 @@ def read_id_changes(
         rekeyed = _rekeyed(entity, manifest, district)
         connection.execute(_asked(entity, workspace, rekeyed))
         _follow(connection, f"{entity.name}_asked", "this.has_it")
-        connection.execute(_undone(entity))
-        _follow(connection, f"{entity.name}_undone", "true")
+        connection.execute(_pending(entity))
+        _follow(connection, f"{entity.name}_pending", "true")
         connection.execute(_renames(entity))
         connection.execute(_aliases(entity, workspace))
 
@@ -226,7 +226,7 @@ def _follow(connection: duckdb.DuckDBPyConnection, lines: str, passable: str) ->
             JOIN {lines}_ends AS further ON further.old_id = this.last_id""")
 
 
-def _undone(entity: Entity) -> str:
+def _pending(entity: Entity) -> str:
     """Lines that are done, all the chain to its end, and lines that are still to be done."""
     name = entity.name
     return f"""
@@ -236,7 +236,7 @@ def _undone(entity: Entity) -> str:
         JOIN {name}_asked_ends USING (old_id)
         JOIN {name}_asked AS end_line ON end_line.old_id = last_id
         WHERE asked.has_it AND end_line.has_it;
-        CREATE TABLE {name}_undone AS
+        CREATE TABLE {name}_pending AS
         FROM {name}_asked
         ANTI JOIN {name}_done USING (old_id)
         WHERE key IS NOT NULL"""
@@ -248,8 +248,8 @@ def _renames(entity: Entity) -> str:
         CREATE TABLE {name}_renames AS
         WITH kept AS (
             SELECT last.old_id
-            FROM {name}_undone AS last
-            WHERE last.new_id NOT IN (SELECT old_id FROM {name}_undone)
+            FROM {name}_pending AS last
+            WHERE last.new_id NOT IN (SELECT old_id FROM {name}_pending)
                 AND (
                     taker IS NOT NULL AND NOT taker_leaves
                     OR EXISTS (
@@ -259,10 +259,10 @@ def _renames(entity: Entity) -> str:
                     )
                 )
         )
-        SELECT line, undone.old_id, new_id, key, source_key, new_source_key,
+        SELECT line, pending.old_id, new_id, key, source_key, new_source_key,
             CASE WHEN last_id IN (FROM kept) THEN 'taken' ELSE 'open' END AS fate
-        FROM {name}_undone AS undone
-        JOIN {name}_undone_ends USING (old_id)
+        FROM {name}_pending AS pending
+        JOIN {name}_pending_ends USING (old_id)
         UNION ALL
         SELECT line, old_id, new_id, taker, taker_source_key, taker_new_source_key, 'done'
         FROM {name}_done

@@ -49,7 +49,7 @@ def _gather(workspace: Workspace, manifest: RunManifest, district: District) -> 
 
 
 def summary(manifest: RunManifest, artifacts: Path) -> dict[str, Any]:
-    """What `enrollsync --json` prints of a run (section 4.1); `artifacts` is the run's workspace."""
+    """What `enrollsync --json` prints of a run; `artifacts` is the run's workspace."""
     return {
         "run_id": manifest.run_id,
         "outcome": manifest.outcome,

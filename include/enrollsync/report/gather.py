@@ -147,7 +147,7 @@ def _places(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], tupl
 def _organizations(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> tuple[Organization, ...]:
     """The organizations with most changes first; those after MOST_ORGANIZATIONS summed in the last one.
 
-    One without a name goes by its identifier, unless that could be a social security number (rule 5).
+    One without a name goes by its identifier, which the summary has masked where it could be a social security number.
     """
     path = workspace.organizations_summary
     if not path.is_file():
@@ -158,7 +158,6 @@ def _organizations(connection: duckdb.DuckDBPyConnection, workspace: Workspace) 
             SELECT
                 CASE
                     WHEN name <> '' THEN name
-                    WHEN regexp_full_match(organization_id, '\d{3}-?\d{2}-?\d{4}') THEN 'Organization without a name'
                     ELSE coalesce(organization_id, 'No organization')
                 END AS name,
                 created, updated, deactivated, unchanged,

@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from enrollsync import engine
-from enrollsync.canonical import BY_NAME, ENTITIES, Entity
+from enrollsync.canonical import BY_NAME, ENTITIES, KIND_PREFIXES, Entity
 from enrollsync.database.schema import primary_key
 from enrollsync.undo.images import values_of
 
@@ -159,4 +159,4 @@ def _shown_from(entity: Entity) -> str:
 
 def _plain(source_key: str) -> str:
     """The source's own word for the record, also where its creation was undone."""
-    return f"regexp_extract({source_key}, '^ ?(?:student:|staff:)?(.*?)(?: removed [0-9]+)?$', 1)"
+    return f"regexp_extract({source_key}, '^ ?(?:{'|'.join(KIND_PREFIXES)})?(.*?)(?: removed [0-9]+)?$', 1)"

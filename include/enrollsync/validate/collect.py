@@ -14,11 +14,9 @@ from great_expectations.core import ExpectationSuite
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from enrollsync import findings
-from enrollsync.canonical import BY_NAME
 from enrollsync.codes import CODES, Scope
 from enrollsync.engine import write_parquet
-from enrollsync.formats import FORMATS, source_column
-from enrollsync.normalise import identifier_column
+from enrollsync.normalise import source_name
 from enrollsync.settings import District
 from enrollsync.validate.checking import Answer
 from enrollsync.validate.frames import rows
@@ -111,19 +109,11 @@ def check_table(suite: ExpectationSuite, words: dict[str, Any]) -> pa.Table:
 def name_table(manifest: RunManifest, district: District, entity: str, columns: Iterable[str]) -> pa.Table:
     """`file, column, source`: what each file calls the canonical columns that findings are about."""
     named = [
-        (file.name, column, _source_name(str(manifest.format), district, file.name, entity, column))
+        (file.name, column, source_name(str(manifest.format), district, file.name, entity, column))
         for file in manifest.files
         for column in dict.fromkeys(columns)
     ]
     return _text_table(("file", "column", "source"), named)
-
-
-def _source_name(format_name: str, district: District, file: str, entity: str, column: str) -> str | None:
-    if column == BY_NAME[entity].identifier:
-        for mapping in FORMATS[format_name].mappings:
-            if (mapping.file, mapping.entity) == (file, entity):
-                return identifier_column(mapping, district)
-    return source_column(format_name, file, entity, column)
 
 
 def add_malformed(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:

@@ -19,8 +19,8 @@ _PERSON = said_columns(BY_NAME["users"])
 _PLACES = tuple(name for name in _NAMES if name not in _PERSON)
 
 
-def write_remembered(workspace: Workspace) -> Path | None:
-    """Write `remembered.parquet`: the columns of `schema.FINDINGS` but for district and run.
+def write_findings_to_keep(workspace: Workspace) -> Path | None:
+    """Write `kept_findings.parquet`: the columns of `schema.FINDINGS` but for district and run.
 
     Returns its path; None when the run has no such findings, or did not come to look for any.
     """
@@ -31,8 +31,8 @@ def write_remembered(workspace: Workspace) -> Path | None:
         if engine.one_row(connection, "SELECT count(*) FROM kept_back") == (0,):
             return None
         connection.execute(_spoken_of(workspace))
-        path = workspace.root / "remembered.parquet"
-        engine.write_parquet(connection, _remembered(), path)
+        path = workspace.root / "kept_findings.parquet"
+        engine.write_parquet(connection, _told(), path)
         return path
 
 
@@ -92,7 +92,7 @@ def _changed_identifiers(workspace: Workspace) -> str:
             FROM {engine.parquet(workspace.canonical_table(ID_CHANGES.name))}"""
 
 
-def _remembered() -> str:
+def _told() -> str:
     """Each finding with the places of its line; a finding about one person is not told of another on that line."""
     own = f"""
             SELECT entity, row_id, file, line, max({_PERSON[1]}) AS own_person
