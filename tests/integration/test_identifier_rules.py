@@ -276,7 +276,7 @@ def test_rule_10_a_new_name_alone_is_an_update(nightly: Nightly) -> None:
     assert nightly.view("users", "given_name, family_name") == [("Leen", "Smith")]
 
 
-def test_a_swap_waits_until_the_rules_for_it_are_built(nightly: Nightly) -> None:
+def test_rule_10_a_swap_that_no_id_changes_file_explains_waits(nightly: Nightly) -> None:
     nightly.run([student("1"), other(2)])
     before = nightly.everything()
     swapped: list[dict[str, Any]] = [student("u2"), other(2) | {"userId": "1"}]

@@ -235,6 +235,26 @@ def test_rule_4_an_identifier_that_was_withheld_and_comes_back_is_explained_with
         assert told == [(None, new), (identifier, None)]
 
 
+LEENA = {"userBirthDate": "", "userEmail": "home@demo.example"}
+
+
+def test_rule_9_an_email_shared_with_an_employee_is_a_strong_value(nightly: Nightly) -> None:
+    parent = other(1) | {"userRole": "teacher", "userEmail": "home@demo.example"}
+    nightly.begin([student("300", **LEENA), parent])
+    result = nightly.run([student("301", **LEENA), parent])
+    assert result["counts"]["users"] | {"reidentify": 1, "create": 0} == result["counts"]["users"]
+    assert nightly.view("users", "user_id") == [("301",), ("u1",)]
+
+
+@pytest.mark.parametrize("delivered", [True, False], ids=["in the batch", "in the roster alone"])
+def test_rule_9_an_email_that_clashes_is_no_strong_value_and_the_row_waits(nightly: Nightly, delivered: bool) -> None:
+    sibling = other(1) | {"userEmail": "home@demo.example"}
+    nightly.begin([student("300", **LEENA), sibling])
+    result = nightly.run([student("301", **LEENA), *([sibling] if delivered else [])])
+    assert result["counts"]["users"]["held"] == 1 and result["findings"]["PLAN-AMBIGUOUS"] == 1
+    assert nightly.view("users", "user_id, status") == [("300", "active"), ("u1", "active")]
+
+
 # ---- recycled identifiers that a person lets through --------------------------------------------
 
 BO = {"userFirstName": "Bo", "userLastName": "Li", "userEmail": "bo@demo.example"}
@@ -271,7 +291,11 @@ def test_rule_10_released_a_new_record_takes_the_identifier_and_the_old_one_keep
     assert district.view("users", "user_id, given_name, status, user_state_id") == [
         ("300", "Bo", "active", None), ("u1", "Given1", "active", None), (None, "Leena", "inactive", "9"),
     ]  # fmt: skip
-    assert district.view("enrollments", "class_id, user_id", f"user_key = {old}") == [("C1", None)]
+    assert district.view("enrollments", "class_id, user_id, status", f"user_key = {old}") == [("C1", None, "inactive")]
+    assert district.view("memberships", "user_id, status", f"user_key = {old}") == [(None, "inactive")]
+    why = ("its identifier is somebody else's now", "users.csv", 2)
+    gone = district.view("changes", "entity, reason, file, line", "operation = 'deactivate'")
+    assert gone == [(entity, *why) for entity in ("enrollments", "memberships", "users")]
     assert district.view("enrollments", "class_id", "user_id = '300'") == [("C2",)]
     assert district.view("identifier_history", "entity, old_id, new_id") == [("users", "300", None)]
     assert district.run()["outcome"] == "in_sync"
@@ -285,6 +309,8 @@ def test_rule_10_released_in_a_snapshot_the_old_links_become_inactive(district: 
     assert result["outcome"] == "applied"
     assert district.view("enrollments", "status", f"user_key = {old}") == [("inactive",)]
     assert district.view("memberships", "status", f"user_key = {old}") == [("inactive",)]
+    reasons = district.view("changes", "reason, file", "operation = 'deactivate'")
+    assert reasons == [("its identifier is somebody else's now", "students.csv")] * 3
     assert district.view("enrollments", "status", "user_id = 'p-1'") == [("active",)]
     add_up(result, users=13, memberships=13, enrollments=13)
     assert district.run()["outcome"] == "in_sync"
@@ -300,6 +326,31 @@ def test_rule_10_released_while_the_other_person_moved_on_both_are_right(nightly
     ]  # fmt: skip
     assert dict(nightly.view("users", "user_id, user_key"))["301"] == old
     assert nightly.run()["outcome"] == "in_sync"
+
+
+@pytest.mark.parametrize("last", ["1", "6"], ids=["swap", "chain"])
+def test_rule_10_released_rows_that_are_known_people_under_other_identifiers_are_those_people(
+    nightly: Nightly, last: str
+) -> None:
+    nightly.begin([student("1"), other(2)])
+    keys = dict(nightly.view("users", "given_name, user_key"))
+    rows = [student("u2"), other(2) | {"userId": last}]
+    assert nightly.run(rows)["outcome"] == "in_sync"
+    result = release(nightly, rows)
+    assert result["counts"]["users"] | {"reidentify": 2, "create": 0, "deactivate": 0} == result["counts"]["users"]
+    assert nightly.view("users", "user_id, given_name, status") == sorted([
+        ("u2", "Leena", "active"), (last, "Given2", "active"),
+    ])  # fmt: skip
+    assert dict(nightly.view("users", "given_name, user_key")) == keys
+    assert nightly.run()["outcome"] == "in_sync"
+
+
+def test_rule_10_a_released_row_that_is_almost_somebody_known_waits_all_the_same(nightly: Nightly) -> None:
+    nightly.begin([student("1"), other(2)])
+    before = nightly.view("users", "user_id, given_name, status")
+    result = release(nightly, [student("u2", userEmail="new@demo.example")])
+    assert (result["outcome"], result["findings"]) == ("in_sync", {"PLAN-AMBIGUOUS": 1})
+    assert nightly.view("users", "user_id, given_name, status") == before
 
 
 def test_rule_10_an_inactive_record_gives_its_identifier_up_too(district: Nightly) -> None:

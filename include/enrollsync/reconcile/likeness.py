@@ -23,7 +23,7 @@ def find_lookalikes(connection: duckdb.DuckDBPyConnection, entity: Entity, manif
     """Create `<entity>_lookalikes`, and hold the rows that only lost their identifier's leading zeros."""
     name = entity.name
     connection.execute(_missed(entity, manifest))
-    possible = f"SELECT EXISTS (FROM {name}_missed) AND EXISTS (FROM {name}_matched WHERE old_key IS NULL)"
+    possible = f"SELECT EXISTS (FROM {name}_missed) AND EXISTS ({_newcomers(entity, manifest)})"
     if engine.one_row(connection, possible)[0]:
         connection.execute(_lost_zeros(entity))
         connection.execute(_lookalikes(entity, manifest))
@@ -36,6 +36,12 @@ def kind(table: str) -> str:
     """SQL for the kind of the person in a row of users."""
     cases = " ".join(f"WHEN '{role}' THEN '{kind}'" for role, kind in KINDS.items())
     return f"CASE {table}.role {cases} END"
+
+
+def _newcomers(entity: Entity, manifest: RunManifest) -> str:
+    """Rows of nobody known; when recycled rows are let through, also those whose identifier is somebody else's."""
+    recycled = "OR another" if manifest.release else ""
+    return f"SELECT source_key FROM {entity.name}_matched WHERE old_key IS NULL {recycled}"
 
 
 def _missed(entity: Entity, manifest: RunManifest) -> str:
@@ -94,7 +100,7 @@ def _lookalikes(entity: Entity, manifest: RunManifest) -> str:
         CREATE TABLE {entity.name}_lookalikes AS
         WITH newcomers AS (
             FROM {entity.name}_linked
-            SEMI JOIN (FROM {entity.name}_matched WHERE old_key IS NULL) USING (source_key)
+            SEMI JOIN ({_newcomers(entity, manifest)}) USING (source_key)
         ),
         missed AS (
             FROM db_{entity.name}
@@ -119,29 +125,42 @@ def _same(names: tuple[str, ...], supplied: dict[str, list[str]]) -> str:
 
 
 def _similar_users(manifest: RunManifest) -> str:
-    """Same name and one strong value; a fit differs in the identifier alone and shares a school (rule 9b)."""
+    """Same name and one strong value; a fit differs in the identifier alone and shares a school (rule 9b).
+
+    An email that clashes (section 6) is not strong: it makes the row wait.
+    """
     names = "lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name)"
-    candidates = " UNION ".join(
+    secured = " UNION ALL ".join(
         f"""
-            SELECT new.source_key, old.user_key
-            FROM newcomers AS new
-            JOIN missed AS old ON {names} AND new.{name} = old.{name}"""
+                SELECT new.source_key, old.user_key, true AS strong
+                FROM newcomers AS new
+                JOIN missed AS old ON {names} AND new.{name} = old.{name}"""
         for name in ("birth_date", "user_district_id", "user_state_id")
     )
     return f"""
-        shared_emails AS (
-            SELECT lower(email) AS address
+        clashing_emails AS (
+            SELECT lower(email) AS address, {kind("users_linked")} AS kind
             FROM users_linked
             WHERE email IS NOT NULL
             GROUP BY ALL
             HAVING count(*) > 1
-        ),
-        candidates AS ({candidates}
             UNION
-            SELECT new.source_key, old.user_key
-            FROM newcomers AS new
-            JOIN missed AS old ON {names} AND lower(new.email) = lower(old.email)
-            WHERE lower(new.email) NOT IN (FROM shared_emails)
+            SELECT lower(email), {kind("unsaid")}
+            FROM db_users AS unsaid
+            ANTI JOIN users_matched AS matched ON matched.old_key = unsaid.user_key
+            WHERE email IS NOT NULL AND status = 'active'
+            GROUP BY ALL
+            HAVING count(*) > 1
+        ),
+        candidates AS (
+            SELECT source_key, user_key, bool_or(strong) AS strong
+            FROM ({secured}
+                UNION ALL
+                SELECT new.source_key, old.user_key, (lower(new.email), {kind("new")}) NOT IN (FROM clashing_emails)
+                FROM newcomers AS new
+                JOIN missed AS old ON {names} AND lower(new.email) = lower(old.email)
+            )
+            GROUP BY ALL
         ),
         schoolmates AS (
             SELECT DISTINCT candidates.source_key, user_key
@@ -157,6 +176,7 @@ def _similar_users(manifest: RunManifest) -> str:
                     AND {kind("new")} = {kind("old")}
                     AND old.status = 'active'
                     AND old.free
+                    AND strong
                     AND schoolmates.source_key IS NOT NULL AS fits
             FROM candidates
             JOIN newcomers AS new ON new.source_key = candidates.source_key

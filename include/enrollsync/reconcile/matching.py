@@ -226,8 +226,8 @@ def _candidates(entity: Entity) -> str:
         ANTI JOIN {name}_matched AS matched ON matched.old_key = key
         LEFT JOIN (FROM {name}_renames WHERE fate = 'open') AS renamed USING (key);
         CREATE TABLE {name}_candidates AS
-        SELECT new.source_key, new.{identifier}, CASE WHEN NOT another THEN coalesce(new.old_key, found.old_key) END
-                AS old_key, false AS unsaid
+        SELECT new.source_key, new.{identifier}, CASE WHEN another THEN found.old_key
+                ELSE coalesce(new.old_key, found.old_key) END AS old_key, false AS unsaid
         FROM {name}_matched AS new
         LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found USING (source_key)
         WHERE source_key NOT IN (SELECT source_key FROM {name}_held)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from enrollsync.canonical import ENTITIES, ID_CHANGES
 from enrollsync.engine import connect
 from enrollsync.settings import District
+from enrollsync.validate.postponed import postpone_unused
 from enrollsync.workspace import RunManifest, Workspace
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 # Read when Great Expectations is imported: without it, that would tell its makers about every run.
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
+postpone_unused()
 
 
 def validate(workspace: Workspace, manifest: RunManifest, district: District) -> None:
