@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -44,10 +45,27 @@ _MOST_SHOWN = 50
 """Conflicts that a person is shown; `--json` has more."""
 _STATUS = {"held": _HELD, "refused": 4}
 
+
+def _not_empty(context: typer.Context, option: typer.CallbackParam, value: str | None) -> str | None:
+    """An empty value is a shell variable that is not set: taken for no option at all, it would mean something else."""
+    if value is not None and not value.strip():
+        refusal = ConfigurationError(f"{option.opts[0]} is empty; leave the option out or give a value")
+        _stop(refusal, as_json=bool(context.params.get("as_json")))
+    return value
+
+
 DistrictOption = Annotated[str, typer.Option("--district", help="A name in include/districts, or a district file.")]
-SourceOption = Annotated[str | None, typer.Option("--source", help="A folder or zip instead of the district's own.")]
-DatabaseOption = Annotated[str | None, typer.Option("--database", help="URL of the roster database.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+SourceOption = Annotated[
+    str | None, typer.Option("--source", callback=_not_empty, help="A folder or zip instead of the district's own.")
+]
+DatabaseOption = Annotated[
+    str | None, typer.Option("--database", callback=_not_empty, help="URL of the roster database.")
+]
+PlanOption = Annotated[
+    str | None, typer.Option("--plan", callback=_not_empty, help="Approve only if the plan is still this one.")
+]
+# Eager: known before any other option is refused.
+JsonOption = Annotated[bool, typer.Option("--json", is_eager=True, help="Print one JSON object on standard output.")]
 
 
 class Kind(StrEnum):
@@ -62,6 +80,10 @@ class Kind(StrEnum):
 def _logging(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every step to standard error.")] = False,
 ) -> None:
+    try:
+        "".join(sys.argv).encode()
+    except UnicodeEncodeError:
+        _stop(ConfigurationError("an argument is not UTF-8; write it in UTF-8"), as_json="--json" in sys.argv)
     log = logging.getLogger("enrollsync")
     log.setLevel(logging.INFO if verbose else logging.ERROR)
     if verbose:
@@ -90,7 +112,7 @@ def sync(
     source: SourceOption = None,
     database: DatabaseOption = None,
     approve: Annotated[bool, typer.Option("--approve", help="Apply a plan that is held.")] = False,
-    plan_id: Annotated[str | None, typer.Option("--plan", help="Approve only if the plan is still this one.")] = None,
+    plan_id: PlanOption = None,
     release: Annotated[bool, typer.Option("--release", help="Let held recycled identifiers through.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Take no short cut.")] = False,
     as_json: JsonOption = False,
@@ -102,10 +124,12 @@ def sync(
 
         outcome = steps.result(workspace)["outcome"]
         if outcome == "planned" or approve:
-            approver = _user() if outcome == "held" else None
+            # Whoever lets identifiers pass to somebody else decides, even where nothing waits.
+            decided = outcome == "held" or (release and outcome == "planned")
+            approver = _user() if decided else None
             steps.load(workspace, approved_by=approver, only_plan=plan_id, database_url=database)
 
-    if plan_id and not approve:
+    if plan_id is not None and not approve:
         _stop(ConfigurationError("--plan names the plan that --approve means; give both"), as_json)
     _run(district, source, database, as_json, dry_run=False, last="plan", then=load, release=release, force=force)
 
@@ -171,6 +195,7 @@ def sample(
     students: Annotated[int, typer.Option(min=1)] = 1000,
     seed: int = 1,
     dirt: Annotated[float, typer.Option(min=0, max=1, help="Share of lines with a planted fault.")] = 0.0,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a synthetic district and, with dirt, answers.json: what was planted on which line."""
     from enrollsync.sample import write_sample
@@ -178,7 +203,10 @@ def sample(
     try:
         made = write_sample(out, format_name, students, seed, dirt)
     except EnrollSyncError as error:
-        _stop(error, as_json=False)
+        _stop(error, as_json)
+    if as_json:
+        typer.echo(json.dumps({**asdict(made), "folder": str(made.folder)}))
+        return
     for name, rows in made.files.items():
         typer.echo(f"{made.folder / name}: {rows:,} rows")
 
@@ -209,7 +237,7 @@ def _run(
             started = datetime.now(UTC)
             run_id = _new_run_id(started)
             # A path on the command line starts where the command was given, not at the project's root.
-            given = str(Path(source).resolve()) if source else None
+            given = str(Path(source).resolve()) if source is not None else None
             workspace = steps.start(
                 district, run_id=run_id, as_of=started, source=given, dry_run=dry_run, release=release
             )
@@ -242,7 +270,7 @@ def _steps(
             reading = beside.submit(steps.read_state, workspace, database_url=database) if last == "plan" else None
             step("validate", steps.validate)
         if reading:
-            step("plan", partial(steps.plan, database_url=database, state_version=reading.result()))
+            step("plan", partial(steps.plan, database_url=database, read_version=reading.result))
         if then:
             step("load", then)
     except EnrollSyncError as error:
@@ -287,7 +315,7 @@ def _stop(error: EnrollSyncError, as_json: bool) -> None:
     conflicts = error.conflicts if isinstance(error, UndoConflict) else []
     if as_json:
         facts = {"conflicts": conflicts} if conflicts else {}
-        typer.echo(json.dumps({"outcome": error.outcome, "message": str(error), **facts}))
+        typer.echo(json.dumps({**_nothing_done(), "outcome": error.outcome, "message": str(error), **facts}))
     elif conflicts:
         header = ("entity", "record", "column", "why", "run")
         _print_table(
@@ -297,16 +325,32 @@ def _stop(error: EnrollSyncError, as_json: bool) -> None:
     raise typer.Exit(error.exit_status)
 
 
+def _nothing_done() -> dict[str, Any]:
+    """The object of a run that ended before there was one: its keys are the same, for programs that read it."""
+    from enrollsync.canonical import ENTITIES
+    from enrollsync.workspace import COUNTED
+
+    counts = {entity.name: dict.fromkeys(COUNTED, 0) for entity in ENTITIES}
+    return {
+        "run_id": None, "outcome": None, "plan_id": None, "counts": counts, "findings": {}, "holds": [],
+        "artifacts": None,
+    }  # fmt: skip
+
+
 def _print(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(result))
         return
     from rich.console import Console
+    from rich.text import Text
 
-    console = Console(highlight=False)
+    # Names and paths may look like markup.
+    console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = 120
-    console.print(f"[bold]{result['outcome']}[/bold]  run {result['run_id']}  plan {result['plan_id'] or '-'}")
+    console.print(
+        Text.assemble((result["outcome"], "bold"), f"  run {result['run_id']}  plan {result['plan_id'] or '-'}")
+    )
     if result["outcome"] not in {"refused", "failed"}:
         console.print(_counts(result["counts"]))
     for hold in result["holds"]:
@@ -355,7 +399,7 @@ def _print_table(header: Iterable[str], rows: list[list[str]]) -> None:
         table = Table(*header, box=None)
         for row in rows:
             table.add_row(*map(escape, row))
-        Console(highlight=False).print(table)
+        Console(highlight=False, emoji=False).print(table)
         return
     lines = [list(header), *rows]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -369,7 +413,7 @@ def _say(lines: Iterable[tuple[str, str]]) -> None:
         from rich.console import Console
 
         for style, text in lines:
-            Console(highlight=False).print(text, style=style, markup=False, soft_wrap=True)
+            Console(highlight=False, emoji=False).print(text, style=style, markup=False, soft_wrap=True)
         return
     for _, text in lines:
         typer.echo(text)

@@ -125,6 +125,12 @@ _TABLE = (
         "section 6, third-party primary source", CRITICAL, Scope.LINE,
     ),
     Code(
+        "ROW-STAFF-CLASS", "Batch Upload may bring no classes here",
+        "With another primary source, a class by file would stand beside the ones that source has; the person loads.",
+        "Correct the class in the primary source; a row of the role `staff` needs no class.",
+        "section 6, third-party primary source", CRITICAL, Scope.RECORD,
+    ),
+    Code(
         "ID-MISSING", "The identifier is missing",
         "Without an identifier nobody can say whose record this is.",
         "Fill in the identifier.",
@@ -221,6 +227,12 @@ _TABLE = (
         "rule 6", WARNING, Scope.NONE,
     ),
     Code(
+        "VAL-CLASS-SIZE", "The class has very many students",
+        "At most 80 students are recommended; more may be several classes under one identifier.",
+        "Look whether it is one class; if not, give each class an identifier of its own.",
+        "formats, Batch Upload", INFO, Scope.NONE,
+    ),
+    Code(
         "VAL-TRIMMED", "Blanks around a value were removed",
         "Blanks make equal identifiers look different.",
         "Remove the blanks in the source.",
@@ -269,7 +281,7 @@ _TABLE = (
         "section 6, guard", WARNING, Scope.PLAN,
     ),
     Code(
-        "GUARD-STALE", "The delivery is older than the one applied last",
+        "GUARD-STALE", "The delivery is older than the one of its source that was applied last",
         "Applying it would take the roster back in time.",
         "Wait for the next delivery, or approve if the older one is right.",
         "section 6, stale deliveries", WARNING, Scope.PLAN,

@@ -70,6 +70,11 @@ def without_kind(source_key: str) -> str:
     return f"regexp_replace({source_key}, '^({'|'.join(KIND_PREFIXES)})', '')"
 
 
+def folded(text: str) -> str:
+    """SQL for a text without what an eye does not see: case, blanks, invisible characters, how accents are composed."""
+    return rf"lower(nfc_normalize(regexp_replace({text}, '[\p{{C}}\p{{Z}}\x{{FE00}}-\x{{FE0F}}]', '', 'g')))"
+
+
 def cell(text: str) -> str:
     """SQL for a cell of a CSV file that a spreadsheet does not take for a formula."""
     return rf"CASE WHEN regexp_matches({text}, '^\s*[=+\-@＝＋－＠]') THEN '''' || {text} ELSE {text} END"

@@ -88,7 +88,7 @@ def find_holds(
 
 
 def find_stale(manifest: RunManifest, last: tuple[str, datetime | None] | None) -> list[Notice]:
-    """A hold for a delivery older than the one applied last (`last`: its batch hash and delivery time).
+    """A hold for a delivery older than the one of its source applied last (`last`: its batch hash and delivery time).
 
     One that a person named with `--source` may be of any age.
     """

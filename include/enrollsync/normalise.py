@@ -175,7 +175,7 @@ def _present_columns(workspace: Workspace, file: str) -> set[str]:
 
 
 def _require_identifier(mapping: Mapping, cell: Cell | None, present: set[str], district: District) -> None:
-    if cell and district.identifiers.columns and cell.column not in present:
+    if cell and cell.column in district.identifiers.columns.values() and cell.column not in present:
         message = (
             f"the column {cell.column}, which `identifiers.columns` names, is missing; correct the file or the setting"
         )

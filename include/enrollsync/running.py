@@ -37,7 +37,8 @@ def step(workspace: str, name: str) -> Iterator[tuple[Workspace, RunManifest, Di
         raise
     except _no_room() as error:
         reason = " ".join(str(error).split())[:300]
-        failure = EnrollSyncError(f"{name}: there is not enough room, or a file is gone: {reason}")
+        what = "a file cannot be read or written, or there is not enough room"
+        failure = EnrollSyncError(f"{name}: {what}: {reason or 'memory is full'}; mend that and run again")
         _note_error(place, failure)
         raise failure from error
     finally:
@@ -47,10 +48,10 @@ def step(workspace: str, name: str) -> Iterator[tuple[Workspace, RunManifest, Di
 
 
 def _no_room() -> tuple[type[Exception], ...]:
-    """What is raised when disk or memory are full, or a file of the workspace is gone."""
+    """What is raised when disk or memory are full, or a file of the workspace is gone or may not be used."""
     import duckdb
 
-    return duckdb.IOException, duckdb.OutOfMemoryException, MemoryError
+    return duckdb.IOException, duckdb.OutOfMemoryException, MemoryError, OSError
 
 
 def _note_error(place: Workspace, error: EnrollSyncError) -> None:
@@ -78,7 +79,7 @@ def findings_of(place: Workspace, manifest: RunManifest) -> dict[str, int]:
 
 def database_url_of(district: District, given: str | None) -> str:
     """The URL that was given, else the district's own. Raises ConfigurationError where there is none."""
-    url = given or district.database.url
+    url = district.database.url if given is None else given
     if not url:
         raise ConfigurationError(
             f"district {district.district_id}: `database.connection` is known to Airflow alone; give --database URL"

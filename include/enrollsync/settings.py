@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 import yaml
@@ -28,7 +28,7 @@ that cannot be used, a run that broke, and a delivery that has not come."""
 def project_root() -> Path:
     """Where relative paths start: `ENROLLSYNC_HOME`, else the checkout that holds this package."""
     home = os.environ.get("ENROLLSYNC_HOME")
-    return Path(home) if home else Path(__file__).resolve().parents[2]
+    return Path(home).resolve() if home else Path(__file__).resolve().parents[2]
 
 
 def districts_folder() -> Path:
@@ -54,8 +54,48 @@ def _known_timezone(name: str) -> str:
     return name
 
 
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Fastest: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The safe loader in C where PyYAML was built with it."""
+
+
+class _Loader(_Fastest):  # type: ignore[misc]
+    """Leaves dates text, which the settings read and name by their key, and refuses a key that stands there twice."""
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in _Fastest.yaml_implicit_resolvers.items()
+    }
+
+    def get_single_node(self) -> yaml.Node | None:
+        """The file's one document as nodes, before merge keys are put in the place of what they name."""
+        root: yaml.Node | None = super().get_single_node()
+        _refuse_doubled_keys(root)
+        return root
+
+
+def _refuse_doubled_keys(root: yaml.Node | None) -> None:
+    """YAML's reader would take the last one, and nobody would see it."""
+    waiting, known = [root], set[int]()
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, yaml.CollectionNode) or id(node) in known:
+            continue
+        known.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            _refuse_doubled([key for key, _ in node.value])
+            waiting.extend(value for _, value in node.value)
+        else:
+            waiting.extend(node.value)
+
+
+def _refuse_doubled(keys: list[yaml.Node]) -> None:
+    found: set[tuple[str, str]] = set()
+    for key in keys:
+        if isinstance(key, yaml.ScalarNode):
+            if (key.tag, key.value) in found:
+                problem = f"`{key.value}` stands there twice; remove one"
+                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
+            found.add((key.tag, key.value))
 
 
 def _bare_off(value: object) -> object:
@@ -87,7 +127,7 @@ class SourceSettings(_Settings):
     columns: dict[str, str] = Field(default_factory=dict)
     """Header in the files -> header that the format expects."""
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
-    due_hours: float | None = Field(None, gt=0)
+    due_hours: float | None = Field(None, gt=0, le=87_600, allow_inf_nan=False)
     """A delivery older than this when a run looks for one is overdue; None: it may be of any age."""
 
 
@@ -220,7 +260,7 @@ class District(_Settings):
     database: DatabaseSettings
     identifiers: IdentifierSettings = IdentifierSettings()
     thresholds: Thresholds = Thresholds()
-    recheck_days: int = Field(7, ge=0)
+    recheck_days: int = Field(7, ge=0, le=36_500)
     """A run takes no short cut when the last full check is so many days old."""
     owner: Owner = Owner()
     notify: NotifySettings = NotifySettings()
@@ -252,15 +292,22 @@ class District(_Settings):
 def district_file(name: str) -> Path:
     """The YAML that `--district` means: a path to one, or a name in the folder of district files.
 
-    Raises ConfigurationError when there is none.
+    Raises ConfigurationError when there is none, or when it cannot be looked for.
     """
-    as_path = Path(name)
-    is_path = as_path.suffix in {".yaml", ".yml"} or as_path.is_file()
-    found = as_path if is_path else districts_folder() / f"{name}.yaml"
-    if not found.is_file():
+    try:
+        found = _district_file(Path(name))
+        there = found.is_file()
+    except OSError as error:
+        raise ConfigurationError(f"district {name!r}: its file cannot be looked for: {error.strerror}") from None
+    if not there:
         known = ", ".join(sorted(path.stem for path in districts_folder().glob("*.yaml"))) or "none"
         raise ConfigurationError(f"district {name!r}: no file {found}; districts here: {known}")
     return found
+
+
+def _district_file(name: Path) -> Path:
+    is_path = name.suffix in {".yaml", ".yml"} or name.is_file()
+    return name if is_path else districts_folder() / f"{name}.yaml"
 
 
 def load_district(name: str) -> District:
@@ -271,8 +318,8 @@ def load_district(name: str) -> District:
     path = district_file(name)
     try:
         content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: not readable as YAML: {_yaml_problem(error)}") from None
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
     if not isinstance(content, dict):
@@ -282,6 +329,16 @@ def load_district(name: str) -> District:
     except ValidationError as error:
         problems = "; ".join(_problem(dict(item)) for item in error.errors())
         raise ConfigurationError(f"{path}: {problems}") from None
+
+
+def _yaml_problem(error: Exception) -> str:
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        return f"line {error.problem_mark.line + 1}: {said}"
+    if isinstance(error, UnicodeDecodeError):
+        line = error.object[: error.start].count(b"\n") + 1
+        return f"line {line}: a byte is not UTF-8; save the file as UTF-8"
+    return " ".join(str(error).split())
 
 
 def _problem(item: dict[str, Any]) -> str:

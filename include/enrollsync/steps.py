@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from enrollsync import report as reports
 from enrollsync import shortcut
 from enrollsync.canonical import ENTITIES
-from enrollsync.errors import ConfigurationError, StalePlan
+from enrollsync.errors import ConfigurationError, EnrollSyncError, StalePlan
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.running import database_url_of, findings_of, findings_to_keep, record_of, record_run, step
 from enrollsync.settings import District, load_district, runs_folder
@@ -47,19 +47,28 @@ def workspace_for(district: str, run_id: str) -> str:
 def start(district: str, *, run_id: str, as_of: datetime, **asked: Any) -> str:
     """Make the workspace of a run and return its path; `as_of` is the run's idea of now, with a time zone.
 
-    `asked` is what a person asked of this run alone: fields of `RunManifest` such as `source` or `dry_run`.
+    `asked` is what a person asked of this run alone: fields of `RunManifest` such as `source` or `dry_run`. Raises
+    ConfigurationError for a source that cannot be written down, EnrollSyncError for a folder that cannot be made.
     """
+    from enrollsync.ingest.landing import shown
+
     settings = load_district(district)
-    workspace = Workspace(Path(workspace_for(district, run_id))).create()
-    workspace.write(
-        RunManifest(
-            run_id=run_id,
-            district=district,
-            as_of=as_of.astimezone(settings.zone),
-            counts={entity.name: dict.fromkeys(COUNTED, 0) for entity in ENTITIES},
-            **asked,
-        )
+    source = asked.get("source") or ""
+    if shown(source) != source:
+        raise ConfigurationError(f"the delivery {shown(source)}: its name is not UTF-8; rename it")
+    manifest = RunManifest(
+        run_id=run_id,
+        district=district,
+        as_of=as_of.astimezone(settings.zone),
+        counts={entity.name: dict.fromkeys(COUNTED, 0) for entity in ENTITIES},
+        **asked,
     )
+    workspace = Workspace(Path(workspace_for(district, run_id)))
+    try:
+        workspace.create().write(manifest)
+    except OSError as error:
+        said = f"the run's folder {workspace.root} cannot be made: {error.strerror}"
+        raise EnrollSyncError(f"{said}; let this user write there, or set ENROLLSYNC_HOME to another folder") from None
     return str(workspace.root)
 
 
@@ -134,7 +143,7 @@ def validate(workspace: str) -> dict[str, Any]:
 
 
 def read_state(workspace: str, *, database_url: str | None = None) -> int:
-    """Write the roster as it is now into the workspace, for `plan`; returns its version. Part of no step's time.
+    """Write the roster as it is now into the workspace, for `plan`; returns its version.
 
     A dry run only reads; otherwise the schema is created or migrated first. `database_url`, here and below, stands
     for the district's own; it may hold a password and is kept nowhere.
@@ -150,11 +159,13 @@ def read_state(workspace: str, *, database_url: str | None = None) -> int:
     return store.export(district.district_id, place.state, source=manifest.format)
 
 
-def plan(workspace: str, *, database_url: str | None = None, state_version: int | None = None) -> dict[str, Any]:
+def plan(
+    workspace: str, *, database_url: str | None = None, read_version: Callable[[], int] | None = None
+) -> dict[str, Any]:
     """Compare with the database as it is now, and judge whether the plan may go ahead by itself.
 
-    `state_version` is what `read_state` returned, where it ran before; a state that has moved since is noticed when
-    the plan is applied.
+    `read_version` waits for a `read_state` that began before, and returns or raises what that does; a state that has
+    moved since is noticed when the plan is applied.
     """
     from enrollsync import quarantine
     from enrollsync.database import open_store
@@ -163,9 +174,11 @@ def plan(workspace: str, *, database_url: str | None = None, state_version: int 
 
     with step(workspace, "plan") as (place, manifest, district):
         store = open_store(database_url_of(district, database_url))
-        version = read_state(workspace, database_url=database_url) if state_version is None else state_version
+        version = read_version() if read_version else read_state(workspace, database_url=database_url)
         made = reconcile(place, manifest, district, place.state, version, manifest.counts)
-        holds = [*made.holds, *find_stale(manifest, store.last_applied(district.district_id))]
+        # A plan that changes nothing takes nothing back in time, however old its delivery is.
+        last = store.last_applied(district.district_id, made.source) if made.operations else None
+        holds = [*made.holds, *find_stale(manifest, last)]
         made = made.model_copy(update={"holds": holds})
         made.save(place.plan)
         manifest = place.update(notices=_notices(store, made, manifest, district))
@@ -211,7 +224,7 @@ def load(
         try:
             return _load(workspace, approved_by, only_plan, database_url)
         except StalePlan:
-            if approved_by or only_plan:
+            if approved_by or only_plan is not None:
                 raise
             made = plan(workspace, database_url=database_url)
             if made["outcome"] != "planned":
@@ -226,7 +239,7 @@ def _load(workspace: str, approved_by: str | None, only_plan: str | None, databa
 
     with step(workspace, "load") as (place, manifest, district):
         made = load_plan(place.plan)
-        if only_plan and only_plan != made.plan_id:
+        if only_plan is not None and only_plan != made.plan_id:
             raise StalePlan(
                 f"plan {only_plan} is not the plan any more, {made.plan_id} is; look at it and approve that"
             )

@@ -111,7 +111,7 @@ class RunManifest(BaseModel):
     findings: dict[str, int] = Field(default_factory=dict)
     """Code -> how many, on rows and on files."""
     approved_by: str | None = None
-    """Who approved the plan; of a run that was rejected, who said no."""
+    """Who approved the plan, or let recycled rows through; of a run that was rejected, who said no."""
     error: str | None = None
     """One line for a person: why the run was refused, failed, was rejected or given up."""
     conflicts: list[dict[str, Any]] = Field(default_factory=list)

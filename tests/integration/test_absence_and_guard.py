@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from enrollsync import steps
 from enrollsync.errors import StalePlan
 from enrollsync.plan import load_plan
-from nightly import Nightly, as_csv, clever, other, pupil, section, student, tutor
+from nightly import BATCH_HEADER, Nightly, as_csv, clever, other, pupil, section, student, tutor, write_csv
 
 TWENTY = [pupil(number) for number in range(1, 21)]
 
@@ -125,6 +126,64 @@ def test_a_malformed_line_never_deactivates_its_record(district: Nightly, line: 
     assert status(district, "p-20") == [("active",)]
     assert status(district, "p-21") == [("active",)]
     assert district.view("memberships", "status", "user_id = 'p-20'") == [("active",)]
+
+
+@pytest.fixture
+def varied(nightly: Nightly) -> Nightly:
+    """A Clever district with schools, classes and a teacher besides those that `district` has."""
+    nightly.settings["primary_source"] = "clever"
+    nightly.begin(VARIED)
+    return nightly
+
+
+VARIED = clever(
+    [pupil(1, School_id="S3"), *TWENTY[1:]],
+    schools=[{"School_id": "S1", "School_name": "North"}, {"School_id": "S3", "School_name": "South"}],
+    teachers=[tutor("T1"), tutor("T9", Last_name="N\u00fa\u00f1ez", First_name="Jos\u00e9", Teacher_email="")],
+    sections=[section("X1"), section("C1"), section("A1B", Teacher_id="T9"), section("Espa\u00f1ol")],
+    enrollments=[("C1", "p-1"), ("A1B", "p-2"), ("Espa\u00f1ol", "p-3"), *[("X1", f"p-{n}") for n in range(4, 21)]],
+)
+
+
+@pytest.mark.parametrize(("file", "said", "damaged"), [
+    pytest.param("schools.csv", "S3,South", "S3\u200b,South", id="school, zero width"),
+    pytest.param("sections.csv", "S1,C1,T1,,Class C1", "S1,C1\u200b,T1,,Class", id="class, zero width"),
+    pytest.param("sections.csv", "S1,C1,T1,,Class C1", "S1,\u3000C1,T1,,Class", id="class, wide blank"),
+    pytest.param("sections.csv", "A1B,T9,,Class A1B", "A1\u00adB,T9,,Class", id="class, soft hyphen"),
+    pytest.param("sections.csv", "\u00f1", "n\u0303\u200b", id="class, composed otherwise"),
+    pytest.param("teachers.csv", "T9,N\u00fa\u00f1ez", "T9\u200b,Nu\u0301n\u0303ez", id="teacher"),
+    pytest.param("teachers.csv", "T9,N\u00fa\u00f1ez", ",Nu\u0301n\u0303ez", id="teacher, the name alone"),
+    pytest.param("students.csv", "S3,p-1", "S3\u200b,p-1", id="membership"),
+    pytest.param("enrollments.csv", "C1,p-1", "C1\u200b,p-1", id="enrollment"),
+    pytest.param("enrollments.csv", "C1,p-1", "\uff23\uff11,p-1", id="enrollment, wide letters"),
+])  # fmt: skip
+def test_a_rejected_row_with_damage_that_nobody_sees_never_deactivates_its_record(
+    varied: Nightly, file: str, said: str, damaged: str
+) -> None:
+    before = varied.everything()
+    assert said in VARIED[file]
+    result = varied.run(VARIED | {file: VARIED[file].replace(said, damaged)})
+    assert set(result["findings"]) & {"ID-CHARSET", "ID-MISSING", "REF-UNKNOWN"}
+    assert varied.everything() == before
+
+
+@pytest.mark.parametrize(("file", "lines", "damaged", "view"), [
+    ("schools.csv", "S3,South", "?,?", "organizations"),
+    ("sections.csv", "S1,C1,T1,,Class C1,,,\nS1,A1B,T9,,Class A1B,,,", "S1,?,T1,,?,,,", "classes"),
+])  # fmt: skip
+def test_a_line_in_which_no_school_or_class_is_recognised_may_be_any_of_those_missing(
+    varied: Nightly, file: str, lines: str, damaged: str, view: str
+) -> None:
+    assert lines in VARIED[file]
+    varied.run(VARIED | {file: VARIED[file].replace(lines, damaged)})
+    assert {row for row in varied.view(view, "status")} == {("active",)}
+
+
+def test_a_line_in_which_a_class_is_recognised_spares_no_other(varied: Nightly) -> None:
+    said, damaged = "S1,C1,T1,,Class C1,,,\nS1,A1B,T9,,Class A1B,,,", "S1,C1\u200b,T1,,Class,,,"
+    assert said in VARIED["sections.csv"]
+    varied.run(VARIED | {"sections.csv": VARIED["sections.csv"].replace(said, damaged)})
+    assert varied.view("classes", "class_id", "status = 'inactive'") == [("A1B",)]
 
 
 def test_an_enrollment_goes_with_its_student_even_when_a_rejected_row_mentions_it(district: Nightly) -> None:
@@ -254,10 +313,36 @@ def test_an_older_delivery_waits_when_found_and_not_when_named(nightly: Nightly)
     assert nightly.run(source=str(landing))["outcome"] == "applied"
 
 
+def test_an_older_delivery_that_changes_nothing_is_in_sync(nightly: Nightly) -> None:
+    rows = [student(), other(1)]
+    for moment, outcome in ((1_790_000_000, "applied"), (1_780_000_000, "in_sync")):
+        os.utime(nightly.deliver(rows) / "users.csv", (moment, moment))
+        assert nightly.run(found=True)["outcome"] == outcome
+        rows.reverse()
+
+
+def test_a_delivery_is_stale_against_those_of_its_own_source_alone(district: Nightly) -> None:
+    upload = district.folder / "upload"
+    upload.mkdir()
+    staff = student("9", userRole="staff", classId="", className="", userFirstName="Bo", userLastName="Li")
+    write_csv(upload / "users.csv", [staff], BATCH_HEADER)
+
+    def found(grade: str, moment: int) -> str:
+        for path in district.deliver(clever([pupil(1, Grade=grade), *TWENTY[1:]])).iterdir():
+            os.utime(path, (moment, moment))
+        return str(district.run(found=True)["outcome"])
+
+    assert found("6", 1_780_000_000) == "held"
+    (newest,) = district.query(district.database_url, "SELECT delivered_at FROM runs WHERE outcome = 'applied'")
+    moment = int(datetime.fromisoformat(newest["delivered_at"]).timestamp()) + 60
+    os.utime(upload / "users.csv", (moment + 60, moment + 60))
+    assert district.run(source=str(upload))["outcome"] == "applied"
+    assert found("6", moment) == "applied"
+    assert found("7", moment - 30) == "held"
+
+
 def run_found(nightly: Nightly) -> dict[str, Any]:
     """A night that looks for its delivery by itself."""
-    from datetime import UTC, datetime
-
     number = next(nightly._numbers)
     workspace = steps.start(
         nightly.district, run_id=f"found-{number}", as_of=datetime(2026, 11, 23, number, tzinfo=UTC)

@@ -128,10 +128,71 @@ def test_plan_without_approve_is_wrong_usage(district: Nightly) -> None:
     assert enrollsync("sync", "--district", district.district, "--plan", "abc").exit_code == 2
 
 
+@pytest.mark.parametrize("arguments", [
+    ("sync", "--approve", "--plan", ""), ("sync", "--database", ""), ("plan", "--source", ""),
+    ("check", "--source", " "),
+])  # fmt: skip
+def test_an_empty_option_is_wrong_usage_and_not_taken_for_none(district: Nightly, arguments: tuple[str, ...]) -> None:
+    district.settings["thresholds"] = {"update_percent": 0, "floor": 1}
+    enrollsync("sync", "--district", district.district)
+    district.deliver([student(userGrade="6")])
+    before = district.everything()
+    result = enrollsync(*arguments, "--district", district.district, "--json")
+    assert result.exit_code == 2 and arguments[-2] in one_line(result) and "is empty" in one_line(result)
+    assert json.loads(result.stdout)["message"] in one_line(result)
+    assert district.everything() == before
+
+
+def test_what_looks_like_markup_is_printed_as_it_is(district: Nightly, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = district.folder / "[prod] :car:"
+    home.mkdir()
+    monkeypatch.setenv("ENROLLSYNC_HOME", str(home))
+    window = {"name": "[/summer]", "from": "2020-01-01", "to": "2099-01-01", "update_percent": 0, "floor": 1}
+    district.settings["thresholds"] = {"windows": [window]}
+    enrollsync("sync", "--district", district.district)
+    district.deliver([student(userGrade="6")])
+    result = enrollsync("sync", "--district", district.district)
+    assert result.exit_code == 3
+    assert "[/summer]" in result.stdout and str(home) in result.stdout
+
+
+def test_an_argument_that_is_not_utf_8_ends_with_2_and_one_line(district: Nightly) -> None:
+    command = [sys.executable, "-m", "enrollsync", "explain", "user", b"\xff", "--district", district.district]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+    assert "not UTF-8" in done.stderr
+
+
 def test_an_error_is_one_json_object_too(district: Nightly) -> None:
     district.deliver({"users.csv": b""})
     result = enrollsync("sync", "--district", district.district, "--json")
     assert json.loads(result.stdout)["outcome"] == "refused"
+
+
+@pytest.mark.parametrize("arguments", [
+    ("check", "--district", "nowhere"),
+    ("plan", "--district", "nowhere"),
+    ("sync", "--district", "nowhere", "--plan", "abc"),
+    ("undo", "no-such-run", "--district", "nowhere"),
+])  # fmt: skip
+def test_a_command_that_ends_early_prints_the_same_keys(district: Nightly, arguments: tuple[str, ...]) -> None:
+    whole = json.loads(enrollsync("check", "--district", district.district, "--json").stdout)
+    ended = json.loads(enrollsync(*arguments, "--json").stdout)
+    assert list(ended) == list(whole)
+    assert (ended.pop("outcome"), ended.pop("message") is None) == ("failed", False)
+    counts = ended.pop("counts")
+    assert {entity: list(counts[entity]) for entity in counts} == {
+        entity: list(numbers) for entity, numbers in whole["counts"].items()
+    }
+    assert not any(number for numbers in counts.values() for number in numbers.values())
+    assert ended == {"run_id": None, "plan_id": None, "findings": {}, "holds": [], "artifacts": None}
+
+
+def test_sample_prints_its_summary_as_one_json_object(tmp_path: Path) -> None:
+    made = enrollsync("sample", str(tmp_path / "out"), "--students", "200", "--dirt", "0.05", "--json")
+    printed = json.loads(made.stdout)
+    assert (printed["folder"], printed["format"]) == (str(tmp_path / "out"), "batch_upload")
+    assert set(printed["files"]) == {"users.csv"} and printed["faults"]["ID-MISSING"] > 0
 
 
 def test_sample_makes_what_check_can_read(district: Nightly) -> None:
@@ -141,10 +202,11 @@ def test_sample_makes_what_check_can_read(district: Nightly) -> None:
     assert enrollsync("check", "--district", district.district, "--source", str(out)).exit_code == 0
 
 
+# What is imported before, another user need not be allowed to read.
 _AS_ANOTHER_USER = """
 import os, sys
 from enrollsync import cli, steps, validate
-import great_expectations
+import encodings.unicode_escape, great_expectations
 if os.getuid() == 0:
     os.setgid(65534)
     os.setuid(65534)

@@ -303,7 +303,7 @@ OLD_ROSTER = (
 def test_a_missing_database_has_no_runs_and_stays_missing(database_url: str) -> None:
     store = open_store(database_url)
     assert store.runs("demo") == []
-    assert store.last_applied("demo") is None
+    assert store.last_applied("demo", "batch_upload") is None
     assert not store.is_current()
 
 
@@ -330,14 +330,16 @@ def test_runs_come_newest_first_and_of_one_district(store: Store) -> None:
     assert [run["run_id"] for run in store.runs("demo")] == ["run-3", "run-2", "run-1"]
 
 
-def test_last_applied_is_the_newest_that_was_written(store: Store, plans) -> None:
+def test_last_applied_is_the_newest_of_its_source_that_was_written(store: Store, plans) -> None:
     delivered = datetime(2026, 8, 31, 20, 0, tzinfo=UTC)
     first = plans.write(0, SMALL_ROSTER, batch_hash="one", delivered_at=delivered - timedelta(days=1))
     second = plans.write(1, [], batch_hash="two", delivered_at=delivered)
-    for plan in (first, second):
+    third = plans.write(2, [], batch_hash="three", delivered_at=delivered + timedelta(days=1), source="clever")
+    for plan in (first, second, third):
         apply(store, plan.folder, plan, plan.run)
-    store.record_run(replace(RUN, batch_hash="three", outcome="held", started_at=STARTED + timedelta(days=1)))
-    assert store.last_applied("demo") == ("two", delivered)
+    held = replace(RUN, batch_hash="four", source="batch_upload", outcome="held")
+    store.record_run(replace(held, started_at=STARTED + timedelta(days=1)))
+    assert store.last_applied("demo", "batch_upload") == ("two", delivered)
 
 
 def test_recording_where_nothing_was_migrated_says_what_to_do(database_url: str) -> None:

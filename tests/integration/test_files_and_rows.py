@@ -11,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from nightly import BATCH_HEADER, Nightly, clever, other, pupil, section, student, tutor, write_csv
+from enrollsync.errors import ConfigurationError, EnrollSyncError
+from enrollsync.workspace import Workspace
+from nightly import BATCH_HEADER, Nightly, add_up, as_csv, clever, other, pupil, section, student, tutor, write_csv
 
 HEADER = ",".join(BATCH_HEADER)
 
@@ -283,9 +285,71 @@ def test_with_another_primary_source_batch_upload_brings_staff_alone(clever_dist
     assert clever_district.view("users", "user_id, role") == [("u1", "staff")]
 
 
+def test_with_another_primary_source_an_uploaded_teacher_comes_without_class_and_enrollment(
+    clever_district: Nightly,
+) -> None:
+    result = clever_district.run([other(1, userRole="teacher"), other(2, userRole="staff")])
+    found = [("ROW-STAFF-CLASS", "users.csv", line) for line in (2, 3)]
+    assert (result["outcome"], clever_district.findings()) == ("applied", found)
+    assert clever_district.view("users", "user_id, role") == [("u1", "teacher"), ("u2", "staff")]
+    assert clever_district.view("classes", "class_id") == clever_district.view("enrollments", "class_id") == []
+    add_up(result, users=2, memberships=2, classes=2, enrollments=1)
+
+
+WITHOUT_CLASSES = ("schoolId", "userId", "userRole", "userFirstName", "userLastName")
+
+
+def test_a_file_of_staff_alone_needs_no_column_for_classes(nightly: Nightly) -> None:
+    result = nightly.run({"users.csv": as_csv([other(1, userRole="staff")], ",".join(WITHOUT_CLASSES))})
+    assert (result["outcome"], nightly.findings()) == ("applied", [])
+    assert nightly.view("users", "user_id, role") == [("u1", "staff")]
+
+
+@pytest.mark.parametrize("header", [WITHOUT_CLASSES, (*WITHOUT_CLASSES, "classId")])
+@pytest.mark.parametrize("role", ["student", "teacher"])
+def test_a_student_or_teacher_without_a_class_is_rejected(nightly: Nightly, role: str, header: tuple[str, ...]) -> None:
+    rows = [other(1, userRole="staff", classId=""), other(2, userRole=role, classId="")]
+    nightly.run({"users.csv": as_csv(rows, ",".join(header))})
+    assert nightly.findings() == [("ID-MISSING", "users.csv", 3)]
+    assert nightly.view("users", "user_id") == [("u1",)]
+
+
 def test_demographics_is_accepted_and_said_not_to_be_read(nightly: Nightly) -> None:
     result = nightly.run({"users.csv": [student()], "demographics.csv": "anything\nat all\n"})
     assert (result["outcome"], result["findings"]) == ("applied", {"FILE-IGNORED": 1})
+
+
+def test_a_file_whose_name_is_no_text_is_said_not_to_be_read(nightly: Nightly) -> None:
+    nightly.deliver([student()])
+    (nightly.folder / "delivery" / os.fsdecode(b"r\xe9.csv")).touch()
+    result = nightly.run()
+    assert (result["outcome"], result["findings"]) == ("applied", {"FILE-IGNORED": 1})
+    assert [notice.file for notice in Workspace(Path(nightly.workspace)).read().notices] == ["r\ufffd.csv"]
+
+
+def test_a_delivery_whose_name_is_no_text_is_refused_before_a_run_begins(nightly: Nightly) -> None:
+    named = str(nightly.folder / os.fsdecode(b"r\xe9"))
+    with pytest.raises(ConfigurationError, match="r\ufffd: its name is not UTF-8; rename it"):
+        nightly.run([student()], source=named)
+
+
+def test_a_run_whose_folder_cannot_be_made_says_which(nightly: Nightly, monkeypatch: pytest.MonkeyPatch) -> None:
+    (nightly.folder / "file").touch()
+    monkeypatch.setenv("ENROLLSYNC_HOME", str(nightly.folder / "file"))
+    with pytest.raises(EnrollSyncError, match=r"folder .*/file/data/runs/demo/run-001 cannot be made: Not a directory"):
+        nightly.run([student()])
+
+
+def test_a_workspace_file_that_may_not_be_read_ends_the_run_with_one_line(
+    nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: object) -> None:
+        raise PermissionError(13, "Permission denied", "accepted")
+
+    monkeypatch.setattr("enrollsync.accept.accept", forbidden)
+    result = nightly.run([student()])
+    assert result["outcome"] == "failed"
+    assert "a file cannot be read or written, or there is not enough room: [Errno 13]" in result["message"]
 
 
 def test_a_password_is_never_kept(clever_district: Nightly) -> None:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import getpass
+import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from enrollsync import steps
-from enrollsync.database import open_store
+from enrollsync.cli import app
+from enrollsync.database import Store, migrations, open_store
+from enrollsync.errors import DatabaseError
 from nightly import BATCH_HEADER, Nightly, as_csv, clever, other, pupil, section, student, tutor
 
 TWELVE = [pupil(number) for number in range(1, 13)]
@@ -159,6 +165,59 @@ def test_what_hangs_on_a_school_that_waits_waits_too(nightly: Nightly) -> None:
     assert {entity: numbers["held"] for entity, numbers in result["counts"].items()} == {
         "organizations": 1, "users": 0, "memberships": 1, "classes": 1, "enrollments": 1,
     }  # fmt: skip
+
+
+@pytest.fixture
+def enrollsync(nightly: Nightly) -> Callable[..., Result]:
+    """The command on the district's database."""
+
+    def run(command: str, *arguments: str) -> Result:
+        return CliRunner().invoke(app, [command, "--district", nightly.district, *arguments])
+
+    return run
+
+
+def test_a_database_that_cannot_be_read_fails_the_plan_with_the_message(
+    nightly: Nightly, enrollsync: Callable[..., Result]
+) -> None:
+    nightly.deliver([student()])
+    store = open_store(nightly.database_url)
+    store.backend.prepare()
+    with store.backend.connect(create=True).begin() as connection:
+        migrations.upgrade(connection, "0001")
+    planned = enrollsync("plan", "--json")
+    told = json.loads(planned.stdout)
+    assert (planned.exit_code, told["outcome"]) == (5, "failed")
+    assert "its schema 0001 is old" in told["message"]
+    assert steps.result(told["artifacts"])["outcome"] == "failed"
+
+
+def test_a_sync_that_could_not_read_the_database_is_remembered_as_failed(
+    nightly: Nightly, enrollsync: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> int:
+        raise DatabaseError("database demo: the connection was lost")
+
+    nightly.deliver([student()])
+    monkeypatch.setattr(Store, "export", broken)
+    assert enrollsync("sync", "--json").exit_code == 5
+    (run,) = open_store(nightly.database_url).runs("demo")
+    assert (run["outcome"], run["message"]) == ("failed", "database demo: the connection was lost")
+
+
+def test_who_lets_recycled_identifiers_through_is_remembered(
+    nightly: Nightly, enrollsync: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(getpass, "getuser", lambda: "pat")
+    for rows in ([student("300"), other(1)], [other(2, userId="300"), other(1)]):
+        nightly.deliver(rows)
+        assert enrollsync("sync", "--release").exit_code == 0
+    assert enrollsync("sync", "--release").exit_code == 0
+    nightly.deliver([other(3)])
+    assert enrollsync("sync").exit_code == 0
+    runs = [(run["outcome"], run["approved_by"]) for run in open_store(nightly.database_url).runs("demo")]
+    assert runs == [("applied", None), ("in_sync", None), ("applied", "pat"), ("applied", "pat")]
+    assert nightly.view("identifier_history", "old_id, changed_by") == [("300", "pat")]
 
 
 def test_a_header_only_file_waits_once_and_not_for_ever(district: Nightly) -> None:

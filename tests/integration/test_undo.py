@@ -193,6 +193,7 @@ def test_an_undone_release_gives_the_identifier_back_and_undoing_that_passes_it_
     released = nightly.run(last, release=True)
     after = whole(nightly)
     assert released["outcome"] == "applied" and released["counts"]["users"]["create"] == 1
+    assert nightly.view("enrollments", "user_key", "status = 'active' AND user_id IS NULL") == []
     undone = nightly.undo(released["run_id"])
     assert whole(nightly) == before
     redone = nightly.undo(undone["run_id"])

@@ -6,13 +6,14 @@ import os
 import stat
 import zipfile
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from enrollsync.errors import ConfigurationError, Refused
-from enrollsync.ingest.landing import Delivery, find_delivery, recognise
+from enrollsync.ingest.landing import Delivery, find_delivery, recognise, shown
 from enrollsync.settings import District
 
 NOON = 1_790_000_000
@@ -101,8 +102,48 @@ def test_a_source_that_is_not_there_is_refused_with_its_path(landing: Path) -> N
     assert str(landing / "nowhere") in str(refusal(landing / "nowhere"))
 
 
-def test_a_csv_file_instead_of_a_folder_is_refused(landing: Path) -> None:
-    assert refusal(put(landing / "users.csv")).file == "users.csv"
+def test_a_csv_file_instead_of_a_folder_is_refused_with_what_to_name(landing: Path) -> None:
+    refused = refusal(put(landing / "users.csv"))
+    assert (refused.file, refused.message) == ("users.csv", "this is one file of a delivery; name its folder")
+
+
+@pytest.mark.parametrize("name", [b"r\xe9.csv", b"r\xe9.CSV"])
+def test_a_file_whose_name_is_no_text_leaves_the_delivery_as_it_is(landing: Path, name: bytes) -> None:
+    put(landing / "users.csv")
+    put(landing / os.fsdecode(name))
+    found = find(landing)
+    assert recognise(found, district()).name == "batch_upload"
+    assert [shown(one) for one in found.files if one != "users.csv"] == ["r\ufffd.csv"]
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "source"])
+def test_a_delivery_whose_name_is_no_text_is_refused_with_one_line(landing: Path, kind: str) -> None:
+    place = landing / os.fsdecode(b"r\xe9.zip" if kind == "zip" else b"r\xe9")
+    if kind == "zip":
+        zip_up(place, {"users.csv": "x"})
+    else:
+        put(place / "users.csv")
+    refused = refusal(place if kind == "source" else landing)
+    assert refused.code == "FILE-UNSAFE" and refused.message == "the delivery's name is not UTF-8; rename it"
+    str(refused).encode()
+
+
+@pytest.mark.parametrize("name", ["users.csv", "notes.csv"])
+def test_a_file_that_may_not_be_read_is_refused_by_name(
+    landing: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    put(landing / name)
+    found = find(landing)
+
+    def forbidden(path: Path, *_: Any, **__: Any) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "open", forbidden)
+    monkeypatch.setattr(Path, "stat", forbidden)
+    for look in (found.stamps, partial(found.digest, [name])):
+        with pytest.raises(Refused) as refused:
+            look()
+        assert str(refused.value) == f"FILE-MISSING {name}: it cannot be read: Permission denied"
 
 
 def test_a_folder_that_may_not_be_read_is_refused(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,6 +177,21 @@ def test_of_deliveries_of_one_moment_the_last_name_is_taken(landing: Path) -> No
     for day in ("2026-11-02", "2026-11-04", "2026-11-03"):
         put(landing / day / "users.csv")
     assert find(landing).folder.name == "2026-11-04"
+
+
+@pytest.mark.parametrize(("loose_at", "expected"), [(NOON, "zip"), (NOON + 120, "loose")])
+def test_loose_files_are_one_delivery_among_the_others(landing: Path, loose_at: int, expected: str) -> None:
+    put(landing / "users.csv", "loose", at=loose_at)
+    put(landing / "old" / "users.csv", "old", at=NOON - 60)
+    zip_up(landing / "new.zip", {"users.csv": "zip"}, at=NOON + 60)
+    assert find(landing).files["users.csv"].read_text() == expected
+
+
+def test_loose_files_that_still_arrive_are_passed_over_for_an_older_delivery(landing: Path) -> None:
+    put(landing / "users.csv", "loose", at=NOON + 120)
+    put(landing / "users.csv.part", at=NOON + 120)
+    zip_up(landing / "new.zip", {"users.csv": "zip"}, at=NOON)
+    assert find(landing).files["users.csv"].read_text() == "zip"
 
 
 @pytest.mark.parametrize("incomplete", ["folder", "zip"])
@@ -231,8 +287,26 @@ def test_a_file_that_only_calls_itself_an_archive_is_refused(landing: Path) -> N
     assert refusal(put(landing / "set.zip", "not a zip")).code == "FILE-INCOMPLETE"
 
 
-def test_an_archive_without_files_of_ours_is_refused(landing: Path) -> None:
-    assert refusal(zip_up(landing / "set.zip", {"readme.txt": "x"})).code == "FILE-MISSING"
+@pytest.mark.parametrize("entries", [
+    {}, {"readme.txt": "x"}, {"a/users.csv": "x", "b/demographics.csv": "x"}, {"a/b/users.csv": "x"},
+])  # fmt: skip
+def test_an_archive_without_files_where_they_belong_is_refused_by_name(landing: Path, entries: dict[str, str]) -> None:
+    refused = refusal(zip_up(landing / "set.zip", entries))
+    assert (refused.code, refused.file) == ("FILE-MISSING", "set.zip")
+    assert "put the files at the top of the zip or in one folder" in refused.message
+
+
+@pytest.mark.parametrize(("entries", "entry", "said"), [
+    ({"users.csv": "x", "n" * 300 + ".csv": "x"}, "n" * 80, "File name too long"),
+    ({"users.csv": "x", "users.csv/a": "x"}, "users.csv/a", ""),
+])  # fmt: skip
+def test_an_entry_that_cannot_be_unpacked_is_named_without_paths_of_ours(
+    landing: Path, entries: dict[str, str], entry: str, said: str
+) -> None:
+    refused = refusal(zip_up(landing / "set.zip", entries))
+    assert (refused.code, refused.file) == ("FILE-UNSAFE", "set.zip")
+    assert f"its entry {entry!r} cannot be unpacked: {said}" in refused.message
+    assert str(landing.parent) not in refused.message
 
 
 # ---- identity and format ------------------------------------------------------------------------

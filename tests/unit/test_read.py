@@ -262,7 +262,14 @@ def test_empty_cells_that_end_the_header_need_not_stand_on_the_lines() -> None:
     (f"{HEADER},userId", "the column userId stands there 2 times"),
     (f"{HEADER},shoeSize", "the column 'shoeSize' is not known"),
     (f"{HEADER},,userEmail", "column 7 has no name"),
-    (f"\n{HEADER}", "the column userId is missing"),
+    (f"\n{HEADER}", "the line is blank; remove it"),
+    (f",,,,\n{HEADER}", "the line is blank; remove it"),
+    (f"sep=,\n{HEADER}", "the line is a note for Excel; remove it"),
+    (f'"sep=;"\n{HEADER}', "the line is a note for Excel; remove it"),
+    (HEADER.replace(",", ";"), "the file is separated by semicolons; save it with commas"),
+    ('"' + HEADER.replace(",", '";"') + '"', "the file is separated by semicolons; save it with commas"),
+    (HEADER.replace(",", "\t"), "the file is separated by tabs; save it with commas"),
+    ("a;b\tc", "the column userId is missing"),
 ])  # fmt: skip
 def test_a_header_that_cannot_be_used_is_refused_with_what_is_wrong(header: str, said: str) -> None:
     with pytest.raises(Refused) as refused:
@@ -272,8 +279,8 @@ def test_a_header_that_cannot_be_used_is_refused_with_what_is_wrong(header: str,
 
 
 def test_all_that_is_wrong_with_a_header_is_said_at_once() -> None:
-    with pytest.raises(Refused, match="schoolId is missing.*classId is missing.*column 5 is not known"):
-        read("userId,userRole,userFirstName,userLastName,shoeSize\n")
+    with pytest.raises(Refused, match="schoolId is missing.*userLastName is missing.*column 4 is not known"):
+        read("userId,userRole,userFirstName,shoeSize\n")
 
 
 def test_a_first_row_in_the_place_of_the_header_is_not_quoted() -> None:

@@ -123,6 +123,14 @@ def test_values_below_the_first_line_of_a_servers_message_are_not_quoted() -> No
     assert "123456789" not in explain(text)
 
 
+@pytest.mark.parametrize("text", [
+    "table users already exists",
+    'INVALID_STATE: [libpq] ERROR:  relation "users" already exists',
+])  # fmt: skip
+def test_a_table_of_somebody_elses_is_told_as_one(text: str) -> None:
+    assert explain(text) == "holds tables of another program; name an empty database"
+
+
 @given(st.text())
 def test_whatever_a_driver_says_becomes_one_line(text: str) -> None:
     assert len(explain(text).splitlines()) <= 1

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from enrollsync.errors import ConfigurationError
-from enrollsync.settings import District, districts_folder, load_district
+from enrollsync.settings import District, districts_folder, load_district, project_root
 
 SMALLEST: dict[str, Any] = {
     "district_id": "demo", "name": "Demo Unified", "primary_source": "batch_upload",
@@ -164,6 +164,10 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
     ("thresholds.windows", [window("2026-01-01", "2026-12-31"), window("2026-03-01", "2026-03-02"),
                             window("2027-01-01", "2027-01-02")], "2026-01-01 to 2026-12-31 and 2026-03-01 to"),
     ("thresholds.windows", window("2026-08-01", "2026-08-20"), "`thresholds.windows`: Input should be a valid list"),
+    ("recheck_days", 36_501, "`recheck_days`: Input should be less than or equal to 36500"),
+    ("source.due_hours", 87_601, "`source.due_hours`: Input should be less than or equal to 87600"),
+    ("source.due_hours", float("inf"), "`source.due_hours`: Input should be a finite number"),
+    ("source.due_hours", float("nan"), "`source.due_hours`: Input should be a finite number"),
 ])  # fmt: skip
 def test_an_error_says_file_key_and_what_to_write(tmp_path: Path, key: str, value: Any, said: str) -> None:
     message = problem(tmp_path, with_key(key, value))
@@ -187,6 +191,47 @@ def test_a_file_that_is_no_yaml_gets_one_line(tmp_path: Path, content: bytes) ->
     with pytest.raises(ConfigurationError, match="not readable as YAML") as wrong:
         load_district(str(tmp_path / "district.yaml"))
     assert "\n" not in str(wrong.value)
+
+
+@pytest.mark.parametrize(("line", "said"), [
+    ("thresholds: {windows: [{from: 2027-02-29, to: 2027-03-05}]}",
+     "`thresholds.windows.0.from`: is no date; write one like 2026-08-01 (found '2027-02-29')"),
+    ("name: !!timestamp 2027-02-29", "not readable as YAML: day is out of range for month"),
+    ("name: 0x_", "not readable as YAML: invalid literal for int()"),
+    ("? [[1]]\n: 2", "not readable as YAML: line 6: while constructing a mapping, found unhashable key"),
+])  # fmt: skip
+def test_a_value_that_yaml_itself_cannot_read_gets_one_line(tmp_path: Path, line: str, said: str) -> None:
+    content = "".join(f"{key}: {value}\n" for key, value in SMALLEST.items() if key != "name" or "name" not in line)
+    message = problem(tmp_path, f"{content}{line}\n")
+    assert said in message and "\n" not in message
+
+
+def test_a_date_where_text_belongs_is_that_text(tmp_path: Path) -> None:
+    text = yaml.safe_dump({key: value for key, value in SMALLEST.items() if key != "name"})
+    assert load(tmp_path, f"{text}name: 2026-08-01\n").name == "2026-08-01"
+
+
+def test_a_byte_that_is_no_text_is_named_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "district.yaml").write_bytes(b"district_id: demo\nname: Jos\xe9\n")
+    with pytest.raises(ConfigurationError, match="line 2: a byte is not UTF-8; save the file as UTF-8"):
+        load_district(str(tmp_path / "district.yaml"))
+
+
+@pytest.mark.parametrize(("more", "said"), [
+    ("name: Other\n", "line 6: `name` stands there twice; remove one"),
+    ("thresholds:\n  floor: 1\n  update_percent: 5\n  floor: 9\n", "line 9: `floor` stands there twice"),
+    ("notify: {events: [{a: 1, a: 2}]}\n", "line 6: `a` stands there twice"),
+])  # fmt: skip
+def test_a_key_that_stands_there_twice_is_named_with_its_line(tmp_path: Path, more: str, said: str) -> None:
+    text = yaml.safe_dump(SMALLEST, default_flow_style=None)
+    assert len(text.splitlines()) == 5
+    assert said in problem(tmp_path, text + more)
+
+
+def test_a_merged_key_may_be_set_anew(tmp_path: Path) -> None:
+    more = "thresholds:\n  entities:\n    users: &a {floor: 1}\n    classes: {<<: *a, floor: 2}\n"
+    entities = load(tmp_path, yaml.safe_dump(SMALLEST) + more).thresholds.entities
+    assert (entities["users"].floor, entities["classes"].floor) == (1, 2)
 
 
 def test_yaml_that_would_run_code_is_refused(tmp_path: Path) -> None:
@@ -229,6 +274,18 @@ def test_relative_paths_start_at_the_home_that_the_environment_names(
     monkeypatch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
     monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
     assert districts_folder() == tmp_path / "include" / "districts"
+
+
+def test_a_relative_home_is_the_folder_that_it_means_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("ENROLLSYNC_HOME", "home")
+    assert project_root() == tmp_path / "home"
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 300 + ".yaml"])
+def test_a_district_that_cannot_be_looked_for_gets_one_line(districts: Path, name: str) -> None:
+    with pytest.raises(ConfigurationError, match="its file cannot be looked for: File name too long"):
+        load_district(name)
 
 
 def test_settings_that_the_run_book_shows_can_be_used(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def write_suite(folder: Path, *expectations: dict[str, Any]) -> Path:
 
 GOOD = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "role"}, "meta": {"code": "VAL-MISSING"}}
 
-WORDS_OF_A_RUN = {"grades": ["5"], "today": "2026-11-01", "identifier_regex": "x"}
+WORDS_OF_A_RUN = {"class_size": 80, "grades": ["5"], "today": "2026-11-01", "identifier_regex": "x"}
 
 
 # Suites
@@ -59,7 +59,7 @@ def test_every_check_says_its_code_and_what_a_person_reads(name: str) -> None:
     for check in declared(name):
         meta = check["meta"]
         assert meta["code"] in CODES and meta["notes"].endswith(".")
-        assert set(meta) <= {"code", "column", "when", "severity", "notes"}
+        assert set(meta) <= {"code", "column", "when", "severity", "once", "notes"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -71,6 +71,7 @@ _MEANINGS = (
         "(?i)unique constraint",
         "nothing was written: two records would have the same identifier or key ({reason}); plan again",
     ),
+    ("(table|view|index|relation|type) .*already exists", "holds tables of another program; name an empty database"),
     (
         "(?i)foreign key",
         "nothing was written: a record refers to one that is not there ({reason}); plan again",

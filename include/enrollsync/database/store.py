@@ -226,12 +226,13 @@ class Store:
         rows = self.rows(select(DISTRICT_STATE.c.version).where(DISTRICT_STATE.c.district_id == district_id))
         return int(rows[0]["version"]) if rows else 0
 
-    def last_applied(self, district_id: str) -> tuple[str, datetime | None] | None:
-        """Batch hash and delivery time of the newest applied run that is not undone; None when there is none."""
+    def last_applied(self, district_id: str, source: str) -> tuple[str, datetime | None] | None:
+        """Batch hash and delivery time of the source's newest applied run that is not undone; None without one."""
         undone = self._undone(district_id)
         query = (
             select(RUNS.c.batch_hash, RUNS.c.delivered_at)
-            .where(RUNS.c.district_id == district_id, RUNS.c.outcome == "applied", RUNS.c.batch_hash.is_not(None))
+            .where(RUNS.c.district_id == district_id, RUNS.c.source == source, RUNS.c.outcome == "applied")
+            .where(RUNS.c.batch_hash.is_not(None))
             .where(RUNS.c.run_id.not_in(undone))
             .order_by(RUNS.c.state_after.desc())
             .limit(1)

@@ -36,7 +36,8 @@ BATCH_UPLOAD = Format(
         FileSpec(
             "users.csv",
             entity="users",
-            required=("schoolId", "userId", "userRole", "userFirstName", "userLastName", "classId"),
+            # A file of staff may lack `classId`; a student's or teacher's row is then rejected as with an empty cell.
+            required=("schoolId", "userId", "userRole", "userFirstName", "userLastName"),
             known=(
                 "action", "schoolId", "schoolName", "classId", "className", "classGrade", "userId",
                 "userDistrictId", "userStateId", "userRole", "userFirstName", "userMiddleName", "userLastName",

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from enrollsync.errors import Refused
 from enrollsync.formats import FileSpec, Format
-from enrollsync.ingest.landing import Batch, Delivery
+from enrollsync.ingest.landing import Batch, Delivery, shown
 from enrollsync.ingest.lines import Malformed
 from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.ingest.secrets import hides, without_secrets
@@ -128,4 +128,4 @@ def _write_malformed(workspace: Workspace, read: dict[FileSpec, FileRead]) -> No
 def _notices(delivery: Delivery, declared: Format) -> Iterable[Notice]:
     read = {spec.name for spec in declared.files if spec.read}
     for name in sorted(set(delivery.files) - read):
-        yield Notice.of("FILE-IGNORED", "the file is not read; nothing in it reaches the roster", file=name)
+        yield Notice.of("FILE-IGNORED", "the file is not read; nothing in it reaches the roster", file=shown(name))

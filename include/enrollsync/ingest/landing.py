@@ -8,11 +8,14 @@ from __future__ import annotations
 import errno
 import hashlib
 import lzma
+import os
 import shutil
 import stat
 import zipfile
 import zlib
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePosixPath
@@ -40,11 +43,11 @@ class Delivery:
     """When the newest of its files arrived."""
 
     def stamps(self) -> dict[Path, tuple[int, int]]:
-        """Size and time of each file; they differ once somebody has written to it."""
-        return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in self.files.values()}
+        """Size and time of each file; they differ once somebody has written to it. Raises Refused (FILE-MISSING)."""
+        return {path: _stamp(path) for path in self.files.values()}
 
     def digest(self, names: list[str]) -> str:
-        """The batch's identity: a hash of the named files' names and contents."""
+        """The batch's identity: a hash of the named files' names and contents. Raises Refused (FILE-MISSING)."""
         whole = hashlib.sha256()
         with ThreadPoolExecutor() as threads:  # hashing leaves the interpreter to others
             for name, content in zip(sorted(names), threads.map(self._content, sorted(names)), strict=True):
@@ -52,8 +55,27 @@ class Delivery:
         return whole.hexdigest()
 
     def _content(self, name: str) -> str:
-        with self.files[name].open("rb") as stream:
+        with _reading(self.files[name]), self.files[name].open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    with _reading(path):
+        found = path.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise Refused("FILE-MISSING", f"it cannot be read: {error.strerror}", file=shown(path.name)) from None
+
+
+def shown(name: str) -> str:
+    """A file's name as text: bytes of it that are no UTF-8 are replaced."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 @dataclass(frozen=True)
@@ -109,35 +131,52 @@ def _refuse_elsewhere(picked: Path, district: District) -> None:
 def find_delivery(source: Path, unpack_to: Path) -> Delivery:
     """The delivery at `source`: a zip, a folder of CSV files, or a folder of such deliveries (the newest complete one).
 
+    CSV files that lie beside such deliveries are together one more of them.
+
     Raises Refused (FILE-MISSING, FILE-INCOMPLETE, FILE-UNSAFE).
     """
     try:
         place = _newest(source)
+        _refuse_unspeakable(place)
         if place.is_dir():
             return _folder(place)
         arrived = place.stat().st_mtime
         _unpack(place, unpack_to)
     except OSError as error:
         raise Refused("FILE-MISSING", f"the delivery cannot be read: {error.strerror or error}") from None
-    return _folder(_only_folder(unpack_to), arrived)
+    return _unpacked(_only_folder(unpack_to), place.name, arrived)
+
+
+def _refuse_unspeakable(place: Path) -> None:
+    """The run's records are UTF-8, and they name the delivery."""
+    if shown(str(place)) != str(place):
+        raise Refused("FILE-UNSAFE", "the delivery's name is not UTF-8; rename it", file=shown(place.name))
 
 
 def _newest(source: Path) -> Path:
     if not (source.is_file() or source.is_dir()):
         raise Refused("FILE-MISSING", f"there is no folder or zip {source}; correct the path or deliver the files")
     if source.is_file():
-        if not zipfile.is_zipfile(source):
-            raise Refused("FILE-INCOMPLETE", "this is neither a folder nor a whole zip", file=source.name)
-        return source
-    if _csv_files(source):
-        return source
+        return _whole_zip(source)
     deliveries = [entry for entry in source.iterdir() if _csv_files(entry) or entry.suffix.lower() == ".zip"]
+    if _csv_files(source):
+        if not deliveries:
+            return source
+        deliveries.append(source)
     complete = [entry for entry in deliveries if _is_complete(entry)]
     if not complete and deliveries:
         raise Refused("FILE-INCOMPLETE", f"every delivery in {source} is still being written; wait for it to end")
     if not complete:
-        raise Refused("FILE-MISSING", f"there are no CSV files in {source}")
+        raise Refused("FILE-MISSING", f"there are no CSV files in {source}; deliver them, or correct the path")
     return max(complete, key=_arrival)
+
+
+def _whole_zip(source: Path) -> Path:
+    if source.suffix.lower() == ".csv":
+        raise Refused("FILE-INCOMPLETE", "this is one file of a delivery; name its folder", file=source.name)
+    if not zipfile.is_zipfile(source):
+        raise Refused("FILE-INCOMPLETE", "this is neither a folder nor a whole zip", file=source.name)
+    return source
 
 
 def _csv_files(folder: Path) -> list[Path]:
@@ -165,15 +204,23 @@ def _arriving(folder: Path) -> list[str]:
 
 def _folder(folder: Path, arrived: float | None = None) -> Delivery:
     if arriving := _arriving(folder):
-        raise Refused("FILE-INCOMPLETE", "the delivery is still being written; wait for it to end", file=arriving[0])
+        said = "the delivery is still being written; wait for it to end"
+        raise Refused("FILE-INCOMPLETE", said, file=shown(arriving[0]))
     files = _csv_files(folder)
     if not files:
-        raise Refused("FILE-MISSING", f"there are no CSV files in {folder.name}")
+        raise Refused("FILE-MISSING", f"there are no CSV files in the folder {folder.name}; deliver them")
     by_name = {path.name.lower(): path for path in files}
     if len(by_name) < len(files):
         raise Refused("FILE-UNSAFE", "two files differ in upper and lower case of their names only; remove one")
     when = arrived if arrived is not None else max(path.stat().st_mtime for path in files)
     return Delivery(folder, by_name, datetime.fromtimestamp(when, UTC))
+
+
+def _unpacked(folder: Path, archive: str, arrived: float) -> Delivery:
+    if not _csv_files(folder):
+        said = "it holds no CSV files where they are looked for; put the files at the top of the zip or in one folder"
+        raise Refused("FILE-MISSING", said, file=archive)
+    return _folder(folder, arrived)
 
 
 def _only_folder(folder: Path) -> Path:
@@ -188,13 +235,22 @@ def _unpack(archive: Path, target: Path) -> None:
     try:
         with zipfile.ZipFile(archive) as opened:
             _refuse_unsafe(opened, archive.name)
-            opened.extractall(target)
+            for entry in opened.infolist():
+                _extract(opened, entry, target, archive.name)
     except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
         raise Refused("FILE-INCOMPLETE", f"the zip is damaged ({error}); deliver it again", file=archive.name) from None
-    except (NotImplementedError, RuntimeError, OSError, IndexError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise  # the archive is not to blame
+    except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
         raise Refused("FILE-UNSAFE", f"the zip cannot be unpacked: {error}", file=archive.name) from None
+
+
+def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, archive: str) -> None:
+    try:
+        opened.extract(entry, target)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise  # the archive is not to blame
+        what = f"its entry {entry.filename[:80]!r} cannot be unpacked: {error.strerror or error}"
+        raise Refused("FILE-UNSAFE", f"{what}; make a plain zip of the files", file=archive) from None
 
 
 def _refuse_unsafe(opened: zipfile.ZipFile, name: str) -> None:

@@ -29,6 +29,9 @@ _REASONS = {
     "LINE SIZE OVER MAXIMUM": "it is longer than two million characters",
 }
 
+_SEPARATORS = {";": "semicolons", "\t": "tabs"}
+"""What spreadsheets put in the place of commas."""
+
 
 @dataclass(frozen=True)
 class Header:
@@ -83,15 +86,34 @@ def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str
     """
     if not re.search(rb"[^\xef\xbb\xbf\r\n \t]", text.data):
         raise Refused("FILE-EMPTY", "the file is empty; export it again", file=spec.name)
-    cells = [cell.strip() for cell in next(csv.reader([text.line(0)]), [])]
-    by_spelling = {_spelling(name, declared): name for name in spec.known}
-    renamed = [renames.get(cell, cell) for cell in cells]
-    expected = [by_spelling.get(_spelling(name, declared), name) for name in renamed]
+    header = _understood(text.line(0), spec, declared, renames)
+    expected = header.expected
     missing = _missing(expected, spec)
+    if len(missing) == len(spec.required):
+        _refuse_other_layout(text.line(0), spec, declared, renames)
     problems = [*missing, *_doubled(expected, spec), *_unknown(expected, spec, declared, quote=not missing)]
     if problems:
         raise Refused("FILE-HEADER", "; ".join(problems), file=spec.name, line=1)
-    return Header(cells, expected)
+    return header
+
+
+def _understood(line: str, spec: FileSpec, declared: Format, renames: dict[str, str], separator: str = ",") -> Header:
+    cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+    by_spelling = {_spelling(name, declared): name for name in spec.known}
+    renamed = [renames.get(cell, cell) for cell in cells]
+    return Header(cells, [by_spelling.get(_spelling(name, declared), name) for name in renamed])
+
+
+def _refuse_other_layout(line: str, spec: FileSpec, declared: Format, renames: dict[str, str]) -> None:
+    """Say what stands on line 1 in the place of a header line, where that can be told."""
+    if not line.strip(" \t,;"):
+        raise Refused("FILE-HEADER", "the line is blank; remove it", file=spec.name, line=1)
+    if re.match('"?sep=', line, re.IGNORECASE):
+        raise Refused("FILE-HEADER", "the line is a note for Excel; remove it", file=spec.name, line=1)
+    for separator, title in _SEPARATORS.items():
+        if set(spec.required) & set(_understood(line, spec, declared, renames, separator).expected):
+            said = f"the file is separated by {title}; save it with commas"
+            raise Refused("FILE-HEADER", said, file=spec.name, line=1)
 
 
 def _spelling(name: str, declared: Format) -> str:

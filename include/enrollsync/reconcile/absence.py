@@ -43,8 +43,8 @@ def _after(entity: Entity) -> str:
 def _gone(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
     keys = ", ".join(primary_key(entity))
     parts = [_removed(entity)]
-    if entity.key:
-        parts.append(_passed_on(entity))
+    if manifest.release:
+        parts.append(_passed_on(entity) if entity.key else _passed_on_links(entity))
     if manifest.adds_only:
         parts = [f"SELECT * FROM ({part}) WHERE false" for part in parts]
     elif manifest.mode == "snapshot" and entity.name in manifest.supplied:
@@ -52,7 +52,7 @@ def _gone(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
     return f"""
         CREATE TABLE {entity.name}_gone AS
         SELECT {keys}, bool_or(explicit) AS explicit, any_value(file) AS file, any_value(line) AS line,
-            max(reason) AS reason
+            coalesce(max(reason) FILTER (explicit), max(reason)) AS reason
         FROM ({" UNION ALL ".join(parts)})
         GROUP BY ALL"""
 
@@ -77,6 +77,19 @@ def _passed_on(entity: Entity) -> str:
         SELECT released.key, true AS explicit, new.file, new.line, 'its identifier is somebody else''s now' AS reason
         FROM {entity.name}_released AS released
         JOIN {entity.name}_linked AS new USING (source_key)"""
+
+
+def _passed_on_links(entity: Entity) -> str:
+    """Active links of such a record: under no identifier, nobody would see whose they are."""
+    keys = ", ".join(f"old.{name}" for name in primary_key(entity))
+    return " UNION ALL ".join(
+        f"""
+        SELECT {keys}, passed.explicit, passed.file, passed.line, passed.reason
+        FROM ({_passed_on(BY_NAME[target])}) AS passed
+        JOIN db_{entity.name} AS old ON old.{BY_NAME[target].key} = passed.key
+        WHERE old.status = 'active'"""
+        for target in entity.links.values()
+    )
 
 
 def _missing(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:

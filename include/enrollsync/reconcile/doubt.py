@@ -7,6 +7,8 @@ had). What is spared because of it is decided in `absence.py`.
 
 from __future__ import annotations
 
+import string
+
 import duckdb
 
 from enrollsync import engine
@@ -31,18 +33,51 @@ def _rejected_lines(connection: duckdb.DuckDBPyConnection, workspace: Workspace)
 def _doubtful_words(workspace: Workspace) -> str:
     """The words on lines that were rejected, and the records of the database that one of these lines may mean.
 
-    A damaged line may have lost its identifier, so names, emails and secondary IDs speak for a record too.
+    Damage is often invisible, so both sides are compared as `engine.folded` has them. A damaged line may have lost its
+    identifier, so names, emails and secondary IDs speak for a record too.
     """
+    meant = "\n".join(_meant(entity) for entity in ENTITIES if entity.key)
     doubtful = "\n".join(_doubtful(entity) for entity in ENTITIES)
     return f"""
         CREATE TABLE words AS
-        SELECT DISTINCT entity, file, line, lower(trim(word, ' "')) AS word
+        SELECT DISTINCT entity, file, line, trim({engine.folded("word")}, '"') AS word
         FROM (
             SELECT entity, file, line,
                 unnest(string_split(raw, ',') || regexp_split_to_array(raw, '[,;\\s"]+')) AS word
-            FROM {engine.parquet(workspace.accepted_table("rejected"))}
+            FROM (
+                SELECT entity, file, line, {_both_widths("raw")} AS raw
+                FROM {engine.parquet(workspace.accepted_table("rejected"))}
+            )
         );
+        {meant}
         {doubtful}"""
+
+
+def _both_widths(text: str) -> str:
+    """SQL for a text and, after a comma, the same with full-width letters and digits (`Ｃ１`) as plain ones."""
+    narrow = string.ascii_letters + string.digits
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in narrow)
+    # Translating is slow, and most lines have nothing but ASCII.
+    return (
+        f"CASE WHEN strlen({text}) = length({text}) THEN {text} "
+        f"ELSE concat_ws(',', {text}, translate({text}, '{wide}', '{narrow}')) END"
+    )
+
+
+def _meant(entity: Entity) -> str:
+    """Which records the words may mean: the key, and which word stands where, on a line of which entity."""
+    signs = [f"old.{entity.identifier}", engine.without_kind("old.source_key")]
+    if entity.name == "users":
+        signs += ["old.email", "old.user_district_id", "old.user_state_id"]
+    return f"""
+        CREATE TABLE {entity.name}_meant AS
+        WITH signs AS (
+            SELECT {entity.key}, unnest([{", ".join(map(engine.folded, signs))}]) AS word
+            FROM db_{entity.name} AS old
+        )
+        SELECT DISTINCT {entity.key}, word, entity, file, line
+        FROM words
+        JOIN signs USING (word);"""
 
 
 def _nothing_doubtful() -> str:
@@ -55,65 +90,62 @@ def _nothing_doubtful() -> str:
 def _doubtful(entity: Entity) -> str:
     if entity.key is None:
         return _doubtful_links(entity)
-    signs = [f"lower(old.{entity.identifier})", f"lower({engine.without_kind('old.source_key')})"]
-    if entity.name == "users":
-        signs += ["lower(old.email)", "lower(old.user_district_id)", "lower(old.user_state_id)"]
-    by_sign = " UNION ".join(
-        f"SELECT {entity.key} FROM db_{entity.name} AS old JOIN words ON words.word = {sign} "
-        f"AND words.entity IN ('{entity.name}', '{ID_CHANGES.name}'){_not_a_school(entity)}"
-        for sign in signs
-    )
-    by_name = _named_on_one_line() if entity.name == "users" else ""
-    return f"CREATE TABLE {entity.name}_doubtful AS {by_sign}{by_name};"
+    others = _named_on_one_line() if entity.name == "users" else _any_that_is_missed(entity)
+    return f"""
+        CREATE TABLE {entity.name}_doubtful AS
+        WITH meant AS (
+            SELECT {entity.key}, entity, file, line
+            FROM {entity.name}_meant
+            WHERE entity IN ('{entity.name}', '{ID_CHANGES.name}'){_not_a_school(entity)}
+        )
+        SELECT {entity.key}
+        FROM meant
+        UNION{others};"""
 
 
 def _not_a_school(entity: Entity) -> str:
     """A school's identifier stands on every line of its people, and may be a person's too: it speaks for the school."""
     if entity.name == "organizations":
         return ""
-    return " AND words.word NOT IN (SELECT lower(organization_id) FROM db_organizations WHERE organization_id NOT NULL)"
+    schools = f"SELECT {engine.folded('organization_id')} FROM db_organizations WHERE organization_id NOT NULL"
+    return f" AND word NOT IN ({schools})"
 
 
 def _named_on_one_line() -> str:
-    return """
-            UNION
-            SELECT user_key
-            FROM db_users AS old
-            JOIN words AS given ON given.word = lower(old.given_name) AND given.entity = 'users'
-            JOIN words AS family ON family.word = lower(old.family_name) AND family.entity = 'users'
-                AND family.file = given.file AND family.line = given.line"""
+    return f"""
+        SELECT user_key
+        FROM db_users AS old
+        JOIN words AS given ON given.word = {engine.folded("old.given_name")} AND given.entity = 'users'
+        JOIN words AS family ON family.word = {engine.folded("old.family_name")} AND family.entity = 'users'
+            AND family.file = given.file AND family.line = given.line"""
+
+
+def _any_that_is_missed(entity: Entity) -> str:
+    """The last resort: a line of a school or class in which no record is recognised may be any that no row mentions.
+
+    There are few of these and much hangs on each; among people, such a line would keep a whole district from leaving.
+    """
+    return f"""
+        SELECT {entity.key}
+        FROM {entity.name}_vanished
+        WHERE EXISTS (
+            FROM words
+            ANTI JOIN meant USING (entity, file, line)
+            WHERE entity = '{entity.name}'
+        )"""
 
 
 def _doubtful_links(entity: Entity) -> str:
     """A link is doubtful when one rejected line names both of its ends."""
-    spoken = ",".join(_spoken(entity, target) for target in entity.links.values())
     first, second = entity.links.values()
     keys = ", ".join(primary_key(entity))
     return f"""
         CREATE TABLE {entity.name}_doubtful AS
-        WITH {spoken}
         SELECT DISTINCT {keys}
-        FROM {first}_spoken
-        JOIN {second}_spoken USING (file, line)
-        JOIN db_{entity.name} USING ({keys});"""
-
-
-def _spoken(entity: Entity, target: str) -> str:
-    """Which records of `target` the rejected lines of a kind of link name, by identifier or source key."""
-    linked = BY_NAME[target]
-    return f"""
-        {target}_spoken AS (
-            SELECT file, line, said.{linked.key}
-            FROM words
-            JOIN (
-                SELECT {linked.key}, lower({linked.identifier}) AS word
-                FROM db_{target}
-                UNION
-                SELECT {linked.key}, lower({engine.without_kind(f"db_{target}.source_key")})
-                FROM db_{target}
-            ) AS said USING (word)
-            WHERE words.entity = '{entity.name}'
-        )"""
+        FROM {first}_meant
+        JOIN {second}_meant USING (entity, file, line)
+        JOIN db_{entity.name} USING ({keys})
+        WHERE entity = '{entity.name}';"""
 
 
 def _spoken_of(entity: Entity) -> str:

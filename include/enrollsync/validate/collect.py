@@ -42,7 +42,9 @@ def add(
     names: pa.Table,
     answers: list[Answer],
 ) -> None:
-    """Add the findings of one entity, every line of every failing row; `checks` and `names` as the functions below.
+    """Add the findings of one entity, every line of every failing row, or the first where one is enough.
+
+    `checks` and `names` are as the functions below make them.
 
     Blanks are reported for each column that had them; other findings name the column that the check is about.
     """
@@ -61,7 +63,7 @@ def add(
             $entity,
             failed.row_id,
             this.file,
-            unnest(this.lines),
+            unnest(CASE WHEN checks.once THEN this.lines[:1] ELSE this.lines END),
             coalesce(names.source, checks."column"),
             checks."column",
             checks.message
@@ -91,7 +93,7 @@ def add(
 
 
 def check_table(suite: ExpectationSuite, words: dict[str, Any]) -> pa.Table:
-    """`number, code, severity, column` (canonical), `message` of each check; `words` fill the braces in messages."""
+    """`number, code, severity, column` (canonical), `once`, `message` of each check; `words` fill messages' braces."""
     return pa.Table.from_pylist(
         [
             {
@@ -99,6 +101,7 @@ def check_table(suite: ExpectationSuite, words: dict[str, Any]) -> pa.Table:
                 "code": meta_of(check)["code"],
                 "severity": FailureSeverity(check.severity).value,
                 "column": finding_column(check),
+                "once": bool(meta_of(check).get("once")),
                 "message": str(meta_of(check)["notes"]).format_map(words),
             }
             for number, check in enumerate(suite.expectations)
@@ -149,7 +152,8 @@ def add_malformed(connection: duckdb.DuckDBPyConnection, workspace: Workspace, m
 def write(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
     """Write `findings.parquet`: each fault of a line once, by file, line and code.
 
-    Rows of different people under one identifier are not rows of one record, so they are no conflict besides.
+    Rows of different people under one identifier are not rows of one record, so they are no conflict besides; of a
+    line that a staff upload may not bring at all, its class is not told besides.
     """
     per_record = ", ".join(f"'{name}'" for name, code in CODES.items() if code.scope in _PER_RECORD)
     preference = ", ".join(f"'{entity}'" for entity in PREFERENCE)
@@ -158,8 +162,14 @@ def write(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
         f"""
         SELECT {", ".join(f'"{name}"' for name in findings.COLUMNS)}
         FROM found
-        WHERE code <> 'VAL-CONFLICT'
-        OR (entity, row_id) NOT IN (SELECT (entity, row_id) FROM found WHERE code = 'ID-DUPLICATE')
+        WHERE (
+            code <> 'VAL-CONFLICT'
+            OR (entity, row_id) NOT IN (SELECT (entity, row_id) FROM found WHERE code = 'ID-DUPLICATE')
+        )
+        AND (
+            code <> 'ROW-STAFF-CLASS'
+            OR (file, line) NOT IN (SELECT (file, line) FROM found WHERE code = 'ROW-STAFF-ONLY')
+        )
         QUALIFY row_number() OVER (
             PARTITION BY code, file, line, "column", CASE WHEN code IN ({per_record}) THEN (entity, row_id) END
             ORDER BY list_position([{preference}], entity), row_id

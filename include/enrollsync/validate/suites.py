@@ -3,6 +3,7 @@
 A suite is data: which expectation looks at which columns, for which finding (`meta.code`). `meta.column` names the
 canonical column of the finding where it is not the one looked at, `meta.when` the circumstances that must all hold,
 `meta.notes` what a person reads, and `meta.severity` stands there only where it differs from the table of findings.
+`meta.once` is said of what no single line is at fault for: its finding stands on the first line alone.
 """
 
 from __future__ import annotations
@@ -36,9 +37,11 @@ SSN = rf"^(?:{_AREA}{_GROUP}{_SERIAL}|{_AREA}-{_GROUP}-{_SERIAL})\Z"
 """Rule 5: nine digits, or 3-2-4 with hyphens, that could be a social security number."""
 OPAQUE = r"^(?:[0-9]{6,}|[0-9A-Fa-f]{16,}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})\Z"
 """Rule 8: a long number, a hash or a UUID, which nobody remembers."""
+CLASS_SIZE = 80
+"""More students in one class are told; the size that Batch Upload recommends."""
 CHARSETS: dict[str, tuple[str, str]] = {
     "alphanumeric": (r"^[A-Za-z0-9]+\Z", "letters A to Z and digits"),
-    "extended": (r"^[\p{L}\p{Nd}._/@-]+\Z", "letters, digits and . - _ / @"),
+    "extended": (r"^[\p{L}0-9._/@-]+\Z", "letters, digits and . - _ / @"),
 }
 """Rule 2: `identifiers.charset` -> its pattern and what a person is told.
 
@@ -133,6 +136,7 @@ def parameters(manifest: RunManifest, district: District) -> dict[str, Any]:
         "identifier_joiner": "-" if charset == "extended" else "",
         "opaque_regex": OPAQUE,
         "ssn_regex": SSN,
+        "class_size": CLASS_SIZE,
         "grades": list(GRADES),
         "roles": list(KINDS),
         "keyed_entities": [entity.name for entity in ENTITIES if entity.key],
