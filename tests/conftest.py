@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -16,11 +17,12 @@ def _quiet_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _without_data_docs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def _quicker_nights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nights leave Great Expectations' site out, a third of their time; it has tests of its own."""
     nights = {"nightly", "nightly_everywhere"} & set(request.fixturenames)
     if nights and "data_docs" not in request.keywords:
         monkeypatch.setattr("enrollsync.validate.checking.write_site", lambda *_: None)
+        monkeypatch.setattr("enrollsync.validate.checking.run_suite", import_module("quicker").run_suite)
 
 
 @pytest.fixture

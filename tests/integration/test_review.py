@@ -233,7 +233,7 @@ def test_a_run_that_was_overtaken_by_its_like_is_in_sync(nightly: Nightly) -> No
     late = Path(nightly.workspace)
     manifest = steps.Workspace(late).read()
     steps.Workspace(late).write(manifest.model_copy(update={"dry_run": False}))
-    nightly.begin([student()])
+    nightly.run([student()])
     steps.load(str(late))
     assert steps.result(str(late))["outcome"] == "in_sync"
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from enrollsync import engine
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, Format
 from enrollsync.ingest.lines import Malformed, load_text, split_records
@@ -50,7 +51,8 @@ def read(
         path = Path(folder) / file
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         target = Path(folder) / f"{file}.parquet"
-        result = read_file(path, target, declared.file(file), declared, kept, renames or {}, encoding)
+        with engine.connect(path.parent, ordered=True) as connection:
+            result = read_file(connection, path, target, declared.file(file), declared, kept, renames or {}, encoding)
         assert sorted(entry.name for entry in Path(folder).iterdir()) == [file, target.name]
         table = duckdb.sql(f"SELECT * FROM {numbered(target)}").to_arrow_table().to_pylist()
     rows = {row.pop("line"): [value or "" for value in row.values()] for row in table}
@@ -212,7 +214,8 @@ def test_lines_are_kept_only_where_counting_rows_does_not_give_them(
 ) -> None:
     path, target = tmp_path / "users.csv", tmp_path / "users.csv.parquet"
     path.write_text("\n".join([HEADER, *body, ""]))
-    read_file(path, target, BATCH.file("users.csv"), BATCH, NAMES, {}, "utf-8")
+    with engine.connect(tmp_path, ordered=True) as connection:
+        read_file(connection, path, target, BATCH.file("users.csv"), BATCH, NAMES, {}, "utf-8")
     assert ("line" in pq.read_schema(target).names) == kept
     assert sorted(duckdb.sql(f"SELECT line FROM {numbered(target)}").fetchall()) == [
         (2 + number + sum("\n" in line for line in body[:number]),)

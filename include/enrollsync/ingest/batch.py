@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from enrollsync import engine
 from enrollsync.errors import Refused
 from enrollsync.formats import FileSpec, Format
 from enrollsync.ingest.landing import Batch, Delivery, shown
@@ -31,8 +33,8 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
     """
     delivery, declared = batch.delivery, batch.declared
     wanted = [spec for spec in batch.present if spec.read]
-    with ThreadPoolExecutor(2) as readers:
-        results = readers.map(partial(_read, workspace, delivery, declared, district), wanted)
+    with engine.connect(workspace.source, ordered=True) as connection, ThreadPoolExecutor(2) as readers:
+        results = readers.map(partial(_read, connection, workspace, delivery, declared, district), wanted)
         read = dict(zip(wanted, results, strict=True))
     if delivery.stamps() != batch.stamps:
         raise Refused("FILE-INCOMPLETE", "a file changed while it was read; wait for the upload to end")
@@ -49,16 +51,21 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
     )
 
 
-def _read(workspace: Workspace, delivery: Delivery, declared: Format, district: District, spec: FileSpec) -> FileRead:
-    return read_file(
-        delivery.files[spec.name],
-        workspace.source / f"{spec.name}.parquet",
-        spec,
-        declared,
-        kept_columns(declared, spec, district),
-        district.source.columns,
-        district.source.encoding,
-    )
+def _read(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, delivery: Delivery, declared: Format,
+    district: District, spec: FileSpec,
+) -> FileRead:  # fmt: skip
+    with connection.cursor() as own:
+        return read_file(
+            own,
+            delivery.files[spec.name],
+            workspace.source / f"{spec.name}.parquet",
+            spec,
+            declared,
+            kept_columns(declared, spec, district),
+            district.source.columns,
+            district.source.encoding,
+        )
 
 
 def kept_columns(declared: Format, spec: FileSpec, district: District) -> tuple[str, ...]:

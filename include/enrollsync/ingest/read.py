@@ -57,13 +57,13 @@ class FileRead:
 
 
 def read_file(
-    path: Path, target: Path, spec: FileSpec, declared: Format, kept: tuple[str, ...], renames: dict[str, str],
-    encoding: str,
+    connection: duckdb.DuckDBPyConnection, path: Path, target: Path, spec: FileSpec, declared: Format,
+    kept: tuple[str, ...], renames: dict[str, str], encoding: str,
 ) -> FileRead:  # fmt: skip
     """Read `path` into the Parquet file `target`: the `kept` columns that the file has, as text, in the file's order.
 
-    `numbered` reads them with their lines. Raises Refused for a header, an encoding or an end of file that makes the
-    file useless.
+    `numbered` reads them with their lines. `connection` keeps the order of rows and has read no other file.
+    Raises Refused for a header, an encoding or an end of file that makes the file useless.
     """
     text = load_text(path, encoding)
     header = check_header(text, spec, declared, renames)
@@ -72,8 +72,7 @@ def read_file(
     _refuse_damaged_header(path, records)
     cut = [bad for bad in records.malformed if bad.last_line == len(text.starts) and not text.ended]
     columns = {name: place for name, place in header.positions().items() if name in kept}
-    with engine.connect(target.parent, ordered=True) as connection:
-        rows, rejected = _parse(connection, path, text, records, width, columns, target)
+    rows, rejected = _parse(connection, path, text, records, width, columns, target)
     _refuse_if_cut(path, text, [*cut, *rejected])
     malformed = sorted([*records.malformed, *rejected], key=lambda one: one.line)
     return FileRead(header, rows, malformed)
