@@ -7,12 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from enrollsync.printable import printable
+
 
 class EnrollSyncError(Exception):
     """Ends a run; `str()` is one line for a person, `exit_status` is for programs."""
 
     exit_status = 1
     outcome = "failed"
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigurationError(EnrollSyncError):

@@ -9,16 +9,18 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from enrollsync.codes import CODES, Severity
 from enrollsync.errors import ConfigurationError
+from enrollsync.printable import printable
 
 Mode = Literal["snapshot", "delta"]
 COUNTED = (
     "create", "update", "reidentify", "reactivate", "deactivate", "unchanged", "held", "rejected", "collapsed",
 )  # fmt: skip
 """What a run counts of each entity: the operations on records, then the rows that led to none."""
+Printable = Annotated[str, AfterValidator(printable)]
 
 
 class Notice(BaseModel):
@@ -26,8 +28,8 @@ class Notice(BaseModel):
 
     code: str
     severity: Severity
-    message: str
-    file: str | None = None
+    message: Printable
+    file: Printable | None = None
     line: int | None = None
 
     @classmethod

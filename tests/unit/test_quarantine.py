@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from enrollsync import findings, quarantine
 from enrollsync.codes import CODES, Severity
+from enrollsync.printable import printable
 from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
 
 HEADER = ["School_id", "Student_id", "Last_name", "Password"]
@@ -258,7 +259,8 @@ def test_no_cell_of_findings_csv_starts_like_a_formula(tmp_path: Path, start: st
     quarantine.write(run.workspace, run.manifest(notices=[notice]))
 
     first, second = read_findings(run.workspace)
-    assert (first["file"], first["message"]) == ("'" + cell, "'" + cell)
+    told = "'" + cell if cell.isprintable() else printable(cell)
+    assert (first["file"], first["message"]) == (told, told)
     assert (second["column"], second["message"]) == ("'" + cell, "'" + cell)
 
 
