@@ -89,9 +89,9 @@ _TABLE = (
         "section 6, header-only files", CRITICAL, Scope.BATCH,
     ),
     Code(
-        "FILE-UNSAFE", "The archive is unsafe",
-        "Its entries point outside of the archive, are links, or unpack to far more than a roster.",
-        "Make a plain zip of the CSV files.",
+        "FILE-UNSAFE", "The delivery is unsafe",
+        "A file is a link, two would be one, or an archive unpacks outside of its folder or to far more than a roster.",
+        "Deliver the CSV files themselves, or a plain zip of them.",
         "section 6, file level", CRITICAL, Scope.BATCH,
     ),
     Code(

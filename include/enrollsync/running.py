@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, UndoConflict
 from enrollsync.formats import FORMATS
@@ -22,10 +22,13 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def step(workspace: str, name: str) -> Iterator[tuple[Workspace, RunManifest, District]]:
-    """What a step works on. Its time, and the error that ends it, go into the manifest."""
+def step(workspace: str, name: str, **anew: Any) -> Iterator[tuple[Workspace, RunManifest, District]]:
+    """What a step works on. Its time, and the error that ends it, go into the manifest.
+
+    `anew`: fields of the manifest that say no longer what an earlier attempt found.
+    """
     place = Workspace(Path(workspace))
-    manifest = place.update(error=None)
+    manifest = place.update(error=None, **anew)
     district = load_district(manifest.district)
     if manifest.format:
         district = district.for_source(manifest.format, FORMATS[manifest.format].headers)

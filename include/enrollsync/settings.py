@@ -131,6 +131,10 @@ class SourceSettings(_Settings):
     """A delivery older than this when a run looks for one is overdue; None: it may be of any age."""
 
 
+_OTHER_SOURCE: dict[str, Any] = {"mode": None, "columns": {}, "encoding": "utf-8"}
+"""What holds of the files of a source that is not the primary one."""
+
+
 class DatabaseSettings(_Settings):
     """The roster database: a URL without a password, or an Airflow connection."""
 
@@ -276,15 +280,15 @@ class District(_Settings):
         What is said of the primary source's files is not said of another's. A header may be spelt in any case.
         """
         if source != self.primary_source:
-            columns, mode = {}, None
+            columns, files = {}, _OTHER_SOURCE
         else:
             spelt = {header.casefold(): header for header in headers}
-            mode = self.source.mode
             columns = {key: spelt.get(name.casefold(), name) for key, name in self.identifiers.columns.items()}
+            files = {}
         return self.model_copy(
             update={
                 "identifiers": self.identifiers.model_copy(update={"columns": columns}),
-                "source": self.source.model_copy(update={"mode": mode}),
+                "source": self.source.model_copy(update=files),
             }
         )
 

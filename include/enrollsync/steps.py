@@ -87,7 +87,7 @@ def ingest(
     """
     from enrollsync.ingest.landing import find_batch, find_overdue
 
-    with step(workspace, "ingest") as (place, manifest, district):
+    with step(workspace, "ingest", format=None) as (place, manifest, district):
         batch = find_batch(place, manifest, district)
         district = district.for_source(batch.declared.name, batch.declared.headers)
         mark = shortcut.fingerprint(batch.digest, district) + (" adds only" if manifest.adds_only else "")

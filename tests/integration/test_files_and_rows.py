@@ -9,8 +9,10 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
+from enrollsync import steps
 from enrollsync.errors import ConfigurationError, EnrollSyncError
 from enrollsync.workspace import Workspace
 from nightly import BATCH_HEADER, Nightly, add_up, as_csv, clever, other, pupil, section, student, tutor, write_csv
@@ -294,6 +296,24 @@ def test_with_another_primary_source_an_uploaded_teacher_comes_without_class_and
     assert clever_district.view("users", "user_id, role") == [("u1", "teacher"), ("u2", "staff")]
     assert clever_district.view("classes", "class_id") == clever_district.view("enrollments", "class_id") == []
     add_up(result, users=2, memberships=2, classes=2, enrollments=1)
+
+
+def test_a_staff_upload_beside_another_source_is_utf_8_whatever_that_sources_encoding(clever_district: Nightly) -> None:
+    clever_district.settings["source"] = {"path": "x", "encoding": "cp1252", "columns": {"userFirstName": "userGrade"}}
+    clever_district.run([other(1, userRole="staff", classId="", userFirstName="José")])
+    assert clever_district.view("users", "given_name") == [("José",)]
+
+
+def test_a_run_that_reads_another_sources_delivery_when_it_is_repeated_takes_that_sources_settings(
+    clever_district: Nightly,
+) -> None:
+    clever_district.settings["source"] = {"path": "x", "encoding": "cp1252"}
+    clever_district.run([other(1, userRole="staff", classId="")], until="check")
+    files = clever([pupil(1, First_name="José")])
+    clever_district.deliver({name: text.encode("cp1252") for name, text in files.items()})
+    steps.ingest(clever_district.workspace)
+    names = pq.read_table(Workspace(Path(clever_district.workspace)).canonical_table("users"))["given_name"]
+    assert names.to_pylist().count("José") == 1
 
 
 WITHOUT_CLASSES = ("schoolId", "userId", "userRole", "userFirstName", "userLastName")

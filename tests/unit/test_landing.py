@@ -246,11 +246,27 @@ def test_an_archive_with_two_files_that_differ_in_case_only_is_refused(landing: 
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-def test_an_archive_with_two_entries_of_one_name_is_refused(landing: Path) -> None:
+@pytest.mark.parametrize(("one", "two"), [
+    ("users.csv", "users.csv"), ("users.csv", "./users.csv"), ("a/users.csv", "a//users.csv"),
+    ("a/users.csv", "a/./users.csv"), ("a/users.csv", "A/USERS.csv"), ("a/users.csv", "a\\users.csv"),
+    ("users.csv", "users.csv."), ("users.csv", "users.csv "), ("r\u00e9.csv", "re\u0301.csv"),
+])  # fmt: skip
+def test_an_archive_with_two_entries_that_unpack_to_one_file_is_refused(landing: Path, one: str, two: str) -> None:
     with zipfile.ZipFile(landing / "set.zip", "w") as archive:
-        archive.writestr("users.csv", "x")
-        archive.writestr("users.csv", "y")
-    assert refusal(landing / "set.zip").code == "FILE-UNSAFE"
+        archive.writestr(one, "x")
+        archive.writestr(two, "y")
+    refused = refusal(landing / "set.zip")
+    assert (refused.code, refused.file) == ("FILE-UNSAFE", "set.zip")
+    assert "unpack to one file" in refused.message
+
+
+def test_folders_of_an_archive_may_stand_there_in_several_spellings(landing: Path) -> None:
+    found = find(zip_up(landing / "set.zip", {"a/": "", "a//": "", "./a/": "", "a/users.csv": "x"}))
+    assert found.files["users.csv"].read_text() == "x"
+
+
+def test_backslashes_in_an_archive_lead_into_folders(landing: Path) -> None:
+    assert find(zip_up(landing / "set.zip", {"export\\users.csv": "x"})).files["users.csv"].read_text() == "x"
 
 
 def test_an_archive_with_a_link_is_refused(landing: Path) -> None:
@@ -268,7 +284,8 @@ def test_an_archive_under_a_password_is_refused(landing: Path) -> None:
         content[content.index(signature) + flags] |= 1
     path.write_bytes(content)
     refused = refusal(path)
-    assert refused.code == "FILE-UNSAFE" and "encrypted" in refused.message
+    assert refused.code == "FILE-UNSAFE"
+    assert refused.message == "it is encrypted; make a plain zip without a password"
 
 
 @pytest.mark.parametrize("kind", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED, zipfile.ZIP_LZMA])

@@ -48,6 +48,19 @@ def problem(folder: Path, text: str) -> str:
     return str(wrong.value)
 
 
+# ---- whose files they speak of -------------------------------------------------------------------
+
+
+def test_what_is_said_of_the_primary_sources_files_is_not_said_of_anothers(tmp_path: Path) -> None:
+    said = {"encoding": "cp1252", "columns": {"Student_id": "userId"}, "mode": "snapshot"}
+    more = {"primary_source": "clever", "source": {"path": "x", **said}, "identifiers": {"columns": {"users": "Id"}}}
+    district = load(tmp_path, yaml.safe_dump(SMALLEST | more))
+    own, other = district.for_source("clever", ()), district.for_source("batch_upload", ())
+    assert (own.source, own.identifiers.columns) == (district.source, {"users": "Id"})
+    assert (other.source.encoding, other.source.columns, other.source.mode) == ("utf-8", {}, None)
+    assert (other.source.path, other.identifiers.columns) == ("x", {})
+
+
 # ---- what may stand there -----------------------------------------------------------------------
 
 
