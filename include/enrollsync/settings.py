@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
-import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from enrollsync.address import read_address
 from enrollsync.errors import ConfigurationError
+from enrollsync.printable import first_of
+from enrollsync.yaml_file import read_yaml, shown_key
 
 Source = Literal["batch_upload", "clever", "oneroster"]
 Event = Literal["findings", "hold", "rejected", "refusal", "failure", "missing"]
@@ -54,50 +57,6 @@ def _known_timezone(name: str) -> str:
     return name
 
 
-_Fastest: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""The safe loader in C where PyYAML was built with it."""
-
-
-class _Loader(_Fastest):  # type: ignore[misc]
-    """Leaves dates text, which the settings read and name by their key, and refuses a key that stands there twice."""
-
-    yaml_implicit_resolvers: ClassVar = {
-        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-        for first, resolvers in _Fastest.yaml_implicit_resolvers.items()
-    }
-
-    def get_single_node(self) -> yaml.Node | None:
-        """The file's one document as nodes, before merge keys are put in the place of what they name."""
-        root: yaml.Node | None = super().get_single_node()
-        _refuse_doubled_keys(root)
-        return root
-
-
-def _refuse_doubled_keys(root: yaml.Node | None) -> None:
-    """YAML's reader would take the last one, and nobody would see it."""
-    waiting, known = [root], set[int]()
-    while waiting:
-        node = waiting.pop()
-        if not isinstance(node, yaml.CollectionNode) or id(node) in known:
-            continue
-        known.add(id(node))
-        if isinstance(node, yaml.MappingNode):
-            _refuse_doubled([key for key, _ in node.value])
-            waiting.extend(value for _, value in node.value)
-        else:
-            waiting.extend(node.value)
-
-
-def _refuse_doubled(keys: list[yaml.Node]) -> None:
-    found: set[tuple[str, str]] = set()
-    for key in keys:
-        if isinstance(key, yaml.ScalarNode):
-            if (key.tag, key.value) in found:
-                problem = f"`{key.value}` stands there twice; remove one"
-                raise yaml.constructor.ConstructorError(problem=problem, problem_mark=key.start_mark)
-            found.add((key.tag, key.value))
-
-
 def _bare_off(value: object) -> object:
     """YAML reads a bare `off` as false."""
     return "off" if value is False else value
@@ -111,8 +70,34 @@ def _known_encoding(name: str) -> str:
     return name
 
 
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has a character that does not print; write one line of text")
+    return text
+
+
+def _connection_name(name: str) -> str:
+    """A whole address in its place would be shown wherever the name is."""
+    if not re.fullmatch(r"[\w.-]{1,200}", name):
+        raise ValueError("is no name of an Airflow connection; put the address into one and write its name")
+    return name
+
+
+def _without_password(url: str) -> str:
+    if read_address(url).secrets:
+        raise ValueError(
+            "holds a password, and none may stand in a file; write `connection:` with the name of an Airflow "
+            "connection that has it, or leave it to ~/.pgpass"
+        )
+    return url
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+ConnectionName = Annotated[str, AfterValidator(_connection_name)]
+
+
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class SourceSettings(_Settings):
@@ -120,7 +105,7 @@ class SourceSettings(_Settings):
 
     path: str
     """Folder or zip; relative to the project's root."""
-    connection: str | None = None
+    connection: ConnectionName | None = None
     """An Airflow connection that `path` is reached through."""
     mode: Literal["snapshot", "delta"] | None = None
     """None: the format's own."""
@@ -138,8 +123,15 @@ _OTHER_SOURCE: dict[str, Any] = {"mode": None, "columns": {}, "encoding": "utf-8
 class DatabaseSettings(_Settings):
     """The roster database: a URL without a password, or an Airflow connection."""
 
-    url: str | None = None
-    connection: str | None = None
+    url: Annotated[str, AfterValidator(_without_password)] | None = None
+    connection: ConnectionName | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_section(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            raise ValueError("needs `url:` or `connection:` on a line of its own beneath it")
+        return given
 
     @model_validator(mode="after")
     def _one_of_both(self) -> DatabaseSettings:
@@ -163,7 +155,7 @@ class IdentifierSettings(_Settings):
 class Owner(_Settings):
     """Who looks after the district's roster, shown on its DAGs."""
 
-    name: str = Field("enrollsync", min_length=1)
+    name: Line = Field("enrollsync", min_length=1)
     link: str | None = Field(None, pattern=r"^(https?://|mailto:)")
 
 
@@ -172,7 +164,7 @@ class NotifySettings(_Settings):
 
     email: list[str] = Field(default_factory=list)
     """Sent through the Airflow connection `smtp_default`."""
-    webhook: str | None = None
+    webhook: ConnectionName | None = None
     """An Airflow connection of type `http`; it gets JSON with a `text`, as Slack and others take it."""
     events: list[Event] = Field(default_factory=lambda: list(get_args(Event)))
 
@@ -219,7 +211,7 @@ class Window(SomeLimits):
     first: Annotated[date, BeforeValidator(_calendar_day)] = Field(alias="from")
     last: Annotated[date, BeforeValidator(_calendar_day)] = Field(alias="to")
     """The window's last day, on which it still holds."""
-    name: str | None = None
+    name: Line | None = None
 
     @model_validator(mode="after")
     def _forwards(self) -> Window:
@@ -255,7 +247,7 @@ class District(_Settings):
     """One district: the tenant that everything is keyed by."""
 
     district_id: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=200)
-    name: str
+    name: Line
     primary_source: Source
     schedule: str | None = None
     """Cron expression in the district's time zone; None: only by hand."""
@@ -320,36 +312,43 @@ def load_district(name: str) -> District:
     Raises ConfigurationError with file, key, what is wrong and what to write.
     """
     path = district_file(name)
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: not readable as YAML: {_yaml_problem(error)}") from None
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise ConfigurationError(f"{path}: must be a list of `key: value` lines, starting with `district_id:`")
     try:
         return District.model_validate(content)
     except ValidationError as error:
-        problems = "; ".join(_problem(dict(item)) for item in error.errors())
-        raise ConfigurationError(f"{path}: {problems}") from None
-
-
-def _yaml_problem(error: Exception) -> str:
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        return f"line {error.problem_mark.line + 1}: {said}"
-    if isinstance(error, UnicodeDecodeError):
-        line = error.object[: error.start].count(b"\n") + 1
-        return f"line {line}: a byte is not UTF-8; save the file as UTF-8"
-    return " ".join(str(error).split())
+        problems = [_problem(dict(item)) for item in error.errors()]
+        raise ConfigurationError(f"{path}: {first_of(problems, '; ')}") from None
 
 
 def _problem(item: dict[str, Any]) -> str:
-    key = ".".join(str(part) for part in item["loc"]) or "the file"
+    """What is wrong with one key."""
+    key = _named(item["loc"])
     if item["type"] == "extra_forbidden":
-        return f"`{key}` is no known key; remove it or correct its spelling"
+        return f"{key} is no known key; remove it or correct its spelling"
     if item["type"] == "missing":
-        return f"`{key}` is missing; add it"
-    found = "" if isinstance(item["input"], (dict, list)) else f" (found {item['input']!r})"
-    return f"`{key}`: {item['msg'].removeprefix('Value error, ')}{found}"
+        return f"{key} is missing; add it"
+    return f"{key}: {item['msg'].removeprefix('Value error, ')}{_found(item)}"
+
+
+def _named(place: Sequence[str | int]) -> str:
+    """The key that stands at `place`; what belongs into a value of `database` may stand there as a key."""
+    keys = [str(key) for key in place]
+    if keys[:1] == ["database"] and not DatabaseSettings.model_fields.keys() >= set(keys[1:]):
+        return "a key in `database` besides `url` and `connection`"
+    return f"`{'.'.join(map(shown_key, keys)) or 'the file'}`"
+
+
+def _found(item: dict[str, Any]) -> str:
+    """The value that was found, where a number or one of few words belongs; elsewhere a password may stand."""
+    value = item["input"]
+    if _SECRETIVE & set(item["loc"]) or item["type"] in _SECTIONS or isinstance(value, (dict, list)):
+        return ""
+    return f" (found {value!r})" if re.fullmatch(r"[\w .,+/*-]{0,80}", str(value)) else ""
+
+
+_SECRETIVE = {"database", "notify", "connection"}
+"""Keys beneath which no value is quoted."""
+_SECTIONS = {"model_type", "dict_type", "list_type"}
+"""Errors of a text in the place of a whole section."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from enrollsync.errors import ConfigurationError
+from enrollsync.errors import ConfigurationError, EnrollSyncError
+from secret_urls import MALFORMED, SECRET, WITH_A_PASSWORD
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -174,13 +175,27 @@ def test_undo_form_offers_the_last_runs_that_wrote_and_demands_one(
     assert "| 2026-11-23 02:00 | applied | 5 create |" in dags["enrollment_sync__lincoln"].doc_md
 
 
-def test_settings_stand_on_the_dags_page_without_a_password(districts: Callable[..., Path]) -> None:
-    districts("lincoln", url="url: postgresql://roster:s3cret@db/roster")
+def test_settings_stand_on_the_dags_page_with_no_more_of_the_database_than_its_place(
+    districts: Callable[..., Path],
+) -> None:
+    districts("lincoln", url="url: postgresql://roster@db/roster?sslmode=require")
     dag = parsed().dags["enrollment_sync__lincoln"]
     assert dag.tags == {"enrollsync", "batch_upload"}
     assert "America/New_York" in dag.doc_md
-    assert "roster:***@db/roster" in dag.doc_md
-    assert "s3cret" not in dag.doc_md
+    assert "url: postgresql://db/roster\n" in dag.doc_md
+
+
+def test_no_password_in_a_district_file_reaches_an_import_error(districts: Callable[..., Path]) -> None:
+    districts("lincoln")
+    for number, url in enumerate((*MALFORMED, *WITH_A_PASSWORD)):
+        districts(f"nested{number}", url=f"url: {json.dumps(url)}")
+        path = districts(f"flat{number}", url="x: 1")
+        path.write_text(path.read_text().replace("database:\n  x: 1", f"database: {json.dumps(url)}"))
+    bag = parsed()
+    assert set(bag.dags) == {"enrollment_sync__lincoln", "enrollment_undo__lincoln"}
+    (error,) = bag.import_errors.values()
+    assert error.count("`database") == 2 * len(MALFORMED + WITH_A_PASSWORD)
+    assert SECRET not in error
 
 
 @pytest.mark.parametrize(
@@ -273,3 +288,22 @@ def test_unknown_connection_is_a_configuration_error(districts: Callable[..., Pa
     districts("lincoln", url="connection: nowhere")
     with pytest.raises(ConfigurationError, match="nowhere"):
         runs.database_url(load_district("lincoln"))
+
+
+def test_a_connection_that_airflow_cannot_read_is_not_quoted(
+    districts: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from enrollsync.airflow import runs
+    from enrollsync.database import open_store
+    from enrollsync.settings import load_district
+
+    districts("lincoln", url="connection: district_db")
+    unreadable = [f"{{{SECRET}", f'{{"conn_type": "postgres", "port": "{SECRET}"}}', f'["{SECRET}"]', *MALFORMED]
+    for value in unreadable:
+        monkeypatch.setenv("AIRFLOW_CONN_DISTRICT_DB", value)
+        try:
+            shown = open_store(runs.database_url(load_district("lincoln")) or "").backend.place
+        except EnrollSyncError as error:
+            shown = str(error)
+        assert SECRET not in shown
+    assert SECRET not in "".join(capfd.readouterr())

@@ -12,6 +12,7 @@ import yaml
 
 from enrollsync.errors import ConfigurationError
 from enrollsync.settings import District, districts_folder, load_district, project_root
+from secret_urls import MALFORMED, SECRET, WITH_A_PASSWORD
 
 SMALLEST: dict[str, Any] = {
     "district_id": "demo", "name": "Demo Unified", "primary_source": "batch_upload",
@@ -181,6 +182,14 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
     ("source.due_hours", 87_601, "`source.due_hours`: Input should be less than or equal to 87600"),
     ("source.due_hours", float("inf"), "`source.due_hours`: Input should be a finite number"),
     ("source.due_hours", float("nan"), "`source.due_hours`: Input should be a finite number"),
+    ("thresholds.deactivate_percent", True, "`thresholds.deactivate_percent`: Input should be a valid number (found"),
+    ("thresholds.update_percent", "75", "`thresholds.update_percent`: Input should be a valid number (found '75')"),
+    ("thresholds.floor", 5.0, "`thresholds.floor`: Input should be a valid integer (found 5.0)"),
+    ("recheck_days", False, "`recheck_days`: Input should be a valid integer (found False)"),
+    ("source.due_hours", True, "`source.due_hours`: Input should be a valid number (found True)"),
+    ("name", "Demo\nUnified", "`name`: has a character that does not print; write one line of text"),
+    ("owner", {"name": "a\x1b[31m"}, "`owner.name`: has a character that does not print"),
+    ("notify.webhook", "https://hooks.example/T/1", "`notify.webhook`: is no name of an Airflow connection; put the"),
 ])  # fmt: skip
 def test_an_error_says_file_key_and_what_to_write(tmp_path: Path, key: str, value: Any, said: str) -> None:
     message = problem(tmp_path, with_key(key, value))
@@ -209,8 +218,9 @@ def test_a_file_that_is_no_yaml_gets_one_line(tmp_path: Path, content: bytes) ->
 @pytest.mark.parametrize(("line", "said"), [
     ("thresholds: {windows: [{from: 2027-02-29, to: 2027-03-05}]}",
      "`thresholds.windows.0.from`: is no date; write one like 2026-08-01 (found '2027-02-29')"),
-    ("name: !!timestamp 2027-02-29", "not readable as YAML: day is out of range for month"),
-    ("name: 0x_", "not readable as YAML: invalid literal for int()"),
+    ("name: !!timestamp 2027-02-29", "not readable as YAML: line 5: cannot be read as timestamp; write text in"),
+    ("name: 0x_", "not readable as YAML: line 5: cannot be read as int; write text in quotation marks"),
+    ("name: !!bool maybe", "line 5: cannot be read as bool; write text in quotation marks"),
     ("? [[1]]\n: 2", "not readable as YAML: line 6: while constructing a mapping, found unhashable key"),
 ])  # fmt: skip
 def test_a_value_that_yaml_itself_cannot_read_gets_one_line(tmp_path: Path, line: str, said: str) -> None:
@@ -247,9 +257,79 @@ def test_a_merged_key_may_be_set_anew(tmp_path: Path) -> None:
     assert (entities["users"].floor, entities["classes"].floor) == (1, 2)
 
 
+@pytest.mark.parametrize(("text", "said"), [
+    ("a0: &a0 {k: 1}\n" + "".join(f"a{n + 1}: &a{n + 1} {{<<: [{', '.join([f'*a{n}'] * 9)}]}}\n" for n in range(9)),
+     "line 6: more than 100,000 values, with what aliases repeat; write fewer"),
+    ("a0: &a0 [1]\n" + "".join(f"a{n + 1}: &a{n + 1} [{', '.join([f'*a{n}'] * 9)}]\n" for n in range(9)),
+     "line 6: more than 100,000 values"),
+    ("a: &a [*a]\n", "line 1: an alias stands within what it repeats; write it out"),
+    ("[" * 500_000, "line 1: more than 20 levels deep; indent less"),
+    ("a: [" + "1, " * 200_000 + "]", "line 1: more than 100,000 values"),
+    ("a: " + "x" * 1_000_000, "is larger than 1,000,000 bytes; name a district file"),
+])  # fmt: skip
+def test_a_file_that_would_keep_the_reader_busy_is_refused_before_it_does(
+    tmp_path: Path, text: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("enrollsync.yaml_file.yaml.load", lambda *_, **__: pytest.fail("was built"))
+    assert said in problem(tmp_path, text)
+
+
+def test_what_is_wrong_many_times_is_said_ten_times(tmp_path: Path) -> None:
+    message = problem(tmp_path, yaml.safe_dump(SMALLEST | {f"key{number}": 1 for number in range(10_000)}))
+    assert message.endswith("and 9,990 more") and len(message) < 1_000
+
+
 def test_yaml_that_would_run_code_is_refused(tmp_path: Path) -> None:
     message = problem(tmp_path, "district_id: !!python/object/apply:os.system ['true']\n")
     assert "not readable as YAML" in message
+
+
+# ---- what is never said -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", [
+    "database", "database.url", "database.connection", "database:", "database.url:", "source", "source:",
+    "source.connection", "notify.webhook", "notify:", "owner.link", "identifiers.columns:", "thresholds.floor",
+])  # fmt: skip
+def test_a_database_address_is_never_quoted_wherever_it_was_put(tmp_path: Path, place: str) -> None:
+    for url in (*MALFORMED, *WITH_A_PASSWORD):
+        if url != SECRET or place.startswith("database"):  # elsewhere a mere word is nothing but that
+            text = with_key(place.rstrip(":"), {url: 1} if place.endswith(":") else url)
+            assert SECRET not in problem(tmp_path, text), url
+
+
+@pytest.mark.parametrize("lines", [
+    f"database: postgresql://u:{SECRET}@h/d", f"database: {{postgresql://u:{SECRET}@h/d}}",
+    f"database: {{url:postgresql://u:{SECRET}@h/d}}", f"database: {{url: postgresql://u:p,{SECRET}@h/d}}",
+    f"database: *{SECRET}", f"database: !{SECRET} x", f"database: !!int {SECRET}", f"database: !!bool {SECRET}",
+    f"database: {{url: !!float {SECRET}}}", f"database: {{url: 'postgresql://u:{SECRET}@h/d}}",
+    f"database: {{url: postgresql://u:{SECRET}@h: d}}", f"database: [postgresql://u:{SECRET}@h/d]",
+    f"database: {{url: [{SECRET}]}}", f"database:\n  ? postgresql://u:{SECRET}@h/d\n  ? postgresql://u:{SECRET}@h/d",
+    f"database: {{connection: {{password: {SECRET}}}}}", f"notify: {{webhook: https://hooks.example/{SECRET}}}",
+    f"{SECRET}://u@h: 1\n{SECRET}://u@h: 2",
+])  # fmt: skip
+def test_a_password_is_not_quoted_however_the_file_is_broken(tmp_path: Path, lines: str) -> None:
+    text = yaml.safe_dump({key: value for key, value in SMALLEST.items() if key != "database"})
+    assert SECRET not in problem(tmp_path, f"{text}{lines}\n")
+
+
+@pytest.mark.parametrize("url", WITH_A_PASSWORD)
+def test_a_password_in_the_file_is_refused_and_told_where_it_belongs(tmp_path: Path, url: str) -> None:
+    message = problem(tmp_path, with_key("database.url", url))
+    assert "`database.url`: holds a password, and none may stand in a file; write `connection:`" in message
+
+
+def test_a_nul_in_the_databases_address_gets_one_line(tmp_path: Path) -> None:
+    message = problem(tmp_path, with_key("database.url", "sqlite:///a\0b.db"))
+    assert "`database.url`: write sqlite:///folder/file.db" in message and "does not print" in message
+
+
+@pytest.mark.parametrize(("key", "value"), [
+    ("source.path", "a\x1b[31mb"), ("name\nERROR", 1), ("timezone", "a\nb"), ("colour\x1b[2J", "red"),
+])  # fmt: skip
+def test_control_characters_of_keys_and_values_reach_no_terminal(tmp_path: Path, key: str, value: Any) -> None:
+    text = with_key(key, value) + yaml.safe_dump({"shape": 1})
+    assert problem(tmp_path, text).isprintable()
 
 
 # ---- which file is meant ------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 from airflow.sdk import Asset, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule
 from airflow.sdk.exceptions import AirflowException
 
+from enrollsync.address import read_address
 from enrollsync.errors import ConfigurationError
 from enrollsync.settings import District, districts_folder, load_district, runs_folder
 
@@ -120,13 +120,14 @@ def retry_policy() -> ExceptionRetryPolicy:
 
 
 def describe(district: District) -> str:
-    """The district's settings and its last runs as Markdown, for the DAG's page; a password in a URL is hidden."""
+    """The district's settings and its last runs as Markdown, for the DAG's page; no user stands there, nor a secret."""
     kept = district.model_dump(mode="json", exclude_none=True)
+    if district.database.url is not None:
+        kept["database"]["url"] = str(read_address(district.database.url))
     settings = yaml.dump(kept, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    without_password = re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", settings)
     runs = "\n".join(_row(run, district) for run in last_runs(district)[:_LAST_RUNS])
     table = f"\n\n#### Last runs\n| started | outcome | changes |\n|---|---|---|\n{runs}\n" if runs else ""
-    return f"### {district.name}\n```yaml\n{without_password}```{table}"
+    return f"### {district.name}\n```yaml\n{settings}```{table}"
 
 
 def _row(run: dict[str, Any], district: District) -> str:

@@ -93,7 +93,10 @@ def database_url(district: District) -> str | None:
     try:
         connection = BaseHook.get_connection(district.database.connection)
     except AirflowNotFoundException as error:
-        remedy = f"set AIRFLOW_CONN_{district.database.connection.upper()}, or add it under Admin > Connections"
+        remedy = (
+            f"set AIRFLOW_CONN_{district.database.connection.upper()} to a URI or JSON, or add it under "
+            "Admin > Connections"
+        )
         raise ConfigurationError(f"district {district.district_id}: `database.connection`: {error}; {remedy}") from None
     if connection.conn_type == "sqlite":  # Airflow would escape the path's slashes
         return f"sqlite:///{connection.schema or connection.host}"

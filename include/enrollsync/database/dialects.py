@@ -22,6 +22,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.ddl import ExecutableDDLElement
 
+from enrollsync.address import Address
 from enrollsync.database.writers import Writer, holding_sessions, named_session, named_writer, noted, noting_writer
 from enrollsync.errors import DatabaseError
 
@@ -191,12 +192,13 @@ class PostgresBackend:
 
     dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 
-    def __init__(self, url: URL) -> None:
-        if "connect_timeout" not in url.query:
-            url = url.update_query_dict({"connect_timeout": str(CONNECT_SECONDS)})
-        self.url = url.set(drivername="postgresql+psycopg")
-        host = url.host or url.query.get("host") or "localhost"
-        self.place = f"postgresql://{host}{f':{url.port}' if url.port else ''}/{url.database or ''}"
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.place = str(address)
+        self.url = URL.create(
+            "postgresql+psycopg", address.user, address.password, address.host, address.port, address.database,
+            {"connect_timeout": str(CONNECT_SECONDS), **address.options},
+        )  # fmt: skip
 
     def missing(self) -> bool:
         """Whether the server has no such database."""
@@ -275,9 +277,8 @@ class PostgresBackend:
 
     def hide(self, text: str) -> str:
         """The text without the password."""
-        secrets = [self.url.password, self.url.query.get("password")]
-        for secret in secrets:
-            text = text.replace(str(secret), "***") if secret else text
+        for secret in self.address.secrets:
+            text = text.replace(secret, "***")
         return text
 
 

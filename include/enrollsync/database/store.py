@@ -25,13 +25,13 @@ from sqlalchemy import (
     false,
     func,
     insert,
-    make_url,
     not_,
     or_,
     select,
 )
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 
+from enrollsync.address import read_address
 from enrollsync.canonical import ENROLLMENTS
 from enrollsync.database import migrations
 from enrollsync.database.dialects import Backend, PostgresBackend, Session, SqliteBackend
@@ -118,17 +118,13 @@ def open_store(url: str) -> Store:
 
     `sqlite:///path.db` (relative: from the project's root) or `postgresql://...`. Raises DatabaseError.
     """
-    # The URL is not quoted in errors: nobody knows which part of a broken one is the password.
-    wrong = "database URL: write sqlite:///folder/file.db or postgresql://user@host/database"
     try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        raise DatabaseError(f"{wrong} (this one cannot be read)") from None
-    if parsed.drivername == "sqlite" and parsed.database and parsed.database != ":memory:" and not parsed.query:
-        return Store(SqliteBackend(project_root() / parsed.database))
-    if parsed.drivername in {"postgresql", "postgresql+psycopg"}:
-        return Store(PostgresBackend(parsed))
-    raise DatabaseError(f"{wrong} (found one for {parsed.drivername})")
+        address = read_address(url)
+    except ValueError as error:
+        raise DatabaseError(f"database URL: {error}") from None
+    if address.kind == "sqlite":
+        return Store(SqliteBackend(project_root() / address.database))
+    return Store(PostgresBackend(address))
 
 
 class Store:
