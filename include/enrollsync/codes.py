@@ -107,6 +107,12 @@ _TABLE = (
         "formats, Batch Upload", INFO, Scope.NONE,
     ),
     Code(
+        "FILE-NO-LINE-END", "The last line has no line end",
+        "A file that was cut looks like this, its last value included; many programs just write no last line end.",
+        "Nothing to do where it is so every night; where a plan is held, compare the file with its source.",
+        "section 6, file level", INFO, Scope.NONE,
+    ),
+    Code(
         "FILE-OVERDUE", "The newest delivery is older than it should be",
         "The roster stays as it was while the district changes: deliveries may have stopped.",
         "Ask whoever sends the files; `source.due_hours` says how old a delivery may be.",

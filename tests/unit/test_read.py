@@ -336,8 +336,14 @@ def test_a_damaged_last_line_with_its_line_end_is_a_finding_like_any_other() -> 
     assert read(f"{HEADER}\n{LINE}\na,b\n").damaged == [3]
 
 
-def test_an_unended_last_line_that_is_whole_is_read() -> None:
-    assert list(read(f"{HEADER}\na,b\n{LINE}").rows) == [3]
+def test_an_unended_last_line_that_is_whole_is_read_and_told() -> None:
+    table = read(f"{HEADER}\na,b\n{LINE}")
+    assert (list(table.rows), table.result.unended) == ([3], 3)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_last_line_with_its_line_end_is_not_told(end: str) -> None:
+    assert read(f"{HEADER}\n{LINE}{end}").result.unended is None
 
 
 # ---- the parser and the lines must agree --------------------------------------------------------

@@ -46,7 +46,7 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
             "batch_path": str(delivery.folder),
             "files": [_described(delivery.files[spec.name].name, spec, result) for spec, result in read.items()],
             "supplied": _supplied(declared, read),
-            "notices": [*manifest.notices, *_notices(delivery, declared)],
+            "notices": [*manifest.notices, *_notices(delivery, declared, read)],
         }
     )
 
@@ -132,7 +132,11 @@ def _write_malformed(workspace: Workspace, read: dict[FileSpec, FileRead]) -> No
             writer.write_table(pa.Table.from_pylist(rows, schema=_MALFORMED))
 
 
-def _notices(delivery: Delivery, declared: Format) -> Iterable[Notice]:
-    read = {spec.name for spec in declared.files if spec.read}
-    for name in sorted(set(delivery.files) - read):
+def _notices(delivery: Delivery, declared: Format, read: dict[FileSpec, FileRead]) -> Iterable[Notice]:
+    known = {spec.name for spec in declared.files if spec.read}
+    for name in sorted(set(delivery.files) - known):
         yield Notice.of("FILE-IGNORED", "the file is not read; nothing in it reaches the roster", file=shown(name))
+    for spec, result in read.items():
+        if result.unended:
+            said = "the last line has no line end; the file may have been cut"
+            yield Notice.of("FILE-NO-LINE-END", said, file=spec.name, line=result.unended)

@@ -54,6 +54,8 @@ class FileRead:
     header: Header
     rows: int
     malformed: list[Malformed]
+    unended: int | None
+    """The last line, where it has no line end."""
 
 
 def read_file(
@@ -75,7 +77,7 @@ def read_file(
     rows, rejected = _parse(connection, path, text, records, width, columns, target)
     _refuse_if_cut(path, text, [*cut, *rejected])
     malformed = sorted([*records.malformed, *rejected], key=lambda one: one.line)
-    return FileRead(header, rows, malformed)
+    return FileRead(header, rows, malformed, None if text.ended else len(text.starts))
 
 
 def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str, str]) -> Header:

@@ -1,0 +1,53 @@
+"""One delivery read whole: what is said of its files together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from enrollsync.ingest.batch import read_batch
+from enrollsync.ingest.landing import find_batch
+from enrollsync.settings import District
+from enrollsync.workspace import RunManifest, Workspace
+from nightly import as_csv, clever, pupil, student
+
+
+def read(folder: Path, files: dict[str, str], **settings: Any) -> RunManifest:
+    """The manifest after a delivery of these files was read; its format is told from their names."""
+    delivery = folder / "delivery"
+    delivery.mkdir()
+    for name, content in files.items():
+        (delivery / name).write_text(content)
+    source = "batch_upload" if "users.csv" in files else "clever"
+    district = District.model_validate(
+        {
+            "district_id": "demo", "name": "Demo", "primary_source": source,
+            "source": {"path": str(delivery)}, "database": {"url": "sqlite:///none.db"}, **settings,
+        }
+    )  # fmt: skip
+    workspace = Workspace(folder / "run").create()
+    manifest = RunManifest(run_id="run", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC))
+    return read_batch(workspace, manifest, district, find_batch(workspace, manifest, district))
+
+
+def users(*rows: dict[str, str]) -> str:
+    """Rows as the text of `users.csv`."""
+    return as_csv(rows, ",".join(student()))
+
+
+def notices(manifest: RunManifest) -> list[tuple[str, str | None, int | None]]:
+    return [(notice.code, notice.file, notice.line) for notice in manifest.notices]
+
+
+def test_a_last_line_without_a_line_end_is_told_of_each_file_that_has_one(tmp_path: Path) -> None:
+    files = clever([pupil(1), pupil(2)])
+    files["students.csv"] = files["students.csv"].rstrip("\n")
+    files["schools.csv"] = files["schools.csv"].rstrip("\n")
+    assert notices(read(tmp_path, files)) == [
+        ("FILE-NO-LINE-END", "schools.csv", 2), ("FILE-NO-LINE-END", "students.csv", 3),
+    ]  # fmt: skip
+
+
+def test_a_delivery_whose_lines_all_end_has_no_notice(tmp_path: Path) -> None:
+    assert notices(read(tmp_path, {"users.csv": users(student())})) == []
