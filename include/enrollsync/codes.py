@@ -275,6 +275,12 @@ _TABLE = (
         "section 6, guard", WARNING, Scope.PLAN,
     ),
     Code(
+        "GUARD-FIELD", "A field would change for unusually many people",
+        "Names and birth dates hardly ever change; a shifted column or the wrong file looks like this.",
+        "Look at the plan; approve if the values are right, or give the field another limit in `thresholds.fields`.",
+        "section 6, guard", WARNING, Scope.PLAN,
+    ),
+    Code(
         "GUARD-REKEYED", "Many records seem to have new identifiers",
         "Planned as they stand, they would be deactivated and made anew, or wait one by one.",
         "Look at the proposed `id_changes.csv` in the run's folder; deliver it with the batch if it is right.",

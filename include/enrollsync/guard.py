@@ -5,21 +5,29 @@ Looks at the plan's tables and shares, never at single rows; approving is the ca
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import duckdb
 
-from enrollsync.canonical import ENTITIES
+from enrollsync.canonical import ENTITIES, USERS
 from enrollsync.database.schema import primary_key
 from enrollsync.engine import one_row
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec
-from enrollsync.settings import District, Limits, SomeLimits, Thresholds
+from enrollsync.settings import District, Limits, SomeLimits, Thresholds, Window
 from enrollsync.shares import RunShares, Share
 from enrollsync.usual import LEAST_RUNS, counts_before, is_unusual, learn
 from enrollsync.workspace import Notice, RunManifest
+
+_MOST_ORGANIZATIONS = 20
+"""Shares within organizations that are told one by one; a change of the whole district shows in each of them."""
+_MOST_FIELDS = 6
+"""Fields that a hold names, those of most records first."""
+_MOST_SCHOOLS = 3
+"""Schools that are named where a field changes for many, those with most of them first."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +60,19 @@ class Rules:
         named = ((getattr(limits, name), said) for limits, said in self._layers(share))
         return next(Limit(value, said) for value, said in named if value is not None)
 
+    def field_limit(self, field: str) -> Limit | None:
+        """The percent of the users for whom a field may change; None where any number may.
+
+        What a person set for this run is about how many records change, and not about what a shifted column does.
+        """
+        for window in self._windows():
+            if field in window.fields:
+                return Limit(window.fields[field], _until(window))
+        return Limit(self.thresholds.fields[field], "") if field in self.thresholds.fields else None
+
+    def _windows(self) -> Iterator[Window]:
+        return (window for window in self.thresholds.windows if window.first <= self.day <= window.last)
+
     def _layers(self, share: Share) -> Iterator[tuple[Limits | SomeLimits, str]]:
         """Limits that may speak of a share; the first that does wins.
 
@@ -62,13 +83,16 @@ class Rules:
         yield self.overrides, " for this run"
         if share.organization in self.thresholds.organizations:
             yield self.thresholds.organizations[share.organization], " for this organization"
-        for window in self.thresholds.windows:
-            if window.first <= self.day <= window.last:
-                yield window, f" until {window.last}" + (f", {window.name}" if window.name else "")
+        for window in self._windows():
+            yield window, _until(window)
         for entity, limits in self.thresholds.entities.items():
             if entity == share.entity:
                 yield limits, f" for {entity}"
         yield self.thresholds, ""
+
+
+def _until(window: Window) -> str:
+    return f" until {window.last}" + (f", {window.name}" if window.name else "")
 
 
 def find_holds(
@@ -81,10 +105,7 @@ def find_holds(
     holds = _empty_files(connection, manifest)
     if manifest.mode == "snapshot":
         holds += _vanished(connection)
-    rules = Rules.of(manifest, district)
-    for share in shares:
-        holds += over_limits(share, rules)
-    return holds
+    return [*holds, *find_excesses(list(shares), Rules.of(manifest, district))]
 
 
 def find_stale(manifest: RunManifest, last: tuple[str, datetime | None] | None) -> list[Notice]:
@@ -101,27 +122,75 @@ def find_stale(manifest: RunManifest, last: tuple[str, datetime | None] | None) 
     return [Notice.of("GUARD-STALE", message)]
 
 
+def find_excesses(shares: Sequence[Share], rules: Rules) -> list[Notice]:
+    """Every limit that is exceeded: of the entities, of single fields, then of the organizations, the largest first."""
+    entities = [share for share in shares if share.organization_key is None]
+    within = [share for share in shares if share.organization_key is not None]
+    within.sort(key=lambda share: max(share.deactivated, share.changed), reverse=True)
+    holds = [hold for share in entities for hold in over_limits(share, rules)]
+    for share in entities:
+        if share.entity == USERS.name:
+            holds += over_field_limits(share, [one for one in within if one.entity == USERS.name], rules)
+    found = [hold for share in within for hold in over_limits(share, rules)]
+    more = Counter(hold.code for hold in found[_MOST_ORGANIZATIONS:])
+    rest = [Notice.of(code, f"{count:,} more organizations are over this limit") for code, count in more.items()]
+    return [*holds, *found[:_MOST_ORGANIZATIONS], *rest]
+
+
 def over_limits(share: Share, rules: Rules) -> list[Notice]:
     """The limits that a share exceeds; at the limit is not over it, and fewer than `floor` records never are."""
     judged = (
-        ("GUARD-DEACTIVATE", share.deactivated, "deactivate_percent", "deactivated"),
-        ("GUARD-UPDATE", share.changed, "update_percent", "changed"),
+        ("GUARD-DEACTIVATE", share.deactivated, "deactivate_percent", "deactivated", ""),
+        ("GUARD-UPDATE", share.changed, "update_percent", "changed", _by_field(share)),
     )
     holds = []
-    for code, count, name, verb in judged:
-        limit, floor = rules.limit(share, name), rules.limit(share, "floor")
-        if share.active and count >= floor.value and 100 * count > limit.value * share.active:
-            told = f"{100 * count / share.active:.1f} %; the limit is {limit.value:g} %{limit.said}"
-            message = f"{count:,} of {share.active:,} active {share.where} would be {verb} ({told})"
-            holds.append(Notice.of(code, message))
+    for code, count, name, verb, more in judged:
+        limit = rules.limit(share, name)
+        if _exceeds(count, share, limit, rules):
+            told = f"{count:,} of {share.active:,} active {share.where} would be {verb}"
+            holds.append(Notice.of(code, f"{told} ({_against(count, share, limit)}){more}"))
     return holds
+
+
+def over_field_limits(users: Share, schools: Iterable[Share], rules: Rules) -> list[Notice]:
+    """Fields that change for more of the district's users than may be; filling in what was empty is no such change."""
+    holds = []
+    for name in users.fields:
+        limit, count = rules.field_limit(name), users.replaced(name)
+        if limit and _exceeds(count, users, limit, rules):
+            told = f"{name} would change for {count:,} of {users.active:,} active users"
+            message = f"{told} ({_against(count, users, limit)}){_by_school(name, schools)}"
+            holds.append(Notice.of("GUARD-FIELD", message))
+    return holds
+
+
+def _exceeds(count: int, share: Share, limit: Limit, rules: Rules) -> bool:
+    floor = rules.limit(share, "floor").value
+    return bool(share.active) and count >= floor and 100 * count > limit.value * share.active
+
+
+def _against(count: int, share: Share, limit: Limit) -> str:
+    return f"{100 * count / share.active:.1f} %; the limit is {limit.value:g} %{limit.said}"
+
+
+def _by_field(share: Share) -> str:
+    """`: family_name 148, grade 3`, the fields of most records first."""
+    fields = sorted(share.fields.items(), key=lambda item: -item[1])
+    more = f" and {len(fields) - _MOST_FIELDS} more fields" if len(fields) > _MOST_FIELDS else ""
+    listed = ", ".join(f"{name} {number:,}" for name, number in fields[:_MOST_FIELDS])
+    return f": {listed}{more}" if listed else ""
+
+
+def _by_school(name: str, schools: Iterable[Share]) -> str:
+    """`: 120 users of North High (0012), 28 users of South (S2)`, where the field changes for most."""
+    counted = sorted(((school.replaced(name), school.where) for school in schools), reverse=True)
+    told = [f"{count:,} {where}" for count, where in counted[:_MOST_SCHOOLS] if count]
+    return f": {', '.join(told)}" if told else ""
 
 
 # ---- unlike the runs before ------------------------------------------------------------------------------------------
 
 UNUSUAL = "GUARD-UNUSUAL"
-_MOST_ORGANIZATIONS = 20
-"""Shares within organizations that are told one by one; a change of the whole district shows in each of them."""
 
 
 def find_unusual(shares: Iterable[Share], runs: Sequence[RunShares], rules: Rules) -> list[Notice]:

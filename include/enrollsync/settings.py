@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from enrollsync.address import read_address
+from enrollsync.canonical import USERS
 from enrollsync.errors import ConfigurationError
 from enrollsync.printable import first_of
 from enrollsync.yaml_file import read_yaml, shown_key
@@ -186,6 +187,21 @@ def _calendar_day(value: object) -> object:
         raise ValueError("is no date; write one like 2026-08-01") from None
 
 
+Percent = Annotated[float, Field(ge=0, le=100)]
+SELDOM_CHANGED: dict[str, float] = {"given_name": 5, "family_name": 5, "birth_date": 5}
+"""What hardly ever changes of a person -> percent of the active users for whom it may, unless a district says else."""
+
+
+def _fields_of_users(limits: dict[str, float]) -> dict[str, float]:
+    for name in limits:
+        if name not in USERS.values:
+            raise ValueError(f"{name!r} is no field of users; write one of {', '.join(USERS.values)}")
+    return limits
+
+
+FieldLimits = Annotated[dict[str, Percent], AfterValidator(_fields_of_users)]
+
+
 class Limits(_Settings):
     """Above these a plan waits for a person; section 6, guard."""
 
@@ -212,6 +228,8 @@ class Window(SomeLimits):
     last: Annotated[date, BeforeValidator(_calendar_day)] = Field(alias="to")
     """The window's last day, on which it still holds."""
     name: Line | None = None
+    fields: FieldLimits = Field(default_factory=dict)
+    """As `Thresholds.fields`; what `update_percent` lets pass says nothing of names."""
 
     @model_validator(mode="after")
     def _forwards(self) -> Window:
@@ -241,6 +259,10 @@ class Thresholds(Limits):
     organizations: dict[Annotated[str, BeforeValidator(_quoted_identifier)], SomeLimits] = Field(default_factory=dict)
     """Organization's identifier -> limits for the users and the classes within it."""
     windows: Annotated[list[Window], AfterValidator(_apart)] = Field(default_factory=list)
+    fields: Annotated[FieldLimits, AfterValidator(lambda given: SELDOM_CHANGED | given)] = Field(
+        default_factory=lambda: dict(SELDOM_CHANGED)
+    )
+    """Field of users -> percent of the active users for whom a value that they have may change."""
 
 
 class District(_Settings):

@@ -7,11 +7,11 @@ the district's limits and, with `usual.py`, against what earlier runs changed.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from enrollsync.canonical import ENTITIES
-from enrollsync.engine import masked
+from enrollsync.canonical import BY_NAME, ENTITIES, Entity
+from enrollsync.engine import masked, one_row
 
 if TYPE_CHECKING:
     import duckdb
@@ -31,7 +31,7 @@ class Share:
 
     entity: str
     where: str
-    """`users`, or `users of 0012` for one organization, as it may be shown."""
+    """`users`, or `users of North High (0012)` for one organization, as it may be shown."""
     active: int
     """Active records before the plan."""
     deactivated: int
@@ -44,6 +44,11 @@ class Share:
     organization: str | None = None
     """The organization's identifier, or its source key where it has none; None for the whole district."""
     organization_key: int | None = None
+    organization_name: str | None = None
+    fields: dict[str, int] = field(default_factory=dict)
+    """Field -> for how many of the `changed` its value is another one; fields that stay as they are left out."""
+    filled: dict[str, int] = field(default_factory=dict)
+    """Field -> for how many of these it was empty before."""
 
     @property
     def key(self) -> str:
@@ -54,6 +59,10 @@ class Share:
     def counts(self) -> Counts:
         """What is remembered of it."""
         return self.active, self.created, self.changed, self.deactivated + self.removed
+
+    def replaced(self, name: str) -> int:
+        """For how many the field changes that had a value before."""
+        return self.fields.get(name, 0) - self.filled.get(name, 0)
 
 
 def measure(connection: duckdb.DuckDBPyConnection) -> list[Share]:
@@ -81,14 +90,14 @@ def _by_entity(connection: duckdb.DuckDBPyConnection) -> list[Share]:
     rows = connection.execute(f"""
         SELECT entity, entity, any_value(active),
             count(*) FILTER (operation = 'deactivate'),
-            count(*) FILTER (operation IN ('update', 'reidentify')),
+            count(*) FILTER ({_CHANGED}),
             count(*) FILTER (operation IN ('create', 'reactivate'))
         FROM ({actives})
         LEFT JOIN operations USING (entity)
         GROUP BY entity
         ORDER BY entity
     """).fetchall()
-    return [Share(*row) for row in rows]
+    return [_with_fields(Share(*row), *_changed_fields(connection, BY_NAME[row[0]])) for row in rows]
 
 
 def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list[Share]:
@@ -100,11 +109,12 @@ def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list
         present AS (
             SELECT places.organization_key, count(*) AS active,
                 count(*) FILTER (operation = 'deactivate' AND NOT explicit) AS deactivated,
-                count(*) FILTER (operation IN ('update', 'reidentify')) AS changed,
-                count(*) FILTER (operation = 'deactivate' AND explicit) AS removed
+                count(*) FILTER ({_CHANGED}) AS changed,
+                count(*) FILTER (operation = 'deactivate' AND explicit) AS removed,
+                {_counted_fields(BY_NAME[entity])}
             FROM db_{entity}
             JOIN places USING ({key})
-            LEFT JOIN (SELECT {key}, operation, explicit FROM {entity}_after) USING ({key})
+            LEFT JOIN (SELECT {key}, operation, explicit, before_json FROM {entity}_after) USING ({key})
             WHERE status = 'active'
             GROUP BY places.organization_key
         ),
@@ -116,18 +126,68 @@ def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list
             GROUP BY new_places.organization_key
         ),
         named AS (
-            SELECT organization_key, coalesce(organization_id, source_key) AS organization
+            SELECT organization_key, coalesce(organization_id, source_key) AS organization, name
             FROM db_organizations
+            UNION ALL
+            SELECT organization_key, coalesce(organization_id, source_key), name
+            FROM organizations_after
+            WHERE operation = 'create'
         )
-        SELECT '{entity}', '{entity} of ' || coalesce({masked("organization")}, 'a new organization'),
+        SELECT '{entity}', '{entity} of ' || coalesce({_called("organization", "name")}, 'an unknown organization'),
             coalesce(active, 0), coalesce(deactivated, 0), coalesce(changed, 0), coalesce(created, 0),
-            coalesce(removed, 0), organization, organization_key
+            coalesce(removed, 0), organization, organization_key, name, fields, filled
         FROM present
         FULL JOIN coming USING (organization_key)
         LEFT JOIN named USING (organization_key)
         ORDER BY organization, organization_key
     """).fetchall()
-    return [Share(*row) for row in rows]
+    return [_with_fields(Share(*row[:-2]), *row[-2:]) for row in rows]
+
+
+_CHANGED = "operation IN ('update', 'reidentify')"
+_LONGEST_NAME = 60
+"""Characters of an organization's name that a message shows."""
+
+
+def _called(organization: str, name: str) -> str:
+    """An organization as a person knows it, `North High (0012)`; by its identifier alone where it has no name."""
+    short = f"CASE WHEN length({name}) > {_LONGEST_NAME} THEN left({name}, {_LONGEST_NAME - 1}) || '…' ELSE {name} END"
+    return f"coalesce(nullif({short}, '') || ' (' || {masked(organization)} || ')', {masked(organization)})"
+
+
+def _names_of_fields(entity: Entity) -> tuple[str, ...]:
+    """The columns that a person recognises: values, the identifier, and the organization of a class."""
+    links = (str(BY_NAME[target].key) for target in entity.links.values())
+    return (*entity.values, *([entity.identifier, *links] if entity.identifier else []))
+
+
+def _counted_fields(entity: Entity) -> str:
+    """SQL for how many changes have each field, and how many of these had no value: `fields` and `filled`.
+
+    `before_json` names exactly what changes. Quotation marks within its texts are escaped, so that a name in quotation
+    marks before a colon is a name.
+    """
+    keys = [f'"{name}":' for name in _names_of_fields(entity)]
+    changed, filled = (
+        ", ".join(f"count(*) FILTER ({_CHANGED} AND contains(before_json, '{key}{ending}'))" for key in keys)
+        for ending in ("", "null")
+    )
+    return f"[{changed}] AS fields, [{filled}] AS filled"
+
+
+def _changed_fields(connection: duckdb.DuckDBPyConnection, entity: Entity) -> tuple[list[int], list[int]]:
+    fields, filled = one_row(connection, f"SELECT {_counted_fields(entity)} FROM {entity.name}_after")
+    return fields, filled
+
+
+def _with_fields(share: Share, fields: list[int] | None, filled: list[int] | None) -> Share:
+    """A share with what `_counted_fields` counted; None where nothing was there."""
+    names = _names_of_fields(BY_NAME[share.entity])
+
+    def named(numbers: list[int] | None) -> dict[str, int]:
+        return {name: number for name, number in zip(names, numbers or (), strict=False) if number}
+
+    return replace(share, fields=named(fields), filled=named(filled))
 
 
 _PLACES = {

@@ -259,7 +259,7 @@ def test_one_school_that_loses_its_people_holds_the_plan(nightly: Nightly) -> No
     nightly.begin(clever([*people, *small], schools=schools))
     result = nightly.run(clever(people, schools=schools))
     assert [hold["message"] for hold in result["holds"]] == [
-        "6 of 6 active users of S2 would be deactivated (100.0 %; the limit is 10 %)"
+        "6 of 6 active users of South (S2) would be deactivated (100.0 %; the limit is 10 %)"
     ]
 
 

@@ -40,7 +40,7 @@ def test_an_organization_has_limits_of_its_own(nightly: Nightly) -> None:
 def test_an_organizations_limits_hold_within_it_alone(nightly: Nightly) -> None:
     said = lose_south(nightly, deactivate_percent=100, organizations={"0012": {"deactivate_percent": 99}})
     assert said == [
-        "6 of 6 active users of 0012 would be deactivated (100.0 %; the limit is 99 % for this organization)"
+        "6 of 6 active users of South (0012) would be deactivated (100.0 %; the limit is 99 % for this organization)"
     ]
 
 
@@ -77,6 +77,39 @@ def test_the_limits_of_one_run_replace_all_others_but_not_what_vanished_whole(ni
     nightly.run(clever([], schools=SCHOOLS))
     Workspace(Path(nightly.workspace)).update(overrides={"deactivate_percent": 100, "update_percent": 100})
     assert {hold["code"] for hold in steps.plan(nightly.workspace)["holds"]} == {"GUARD-EMPTY"}
+
+
+# ---- which fields change ---------------------------------------------------------------------------------------------
+
+
+def married(names: int, grades: int = 0) -> list[dict[str, str]]:
+    """The forty students of `people`, the first with other family names and grades, quotation marks within."""
+    changed = [{"userLastName": f'Fam"email":{n}'} if n < names else {} for n in range(40)]
+    return [row | changed[n] | ({"userGrade": "6"} if n < grades else {}) for n, row in enumerate(people({}))]
+
+
+def test_another_name_for_many_holds_and_says_for_whom_and_where(nightly: Nightly) -> None:
+    nightly.begin(people({}))
+    result = nightly.run(married(names=22, grades=30))
+    assert (result["outcome"], messages(result)) == ("held", [
+        "family_name would change for 22 of 40 active users (55.0 %; the limit is 5 %): "
+        "20 users of North (S1), 2 users of South (0012)",
+        "20 of 20 active users of North (S1) would be changed (100.0 %; the limit is 75 %): "
+        "family_name 20, grade 20",
+    ])  # fmt: skip
+    shares = json.loads((Workspace(Path(nightly.workspace)).plan / "plan.json").read_text())["shares"]
+    told = {share["where"]: (share["organization_name"], share["fields"]) for share in shares if share["fields"]}
+    assert told == {
+        "users": (None, {"family_name": 22, "grade": 30}),
+        "users of North (S1)": ("North", {"family_name": 20, "grade": 20}),
+        "users of South (0012)": ("South", {"family_name": 2, "grade": 10}),
+    }
+
+
+def test_birth_dates_that_come_for_the_first_time_hold_nothing(nightly: Nightly) -> None:
+    nightly.begin([row | {"userBirthDate": ""} for row in people({})])
+    result = nightly.run(people({}))
+    assert "GUARD-FIELD" not in {hold["code"] for hold in result["holds"]}
 
 
 # ---- what runs teach -------------------------------------------------------------------------------------------------
@@ -121,7 +154,7 @@ def test_an_unusual_run_is_told_and_applied(nightly: Nightly) -> None:
     notices = Workspace(Path(nightly.workspace)).read().notices
     assert [notice.message for notice in notices] == [
         "32.5 % of users would be updated; usual: 2.45 % to 2.55 %, the last 4 runs",
-        "60 % of users of 0012 would be updated; usual: 0 % to 0.05 %, the last 4 runs",
+        "60 % of users of South (0012) would be updated; usual: 0 % to 0.05 %, the last 4 runs",
     ]
     report = json.loads((Path(nightly.workspace) / "report.json").read_text())
     assert ("GUARD-UNUSUAL", 2) in {(group["code"], group["count"]) for group in report["findings_grouped"]}

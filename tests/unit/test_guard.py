@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrollsync.guard import Rules, find_unusual, over_limits
+from enrollsync.guard import Rules, find_excesses, find_unusual, over_limits
 from enrollsync.plan import plan_id
 from enrollsync.settings import SomeLimits, Thresholds
 from enrollsync.shares import RunShares, Share, to_remember
@@ -91,6 +91,72 @@ def test_a_smaller_change_is_never_held_when_a_greater_one_is_not(
     if not codes(active, deactivated, **limits):
         assert codes(active, max(deactivated - fewer, 0), **limits) == []
         assert codes(active, deactivated, **{**limits, "floor": floor + 1}) == []
+
+
+# ---- which fields change, and where -------------------------------------------------------------
+
+
+def changing(fields: dict[str, int], active: int = 100, school: str | None = None, **more: Any) -> Share:
+    return Share(
+        "users", f"users of North ({school})" if school else "users", active, 0, max(fields.values(), default=0),
+        organization=school, organization_key=1 if school else None, fields=fields, **more,
+    )  # fmt: skip
+
+
+def held_fields(*shares: Share, **given: Any) -> list[str]:
+    return [hold.message for hold in find_excesses(shares, rules(**given)) if hold.code == "GUARD-FIELD"]
+
+
+def test_a_hold_for_changes_names_the_fields_of_most_records_first() -> None:
+    (hold,) = over_limits(changing({"grade": 3, "family_name": 80}), rules())
+    assert hold.message.endswith("(80.0 %; the limit is 75 %): family_name 80, grade 3")
+    many = {name: 76 + number for number, name in enumerate("abcdefgh")}
+    (hold,) = over_limits(changing(many), rules())
+    assert hold.message.endswith(": h 83, g 82, f 81, e 80, d 79, c 78 and 2 more fields")
+
+
+@pytest.mark.parametrize(("fields", "expected"), [
+    pytest.param({"family_name": 5}, [], id="at the limit"),
+    pytest.param({"given_name": 6, "family_name": 6, "birth_date": 6}, ["given_name", "family_name", "birth_date"],
+                 id="names and birth dates, over it"),
+    pytest.param({"grade": 75, "email": 75}, [], id="other fields"),
+])  # fmt: skip
+def test_names_and_birth_dates_of_more_than_five_percent_hold(fields: dict[str, int], expected: list[str]) -> None:
+    assert [said.partition(" ")[0] for said in held_fields(changing(fields))] == expected
+
+
+@pytest.mark.parametrize(("given", "held"), [
+    ({"fields": {"grade": 20}}, ["family_name", "grade"]),
+    ({"fields": {"family_name": 30}}, []),
+    ({"floor": 31}, []),
+    ({"windows": [{**{"from": DAY, "to": DAY}, "update_percent": 100}]}, ["family_name"]),
+    ({"windows": [{"from": DAY, "to": DAY, "fields": {"family_name": 30}}]}, []),
+    ({"overrides": {"update_percent": 100}}, ["family_name"]),
+])  # fmt: skip
+def test_the_districts_own_limits_of_fields_come_besides(given: dict[str, Any], held: list[str]) -> None:
+    found = held_fields(changing({"family_name": 30, "grade": 30}), **given)
+    assert [said.partition(" ")[0] for said in found] == held
+
+
+def test_filling_in_what_was_empty_is_no_change_of_a_field() -> None:
+    assert held_fields(changing({"birth_date": 100}, filled={"birth_date": 95})) == []
+    assert held_fields(changing({"birth_date": 100}, filled={"birth_date": 94})) != []
+
+
+def test_a_field_that_changes_for_many_is_told_with_the_schools_where_it_does() -> None:
+    schools = [changing({"family_name": number}, 1000, f"S{number}") for number in (1, 3, 5, 4)]
+    assert held_fields(changing({"family_name": 13}), *schools) == [
+        "family_name would change for 13 of 100 active users (13.0 %; the limit is 5 %): "
+        "5 users of North (S5), 4 users of North (S4), 3 users of North (S3)"
+    ]
+
+
+def test_of_many_schools_over_a_limit_the_largest_are_told_and_the_rest_counted() -> None:
+    schools = [users(100, 20 + number, school=f"S{number}") for number in range(1, 31)]
+    said = [hold.message for hold in find_excesses(schools, rules())]
+    assert len(said) == 21
+    assert said[0].startswith("50 of 100 active users of S30")
+    assert said[-1] == "10 more organizations are over this limit"
 
 
 # ---- which limit holds --------------------------------------------------------------------------

@@ -75,6 +75,13 @@ def test_the_smallest_file_has_the_defaults_of_the_design(tmp_path: Path) -> Non
     assert (district.identifiers.ssn, district.identifiers.charset, district.recheck_days) == ("warning", None, 7)
 
 
+def test_limits_of_fields_extend_and_override_those_of_names_and_birth_dates(tmp_path: Path) -> None:
+    usual = {"given_name": 5, "family_name": 5, "birth_date": 5}
+    assert load(tmp_path, yaml.safe_dump(SMALLEST)).thresholds.fields == usual
+    found = load(tmp_path, with_key("thresholds.fields", {"email": 20, "birth_date": 100})).thresholds.fields
+    assert found == {**usual, "email": 20, "birth_date": 100}
+
+
 def test_the_district_that_ships_can_be_read() -> None:
     assert load_district(str(Path(__file__).parents[2] / "include" / "districts" / "demo.yaml")).district_id == "demo"
 
@@ -177,6 +184,10 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
      "before 2026-08-20, or make them one"),
     ("thresholds.windows", [window("2026-01-01", "2026-12-31"), window("2026-03-01", "2026-03-02"),
                             window("2027-01-01", "2027-01-02")], "2026-01-01 to 2026-12-31 and 2026-03-01 to"),
+    ("thresholds.fields", {"first_name": 5}, "`thresholds.fields`: 'first_name' is no field of users; write"),
+    ("thresholds.fields", {"email": 101}, "`thresholds.fields.email`: Input should be less than or equal to 100"),
+    ("thresholds.windows", [window("2026-08-01", "2026-08-20", fields={"floor": 5})],
+     "`thresholds.windows.0.fields`: 'floor' is no field of users"),
     ("thresholds.windows", window("2026-08-01", "2026-08-20"), "`thresholds.windows`: Input should be a valid list"),
     ("recheck_days", 36_501, "`recheck_days`: Input should be less than or equal to 36500"),
     ("source.due_hours", 87_601, "`source.due_hours`: Input should be less than or equal to 87600"),
