@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from enrollsync.canonical import ENTITIES, Entity
 from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, columns_of, primary_key
-from enrollsync.engine import literal, one_row, write_parquet
+from enrollsync.engine import connect, literal, one_row, parquet, write_parquet
+from enrollsync.errors import EnrollSyncError
 from enrollsync.shares import Share
 from enrollsync.workspace import Notice, Workspace
 
@@ -45,9 +46,20 @@ class Plan(BaseModel):
         (folder / "plan.json").write_text(text)
 
 
-def load_plan(folder: Path) -> Plan:
-    """Read `plan.json`."""
-    return Plan.model_validate_json((folder / "plan.json").read_text())
+def load_plan(workspace: Workspace) -> Plan:
+    """Read the run's plan. Raises EnrollSyncError when its operations are not those that its id stands for."""
+    plan = Plan.model_validate_json((workspace.plan / "plan.json").read_text())
+    with connect(workspace.root) as connection:
+        for entity in ENTITIES:
+            connection.execute(f"CREATE VIEW {entity.name}_after AS FROM {parquet(workspace.plan_table(entity.name))}")
+        gather_operations(connection)
+        found = plan_id(connection, plan.district_id, plan.source, plan.state_version)
+    if found != plan.plan_id:
+        raise EnrollSyncError(
+            f"plan {plan.plan_id}: its files in {workspace.plan} are not what they were when it was made, so nothing "
+            "was written; start a new run, and find out who changed them"
+        )
+    return plan
 
 
 def gather_operations(connection: duckdb.DuckDBPyConnection) -> None:
@@ -58,7 +70,8 @@ def gather_operations(connection: duckdb.DuckDBPyConnection) -> None:
     """
     parts = [
         f"""
-        SELECT '{entity.name}' AS entity, operation, {", ".join(_record_keys(entity))}, explicit, before_json,
+        SELECT '{entity.name}' AS entity, operation, {", ".join(_record_keys(entity))}, before_json,
+            CASE WHEN operation <> 'create' THEN after_json END AS after_json, reason,
             hash({", ".join(columns_of(entity))}) AS after
         FROM {entity.name}_after"""
         for entity in ENTITIES
@@ -135,8 +148,11 @@ def plan_id(connection: duckdb.DuckDBPyConnection, district_id: str, source: str
         connection,
         """
         WITH digests AS (
-            SELECT hash(entity, operation, user_key, organization_key, class_key, before_json, after) AS one,
-                hash(after, before_json, class_key, organization_key, user_key, operation, entity, 'again') AS other
+            SELECT
+                hash(entity, operation, user_key, organization_key, class_key, before_json, after_json, reason, after)
+                    AS one,
+                hash(after, reason, after_json, before_json, class_key, organization_key, user_key, operation, entity,
+                    'again') AS other
             FROM operations
         )
         SELECT count(*), bit_xor(one), sum(one)::VARCHAR, bit_xor(other), sum(other)::VARCHAR

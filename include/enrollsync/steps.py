@@ -238,7 +238,7 @@ def _load(workspace: str, approved_by: str | None, only_plan: str | None, databa
     from enrollsync.plan import load_plan
 
     with step(workspace, "load") as (place, manifest, district):
-        made = load_plan(place.plan)
+        made = load_plan(place)
         if only_plan is not None and only_plan != made.plan_id:
             raise StalePlan(
                 f"plan {only_plan} is not the plan any more, {made.plan_id} is; look at it and approve that"

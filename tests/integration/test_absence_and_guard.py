@@ -12,6 +12,7 @@ import pytest
 from enrollsync import steps
 from enrollsync.errors import StalePlan
 from enrollsync.plan import load_plan
+from enrollsync.workspace import Workspace
 from nightly import BATCH_HEADER, Nightly, as_csv, clever, other, pupil, section, student, tutor, write_csv
 
 TWENTY = [pupil(number) for number in range(1, 21)]
@@ -398,7 +399,7 @@ def test_running_a_step_again_changes_nothing(nightly: Nightly) -> None:
     for step in (steps.ingest, steps.validate):
         step(again)
     before = nightly.everything()
-    plan = load_plan(Path(again) / "plan")
+    plan = load_plan(Workspace(Path(again)))
     steps.load(again)
     assert nightly.everything() == before
     assert plan.counts == first["counts"]

@@ -53,7 +53,7 @@ def plan_undo(
             because = "later runs changed all of it" if conflicts else "all of it is as it was before that run"
             raise ConfigurationError(f"run {run['run_id']}: nothing is left to undo, {because}")
         plan = Plan(
-            plan_id=plan_id(connection, district_id, _reason(run), state_version),
+            plan_id=plan_id(connection, district_id, "", state_version),
             district_id=district_id,
             source="",
             state_version=state_version,
