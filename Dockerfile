@@ -16,7 +16,6 @@ RUN uv pip install --no-cache --no-deps --no-build-isolation --editable .
 COPY --chown=airflow:0 dags dags
 COPY --chown=airflow:0 plugins plugins
 COPY --chown=airflow:0 expectations expectations
-COPY --chown=airflow:0 scripts scripts
 
 # A new volume takes its owner and mode from the folder it is mounted on.
 RUN mkdir -p data/landing logs && mkdir -m 700 auth

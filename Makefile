@@ -2,6 +2,7 @@
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 DEMO := data/landing/demo
+PORT ?= 8080
 
 export PATH := $(BIN):$(PATH)
 export AIRFLOW_HOME := $(CURDIR)/.airflow
@@ -11,16 +12,19 @@ export AIRFLOW__CORE__LOAD_EXAMPLES := False
 # A district runs by itself when its file has a schedule; nobody has to switch it on as well.
 export AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION := False
 export AIRFLOW__API__HOST := 127.0.0.1
-export AIRFLOW__API__PORT := 8080
-export AIRFLOW__API__BASE_URL := http://localhost:8080
+export AIRFLOW__API__PORT := $(PORT)
+export AIRFLOW__API__BASE_URL := http://localhost:$(PORT)
+# A task on a busy machine waits longer for an answer than Airflow's five seconds.
+export AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT := 60
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up test lint docs lock browser secrets
+.PHONY: help setup demo up pools test lint docs lock browser secrets
 
 help:
 	@echo "make demo    run the demo district through Airflow and show what came of it"
-	@echo "make up      start Airflow with the demo district on http://localhost:8080"
+	@echo "make up      start Airflow with the demo district on http://localhost:8080, or PORT=8090"
+	@echo "make pools   make every district's pool in Airflow, which a run's start does by itself"
 	@echo "make test    run all tests"
 	@echo "make lint    check style and types"
 	@echo "make docs    write docs/findings.md anew from the table of findings"
@@ -43,10 +47,10 @@ setup: .venv/ready .airflow/ready
 	@.venv/bin/uv pip install --quiet --compile-bytecode --python .venv/bin/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-.airflow/ready: requirements.lock $(wildcard include/districts/*.yaml) | .venv/ready
+.airflow/ready: requirements.lock | .venv/ready
 	@echo "Setting up Airflow's database in .airflow"
 	@mkdir -p -m 700 .airflow && mkdir -p .airflow/logs
-	@{ airflow db migrate && python scripts/pools.py; } > .airflow/logs/setup.log 2>&1 || { tail -n 20 .airflow/logs/setup.log; exit 1; } >&2
+	@airflow db migrate > .airflow/logs/setup.log 2>&1 || { tail -n 20 .airflow/logs/setup.log; exit 1; } >&2
 	@touch $@
 
 $(DEMO)/users.csv: | .venv/ready
@@ -57,6 +61,10 @@ demo: setup $(DEMO)/users.csv
 
 up: setup $(DEMO)/users.csv
 	@python scripts/up.py
+
+# The scheduler does so by itself; this is for an Airflow that does not load plugins/.
+pools: setup
+	@python scripts/pools.py
 
 # A file's tests stay on one worker, so that what a file sets up is set up once. Three workers for two cores, because
 # one of them mostly waits for Airflow; files in their own order, because the slow ones come first then.

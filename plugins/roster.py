@@ -1,4 +1,4 @@
-"""Adds to Airflow's UI the files of a run, behind the permission to read its DAG, and notes on runs and tasks.
+"""Adds to Airflow the files of a run, behind the permission to read its DAG, notes on runs, and districts' pools.
 
 Every task loads its plugins: what only the API server needs is imported with the first request.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from enrollsync.airflow import links, notes
+from enrollsync.airflow import links, notes, pools
 
 
 async def files(scope: Any, receive: Any, send: Any) -> None:
@@ -20,9 +20,9 @@ async def files(scope: Any, receive: Any, send: Any) -> None:
 
 
 class RosterPlugin(AirflowPlugin):
-    """Loaded by the API server (files) and the scheduler (notes)."""
+    """Loaded by the API server (files) and the scheduler (notes, pools)."""
 
     name = "roster"
     fastapi_apps = [{"app": files, "url_prefix": links.PREFIX, "name": "Roster files"}]
     operator_extra_links = list(links.LINKS)
-    listeners = [notes]
+    listeners = [notes, pools]

@@ -1,7 +1,4 @@
-"""Gives every district its pool of one slot in Airflow, which its tasks wait for; part of every set-up.
-
-Run it again when a district file was added: without its pool a district's tasks are never started.
-"""
+"""`make pools`: make every district's pool of one slot in Airflow, which its scheduler does too when a run starts."""
 
 from __future__ import annotations
 
@@ -12,18 +9,13 @@ import tempfile
 from pathlib import Path
 
 from enrollsync.airflow.districts import pool_of, read_districts
+from enrollsync.airflow.pools import settings_of
 
 
 def pools() -> dict[str, dict[str, object]]:
     """What `airflow pools import` reads: one slot for each district whose file can be used."""
-    return {
-        pool_of(district.district_id): {
-            "slots": 1,
-            "description": f"One writer at a time: {district.name}",
-            "include_deferred": False,
-        }
-        for district in read_districts()[0].values()
-    }
+    ids = [district.district_id for district in read_districts()[0].values()]
+    return {pool_of(district_id): settings_of(district_id) for district_id in ids}
 
 
 def main() -> int:

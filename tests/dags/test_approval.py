@@ -162,20 +162,34 @@ def test_cleared_task_with_another_plan_asks_in_a_new_run_because_airflow_keeps_
         task.execute(context())
 
 
-def test_lost_database_is_tried_again_and_a_wrong_setting_never() -> None:
-    from airflow.sdk.definitions.retry_policy import RetryAction
+def test_lost_database_is_tried_again_with_growing_pauses_and_a_wrong_setting_never() -> None:
+    from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision
 
-    from enrollsync.airflow.districts import retry_policy
+    from enrollsync.airflow.districts import RETRIES, RosterRetries
     from enrollsync.errors import ConfigurationError, DatabaseError, Refused, StalePlan
 
-    def decided(error: Exception) -> tuple[RetryAction, timedelta | None]:
-        decision = retry_policy().evaluate(error, try_number=1, max_tries=3)
-        return decision.action, decision.retry_delay
+    def decided(error: Exception, tried: int = 1) -> RetryDecision:
+        return RosterRetries().evaluate(error, try_number=tried, max_tries=RETRIES)
 
-    assert decided(DatabaseError("gone")) == (RetryAction.RETRY, None)
+    lost = [decided(DatabaseError("gone"), tried) for tried in range(1, RETRIES + 1)]
+    assert {decision.action for decision in lost} == {RetryAction.RETRY}
+    assert [decision.retry_delay for decision in lost] == [timedelta(minutes=minutes) for minutes in (1, 4, 15)]
     for error in (ConfigurationError("wrong"), Refused("FILE-HEADER", "wrong"), StalePlan("moved")):
-        assert decided(error)[0] == RetryAction.FAIL
-    assert decided(RuntimeError("killed"))[0] == RetryAction.DEFAULT
+        assert decided(error).action == RetryAction.FAIL
+    assert decided(RuntimeError("killed")).action == RetryAction.DEFAULT
+
+
+@pytest.mark.parametrize(("tried", "at_most"), [(1, 20), (2, 40), (3, 80)])
+def test_killed_task_is_tried_again_after_seconds(tried: int, at_most: int) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+    from airflow.models.taskinstance import TaskInstance
+
+    for task in DagBag(PROJECT / "dags").dags["enrollment_sync__demo"].tasks:
+        killed: Any = SimpleNamespace(
+            task=task, try_number=tried, end_date=NOW, retry_delay_override=None,
+            dag_id="enrollment_sync__demo", task_id=task.task_id, logical_date=None,
+        )  # fmt: skip
+        assert TaskInstance.next_retry_datetime(killed) - NOW <= timedelta(seconds=at_most)
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,10 @@ def test_a_long_running_service_is_checked_and_comes_back(service: str) -> None:
     assert SERVICES[service]["healthcheck"]["test"]
 
 
+def test_api_server_is_well_when_the_api_that_tasks_talk_to_has_been_built() -> None:
+    assert "http://localhost:8080/execution/health" in SERVICES["api-server"]["healthcheck"]["test"]
+
+
 @pytest.mark.parametrize("service", sorted(AIRFLOW.keys() - {"init"}))
 def test_airflow_starts_when_init_is_done(service: str) -> None:
     after = {name: rule["condition"] for name, rule in SERVICES[service]["depends_on"].items()}

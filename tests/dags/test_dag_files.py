@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -90,14 +89,6 @@ def test_every_task_retries_with_reason_and_waits_for_the_districts_only_slot(
     assert dag.max_active_runs == 1
     assert dag.doc_md
     assert "enrollsync" in dag.tags
-
-
-def test_set_up_gives_every_district_a_pool_of_one_slot(districts: Callable[..., Path]) -> None:
-    districts("lincoln")
-    districts("oakland")
-    pools = runpy.run_path(str(PROJECT / "scripts" / "pools.py"))["pools"]()
-    assert {name: pool["slots"] for name, pool in pools.items()} == {"roster_lincoln": 1, "roster_oakland": 1}
-    assert {task.pool for dag in parsed().dags.values() for task in dag.tasks} == set(pools)
 
 
 def test_only_the_writing_task_says_that_the_roster_has_changed(districts: Callable[..., Path]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import enrollsync
+from enrollsync.airflow import districts
 from enrollsync.errors import ConfigurationError, DatabaseError, Refused, StalePlan
 from enrollsync.workspace import RunManifest, Workspace
 
@@ -85,8 +86,11 @@ def steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, districts: Callable[.
 
 
 @pytest.fixture
-def run(steps: FakeSteps, airflow_database: None) -> Callable[..., tuple[str, dict[str, str], dict[str, int]]]:
+def run(
+    steps: FakeSteps, airflow_database: None, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., tuple[str, dict[str, str], dict[str, int]]]:
     """Run the district's DAG; the run's state, each task's state and how often each was tried."""
+    monkeypatch.setattr(districts, "_LONGEST_PAUSE", timedelta(0))
 
     def go(**conf: Any) -> tuple[str, dict[str, str], dict[str, int]]:
         from airflow.dag_processing.dagbag import DagBag

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import fcntl
 import re
+import socket
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -67,3 +70,52 @@ def test_every_import_is_a_direct_dependency() -> None:
     named = {"airflow": "apache-airflow", "yaml": "pyyaml"}
     direct = set().union(*direct_dependencies().values())
     assert {named.get(module, module.replace("_", "-")) for module in foreign} - direct == set()
+
+
+# ---- make up --------------------------------------------------------------------------------------------------------
+
+
+def make_up(home: Path, port: int | str) -> subprocess.CompletedProcess[str]:
+    """What `make up PORT=…` says when it cannot start; a folder in which nothing is set up."""
+    words = [
+        "make",
+        "--silent",
+        "up",
+        f"PORT={port}",
+        f"AIRFLOW_HOME={home}",
+        "-o",
+        "setup",
+        "-o",
+        "data/landing/demo/users.csv",
+    ]
+    return subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=False, timeout=20)
+
+
+def test_port_in_use_is_said_at_once_with_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = make_up(tmp_path, port)
+    assert said.returncode != 0
+    assert said.stdout == ""
+    assert said.stderr.splitlines()[0] == f"port {port} is in use; take another: make up PORT={port + 10}"
+
+
+@pytest.mark.parametrize("port", ["web", "0", "70000"])
+def test_what_is_no_port_is_said_at_once(tmp_path: Path, port: str) -> None:
+    assert make_up(tmp_path, port).stderr.splitlines()[0].startswith(f"PORT={port} is no port; ")
+
+
+def test_second_airflow_in_one_folder_is_refused_with_the_address_of_the_first(tmp_path: Path) -> None:
+    with (tmp_path / "up.lock").open("w") as lock:
+        lock.write("http://localhost:8080")
+        lock.flush()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        said = make_up(tmp_path, 8090).stderr.splitlines()[0]
+    assert said == "Airflow runs here already, on http://localhost:8080; end that `make up` first"
+
+
+def test_every_address_of_airflow_follows_the_port() -> None:
+    words = ["make", "--silent", "PORT=8090", "--eval", "addresses: ; @env | grep ^AIRFLOW__", "addresses"]
+    said = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
+    assert {"AIRFLOW__API__PORT=8090", "AIRFLOW__API__BASE_URL=http://localhost:8090"} <= set(said.splitlines())
+    assert "8080" not in said

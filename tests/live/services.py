@@ -37,7 +37,6 @@ START_SECONDS = 120
 PARKING_SECONDS = 3
 STOP_SECONDS = 15
 QUICKER = {
-    "AIRFLOW__CORE__DEFAULT_TASK_RETRY_DELAY": "2",
     "AIRFLOW__CORE__PARALLELISM": "2",
     "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "5",
     "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
@@ -125,6 +124,10 @@ class Place:
         """The command of the service's health check."""
         return [self.local(word) for word in COMPOSE["services"][service]["healthcheck"]["test"][1:]]
 
+    def health_pages(self, service: str) -> list[str]:
+        """The pages that the service's health check asks for."""
+        return [word for word in self.health_check(service) if word.startswith("http")]
+
     def environment(self, service: str) -> dict[str, str]:
         """The service's environment and nothing of Airflow's from outside; everything listens on 127.0.0.1."""
         given = {name: self.local(value) for name, value in COMPOSE["services"][service]["environment"].items()}
@@ -144,7 +147,6 @@ class Place:
     def furnish(self) -> None:
         """Make the home: what is mounted or copied into the image as links to the project, volumes as empty folders."""
         (self.home / "districts").mkdir()
-        (self.home / "scripts").symlink_to(PROJECT / "scripts")
         for mount in COMPOSE["services"]["init"]["volumes"]:
             source, inside = mount.split(":")[:2]
             here = Path(self.local(inside))
@@ -192,7 +194,7 @@ class Airflow:
         return {name: (part or {}).get("status") for name, part in parts.items()}
 
     def add_district(self, district_id: str, **settings: Any) -> str:
-        """Write a district file, make its pool, and wait for its DAG; returns the DAG's id.
+        """Write a district file and wait for its DAG; returns the DAG's id.
 
         It reads `data/landing/<district_id>`, runs by hand and writes to `roster_url`, unless `settings` say otherwise.
         """
@@ -205,7 +207,6 @@ class Airflow:
             **settings,
         }
         (self.home / "districts" / f"{district_id}.yaml").write_text(yaml.safe_dump(content))
-        once(self.place, "init", ["python", "scripts/pools.py"])
         dag_id = f"enrollment_sync__{district_id}"
         self.wait_for_dag(dag_id)
         return dag_id
@@ -384,6 +385,8 @@ def _all_well(airflow: Airflow, processes: Mapping[str, subprocess.Popen[bytes]]
     for service, process in processes.items():
         assert process.poll() is None, tail(airflow.home, service)
     try:
+        for page in airflow.place.health_pages("api-server"):
+            airflow.client.get(page).raise_for_status()
         return set(airflow.health().values()) == {"healthy"}
     except httpx.HTTPError:
         return False

@@ -9,7 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from airflow.sdk import Asset, CronTriggerTimetable, ExceptionRetryPolicy, RetryAction, RetryRule
+from airflow.sdk import (
+    Asset,
+    Context,
+    CronTriggerTimetable,
+    ExceptionRetryPolicy,
+    RetryAction,
+    RetryDecision,
+    RetryRule,
+)
 from airflow.sdk.exceptions import AirflowException
 
 from enrollsync.address import read_address
@@ -17,6 +25,10 @@ from enrollsync.errors import ConfigurationError
 from enrollsync.settings import District, districts_folder, load_district, runs_folder
 
 RETRIES = 3
+_AFTER_A_KILL = timedelta(seconds=10)
+"""Until a task is tried again of which nobody knows why it ended; twice as long after each further time."""
+_LONGEST_PAUSE = timedelta(minutes=15)
+_DAGS = ("enrollment_sync__", "enrollment_undo__")
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The safe dumper in C where PyYAML was built with it."""
 _LAST_RUNS = 5
@@ -44,9 +56,14 @@ def read_districts() -> tuple[dict[str, District], list[str]]:
     return {path.stem: read[path] for path in owners.values()}, problems
 
 
+def district_of(dag_id: str) -> str | None:
+    """The id of the district whose DAG this is; None where it is none of ours."""
+    return next((dag_id.removeprefix(prefix) for prefix in _DAGS if dag_id.startswith(prefix)), None)
+
+
 def districts_of(dag_id: str | None) -> dict[str, District]:
     """The usable district files, or the one alone whose DAG a task needs: a thousand take seconds to read."""
-    district_id = (dag_id or "").partition("__")[2]
+    district_id = district_of(dag_id or "")
     path = districts_folder() / f"{district_id}.yaml"
     if district_id and path.is_file():
         with suppress(ConfigurationError):
@@ -96,27 +113,39 @@ def shared_by_dags(district: District) -> dict[str, Any]:
             "owner": owner.name,
             "pool": pool_of(district.district_id),
             "retries": RETRIES,
+            "retry_delay": _AFTER_A_KILL,
             "retry_exponential_backoff": True,
-            "max_retry_delay": timedelta(minutes=15),
-            "retry_policy": retry_policy(),
+            "retry_policy": RosterRetries(),
         },
     }
 
 
-def retry_policy() -> ExceptionRetryPolicy:
-    """A database that cannot be reached may be back later; wrong input or settings stay wrong.
+class RosterRetries(ExceptionRetryPolicy):
+    """A database that cannot be reached may be back later, so the pauses grow; wrong input or settings stay wrong.
 
-    Whatever else ends a task, a killed process for one, is tried again as well: each step may be repeated.
+    Whatever else ends a task, a killed process for one, is tried again after seconds: each step may be repeated.
     """
-    base = "enrollsync.errors"
-    return ExceptionRetryPolicy(
-        rules=[
-            RetryRule(exception=f"{base}.DatabaseError", reason="the database may be back later"),
-            RetryRule(
-                exception=f"{base}.EnrollSyncError", action=RetryAction.FAIL, reason="trying again cannot mend this"
-            ),
-        ]
-    )
+
+    def __init__(self) -> None:
+        base = "enrollsync.errors"
+        super().__init__(
+            rules=[
+                RetryRule(exception=f"{base}.DatabaseError", reason="the database may be back later"),
+                RetryRule(
+                    exception=f"{base}.EnrollSyncError", action=RetryAction.FAIL, reason="trying again cannot mend this"
+                ),
+            ]
+        )
+
+    def evaluate(
+        self, exception: BaseException, try_number: int, max_tries: int, context: Context | None = None
+    ) -> RetryDecision:
+        """Airflow's decision by the rules, with a pause where one says to try again: one minute, then four, then 15."""
+        decision = super().evaluate(exception, try_number, max_tries, context)
+        if decision.action != RetryAction.RETRY:
+            return decision
+        pause = min(timedelta(minutes=4 ** (try_number - 1)), _LONGEST_PAUSE)
+        return RetryDecision.retry(pause, decision.reason)
 
 
 def describe(district: District) -> str:

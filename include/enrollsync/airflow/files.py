@@ -14,10 +14,9 @@ from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
 from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException
 from fastapi.responses import FileResponse
 
-from enrollsync.airflow.districts import districts_of
+from enrollsync.airflow.districts import district_of, districts_of
 from enrollsync.workspace import Workspace
 
-_DAGS = ("enrollment_sync__", "enrollment_undo__")
 _HEADERS = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
@@ -30,7 +29,7 @@ def workspace_of(dag_id: str, run_id: str) -> Workspace:
     """The workspace of a run; 404 where the DAG is none of ours, or the run has left nothing."""
     from enrollsync import steps
 
-    wanted = next((dag_id.removeprefix(prefix) for prefix in _DAGS if dag_id.startswith(prefix)), None)
+    wanted = district_of(dag_id)
     names = {district.district_id: name for name, district in districts_of(dag_id).items()}
     if wanted not in names:
         raise HTTPException(404, "no district has this DAG")

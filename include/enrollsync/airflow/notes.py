@@ -12,13 +12,14 @@ from airflow.listeners import hookimpl
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import inspect
 
+from enrollsync.airflow.districts import district_of
+
 if TYPE_CHECKING:
     from airflow.models.dagrun import DagRun
     from sqlalchemy.orm import Session
 
 log = logging.getLogger(__name__)
 
-_DAGS = ("enrollment_sync__", "enrollment_undo__")
 _ENDED = (TaskInstanceState.SUCCESS, TaskInstanceState.FAILED)
 MOST_CHARACTERS = 1000
 """A longer note breaks the scheduler's transaction, and so every district's."""
@@ -38,7 +39,7 @@ def on_dag_run_failed(dag_run: DagRun, msg: str) -> None:
 
 def _note(dag_run: DagRun) -> None:
     session: Session | None = inspect(dag_run).session
-    if session is None or not dag_run.dag_id.startswith(_DAGS):
+    if session is None or district_of(dag_run.dag_id) is None:
         return
     for task in dag_run.get_task_instances(session=session, state=_ENDED):
         result = task.xcom_pull(task_ids=task.task_id, session=session)
