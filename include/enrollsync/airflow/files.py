@@ -1,19 +1,23 @@
 """Serves a run's files to those who may read its DAG; the API server mounts it under `links.PREFIX`.
 
-Only the files named here, and only of runs that have a workspace; a page may load nothing from elsewhere.
+Only the files named here, only of runs that have a workspace, and no link in there is followed; a page may load nothing
+from elsewhere.
 """
 
 from __future__ import annotations
 
 import tempfile
 import zipfile
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated
 
 from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
-from fastapi import BackgroundTasks, Depends, FastAPI, HTTPException
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException
 from fastapi.responses import FileResponse
+from starlette.exceptions import HTTPException as AnyHTTPException
 
+from enrollsync.airflow.access import log_in_first, require_names
 from enrollsync.airflow.districts import district_of, districts_of
 from enrollsync.workspace import Workspace
 
@@ -29,8 +33,8 @@ def workspace_of(dag_id: str, run_id: str) -> Workspace:
     """The workspace of a run; 404 where the DAG is none of ours, or the run has left nothing."""
     from enrollsync import steps
 
-    wanted = district_of(dag_id)
     names = {district.district_id: name for name, district in districts_of(dag_id).items()}
+    wanted = district_of(dag_id)
     if wanted not in names:
         raise HTTPException(404, "no district has this DAG")
     place = Workspace(Path(steps.workspace_for(names[wanted], run_id)))
@@ -46,14 +50,16 @@ app = FastAPI(
     docs_url=None,
     redoc_url=None,
     openapi_url=None,
-    dependencies=[Depends(get_user), Depends(requires_access_dag("GET"))],
+    dependencies=[Depends(get_user), Depends(require_names)],
+    exception_handlers={AnyHTTPException: log_in_first},
 )
+of_run = APIRouter(prefix="/{dag_id}/{run_id}", dependencies=[Depends(requires_access_dag("GET"))])
 
 
-@app.get("/{dag_id}/{run_id}/quarantine.zip")
+@of_run.get("/quarantine.zip")
 def quarantine(place: OfRun, afterwards: BackgroundTasks) -> FileResponse:
     """The rejected lines, one CSV for each source file, zipped."""
-    files = sorted(place.quarantine.glob("*.csv"))
+    files = [_kept(place, "quarantine", file.name) for file in sorted(place.quarantine.glob("*.csv"))]
     if not files:
         raise HTTPException(404, "nothing was rejected in this run")
     made = _temporary(".zip", afterwards)
@@ -63,45 +69,50 @@ def quarantine(place: OfRun, afterwards: BackgroundTasks) -> FileResponse:
     return FileResponse(made, filename="quarantine.zip", headers=_HEADERS)
 
 
-@app.get("/{dag_id}/{run_id}/plan.csv")
+@of_run.get("/plan.csv")
 def plan(place: OfRun, afterwards: BackgroundTasks) -> FileResponse:
     """Every operation of the plan: what, on which record, why, from which line."""
     from enrollsync.report.operations import write_csv
 
     if not (place.plan / "plan.json").is_file():
         raise HTTPException(404, "this run did not come to a plan")
+    for file in place.plan.iterdir():
+        _kept(place, "plan", file.name)
     made = _temporary(".csv", afterwards)
     write_csv(place, made)
     return FileResponse(made, filename="plan.csv", headers=_HEADERS)
 
 
-@app.get("/{dag_id}/{run_id}/quarantine/{name}")
+@of_run.get("/quarantine/{name}")
 def quarantined(place: OfRun, name: str) -> FileResponse:
     """The rejected lines of one source file."""
-    return _file(place.quarantine / Path(name).name)
+    return FileResponse(_kept(place, "quarantine", name), headers=_HEADERS)
 
 
-@app.get("/{dag_id}/{run_id}/data_docs/{path:path}")
+@of_run.get("/data_docs/{path:path}")
 def data_docs(place: OfRun, path: str) -> FileResponse:
     """A page of Great Expectations' site; it holds no values."""
-    page = (place.data_docs / path).resolve()
-    if not page.is_relative_to(place.data_docs.resolve()):
-        raise HTTPException(404, "no such file")
-    return _file(page)
+    return FileResponse(_kept(place, "data_docs", *path.split("/")), headers=_HEADERS)
 
 
-@app.get("/{dag_id}/{run_id}/{name}")
+@of_run.get("/{name}")
 def file(place: OfRun, name: str) -> FileResponse:
     """The report and the files that it links."""
     if name not in _PLAIN:
         raise HTTPException(404, "no such file")
-    return _file(place.root / name)
+    return FileResponse(_kept(place, name), headers=_HEADERS)
 
 
-def _file(path: Path) -> FileResponse:
-    if not path.is_file():
+app.include_router(of_run)
+
+
+def _kept(place: Workspace, *names: str) -> Path:
+    """The file of a run that is reached by these names; 404 where there is none, or where a link lies on the way."""
+    way = list(accumulate(names, Path.joinpath, initial=place.root))
+    named = all(name not in {"", ".", ".."} and "/" not in name for name in names)
+    if not named or any(step.is_symlink() for step in way) or not way[-1].is_file():
         raise HTTPException(404, "no such file in this run")
-    return FileResponse(path, headers=_HEADERS)
+    return way[-1]
 
 
 def _temporary(suffix: str, afterwards: BackgroundTasks) -> Path:

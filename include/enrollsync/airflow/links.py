@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 from airflow.sdk.configuration import conf
@@ -30,6 +30,21 @@ def file_url(run: OfRun, file: str) -> str:
 def run_url(run: OfRun) -> str:
     """The address of the run's own page in Airflow."""
     return f"{_base()}/dags/{quote(run.dag_id, safe='')}/runs/{quote(run.run_id, safe='')}"
+
+
+def runs_path(district_id: str) -> str:
+    """The path of the page with the district's last runs."""
+    return f"{_root()}{PREFIX}/districts/{quote(district_id, safe='')}/runs"
+
+
+def login_path(following: str) -> str:
+    """The path at which Airflow lets a person log in, and then leads to the path `following`, if that is its own."""
+    return f"{_root()}/api/v2/auth/login?{urlencode({'next': following})}"
+
+
+def _root() -> str:
+    """What stands before every path where Airflow shares a host with others; mostly nothing."""
+    return urlsplit(_base()).path
 
 
 def _base() -> str:
