@@ -68,7 +68,7 @@ def write_canonical(workspace: Workspace, tables: dict[str, list[Row]]) -> None:
 
 def manifest_for(source: str, **changes: Any) -> RunManifest:
     files = [
-        SourceFile(name=spec.name, path=spec.name, entity=spec.entity, header=[], rows=1, malformed=0)
+        SourceFile(name=spec.name, entity=spec.entity, header=[], rows=1, malformed=0)
         for spec in FORMATS[source].files
         if spec.read and spec != ID_CHANGES_FILE
     ]

@@ -144,7 +144,7 @@ def _lines(mapping: Mapping, raw: list[str], present: set[str], workspace: Works
     """The lines that the mapping takes; those that say the same are one row."""
     conditions = " AND ".join(_condition(when, present) for when in mapping.when) or "true"
     columns = "".join(f', "{name}"' for name in raw)
-    table = numbered(workspace.source / f"{mapping.file}.parquet")
+    table = numbered(workspace.source_table(mapping.file))
     if not mapping.repeats:
         return f"""
             SELECT line, [line] AS lines{columns}
@@ -171,7 +171,7 @@ def _nothing(entity: Entity) -> str:
 
 
 def _present_columns(workspace: Workspace, file: str) -> set[str]:
-    return set(pq.read_schema(workspace.source / f"{file}.parquet").names)
+    return set(pq.read_schema(workspace.source_table(file)).names)
 
 
 def _require_identifier(mapping: Mapping, cell: Cell | None, present: set[str], district: District) -> None:

@@ -6,10 +6,7 @@ for reading: that is the report's.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -18,24 +15,20 @@ import pyarrow as pa
 from enrollsync import findings
 from enrollsync.codes import CODES
 from enrollsync.engine import cell, connect
+from enrollsync.ingest.read import numbered, stored_columns
 from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
 
 FINDINGS_FILE = "findings.csv"
-_BATCH = 10_000
-"""Rejected lines fetched at a time."""
-_LARGEST_FIELD = 1 << 24
-"""Bytes; the csv module's own limit of 128 KiB is less than what ingest accepts."""
-
 _MALFORMED = "file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR"
 """What is read of `source/malformed.parquet`."""
 
 
-def write(workspace: Workspace, manifest: RunManifest, encoding: str = "utf-8") -> dict[str, int]:
+def write(workspace: Workspace, manifest: RunManifest) -> dict[str, int]:
     """Write `quarantine/<file>-errors.csv` for each source file with rejected lines, and `findings.csv`.
 
     An error file holds `errors`, then the file's own columns, one row a rejected line, in file order; a malformed line
     stands in one field. Values of secret columns are left out. Error files of an earlier attempt are replaced.
-    `encoding` is that of the source files; what is written is UTF-8. Returns file -> rejected lines, where any.
+    Returns file -> rejected lines, where any.
     """
     workspace.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
     for old in workspace.quarantine.glob("*-errors.csv"):
@@ -44,7 +37,7 @@ def write(workspace: Workspace, manifest: RunManifest, encoding: str = "utf-8") 
         rejected = rejected_lines(connection)
         for file in manifest.files:
             if file.name in rejected:
-                _write_errors(connection, workspace, manifest, file, encoding)
+                _write_errors(connection, workspace, file)
         _write_findings(connection, workspace)
     return {file.name: rejected[file.name] for file in manifest.files if file.name in rejected}
 
@@ -100,73 +93,60 @@ _REJECTED = """
 """
 
 
-def _write_errors(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, file: SourceFile, encoding: str
-) -> None:
-    from enrollsync.ingest.lines import read_lines
-
-    wanted = [line for line, _, raw in _errors_of(connection, file.name) if raw is None]
-    texts = read_lines(Path(manifest.batch_path or "") / file.path, encoding, wanted)
-    csv.field_size_limit(_LARGEST_FIELD)
-    with _private(error_file(workspace, file.name)) as target:
-        writer = csv.writer(target)
-        writer.writerow(["errors", *file.header])
-        for line, errors, raw in _errors_of(connection, file.name):
-            copy = _fields(texts[line], file) if raw is None else [raw]
-            writer.writerow([f"line {line}: {errors}", *copy])
-
-
-def _errors_of(connection: duckdb.DuckDBPyConnection, file: str) -> Iterator[tuple[int, str, str | None]]:
-    """Each rejected line of a file in order: its number, all that was found on it, its text if it is malformed."""
-    found = connection.cursor().execute(
-        f"""
+def _write_errors(connection: duckdb.DuckDBPyConnection, workspace: Workspace, file: SourceFile) -> None:
+    header = ["errors", *file.header]
+    query = f"""
         WITH rejected AS ({_REJECTED}),
-        said AS (
-            SELECT DISTINCT line, severity, code, "column", message
-            FROM findings
-            WHERE file = $file
-        ),
-        errors AS (
+        errors AS ({_ERRORS}),
+        delivered AS (SELECT * FROM {numbered(workspace.source_table(file.name))}),
+        written AS (
+            SELECT 0 AS line, {", ".join("?" for _ in header)}
+            UNION ALL
             SELECT
-                line,
-                string_agg(
-                    code || coalesce(' ' || "column", '') || ': ' || coalesce(message, ''), ' | '
-                    ORDER BY list_position(['critical', 'warning', 'info'], severity), code, "column", message
-                ) AS text
-            FROM said
-            GROUP BY line
+                rejected.line,
+                concat('line ', rejected.line, ': ', coalesce(errors.text, 'ROW-MALFORMED: ' || malformed.reason)),
+                {", ".join(_cells(workspace, file))}
+            FROM rejected
+            LEFT JOIN errors USING (file, line)
+            LEFT JOIN malformed USING (file, line)
+            LEFT JOIN delivered ON delivered.line = rejected.line
+            WHERE rejected.file = ?
         )
-        SELECT
-            rejected.line,
-            coalesce(errors.text, 'ROW-MALFORMED: ' || malformed.reason),
-            malformed.raw
-        FROM rejected
-        LEFT JOIN errors ON errors.line = rejected.line
-        LEFT JOIN malformed ON malformed.file = rejected.file AND malformed.line = rejected.line
-        WHERE rejected.file = $file
-        ORDER BY rejected.line
-        """,
-        {"file": file},
-    )
-    while rows := found.fetchmany(_BATCH):
-        yield from rows
+        SELECT * EXCLUDE (line)
+        FROM written
+        ORDER BY line
+        """
+    target = error_file(workspace, file.name)
+    _private(target)
+    connection.sql(query, params=[*header, file.name]).write_csv(str(target), header=False, use_tmp_file=False)
 
 
-def _fields(text: str, file: SourceFile) -> list[str]:
-    """The fields of one well-formed record, as delivered but for the secret ones."""
-    fields = next(csv.reader(io.StringIO(text, newline="")))
-    secret = _secret_positions(file)
-    return ["" if position in secret else value for position, value in enumerate(fields)]
+def _cells(workspace: Workspace, file: SourceFile) -> list[str]:
+    """SQL for each column of a rejected line: as delivered but for secret ones, or the whole line in the first."""
+    stored = iter(stored_columns(workspace.source_table(file.name)))
+    columns = [None if name in file.secret_columns else next(stored, None) for name in file.header]
+    first, *others = (f'delivered."{name}"' if name else "NULL" for name in columns)
+    return [f"CASE WHEN malformed.line IS NULL THEN {first} ELSE malformed.raw END", *others]
 
 
-def _secret_positions(file: SourceFile) -> set[int]:
-    return {position for position, column in enumerate(file.header) if column in file.secret_columns}
+_ERRORS = """
+    SELECT
+        file,
+        line,
+        string_agg(
+            code || coalesce(' ' || "column", '') || ': ' || coalesce(message, ''), ' | '
+            ORDER BY list_position(['critical', 'warning', 'info'], severity), code, "column", message
+        ) AS text
+    FROM (SELECT DISTINCT file, line, severity, code, "column", message FROM findings)
+    GROUP BY file, line
+"""
+"""All that was found on a line."""
 
 
 def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
     """Every finding and notice, those on files first; no cell starts like a formula."""
     target = workspace.root / FINDINGS_FILE
-    _private(target).close()
+    _private(target)
     connection.sql(
         f"""
         WITH everything AS (
@@ -192,11 +172,10 @@ def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace)
     ).write_csv(str(target), header=True, use_tmp_file=False)
 
 
-def _private(path: Path) -> io.TextIOWrapper:
-    """A new empty text file that its owner alone can read: it holds children's records."""
+def _private(path: Path) -> None:
+    """Make a new empty file that its owner alone can read: it holds children's records."""
     path.unlink(missing_ok=True)
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    return io.TextIOWrapper(io.FileIO(handle, "w"), encoding="utf-8", newline="")
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _parquet_or_empty(connection: duckdb.DuckDBPyConnection, name: str, path: Path, columns: str) -> None:

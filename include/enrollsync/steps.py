@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -85,10 +84,12 @@ def ingest(
     a dry run, a release, and a run that only adds take no such short cut. `before_reading` is called when there is
     something to do.
     """
-    from enrollsync.ingest.landing import find_batch, find_overdue
+    from enrollsync.ingest.landing import find_overdue, found_batch
 
-    with step(workspace, "ingest", format=None) as (place, manifest, district):
-        batch = find_batch(place, manifest, district)
+    with (
+        step(workspace, "ingest", format=None) as (place, manifest, district),
+        found_batch(place, manifest, district) as batch,
+    ):
         district = district.for_source(batch.declared.name, batch.declared.headers)
         mark = shortcut.fingerprint(batch.digest, district) + (" adds only" if manifest.adds_only else "")
         found = {"batch_hash": batch.digest, "delivered_at": batch.delivery.delivered_at, "fingerprint": mark}
@@ -136,7 +137,7 @@ def validate(workspace: str) -> dict[str, Any]:
     with step(workspace, "validate") as (place, manifest, district):
         run_suites(place, manifest, district)
         counts = accept.accept(place, manifest)
-        quarantine.write(place, manifest, encoding=district.source.encoding)
+        quarantine.write(place, manifest)
         counts = {entity: manifest.counts[entity] | counted for entity, counted in counts.items()}
         place.update(counts=counts, findings=findings_of(place, manifest), outcome="checked")
         return {"workspace": workspace, "findings": findings_of(place, manifest)}
@@ -183,7 +184,7 @@ def plan(
         made.save(place.plan)
         manifest = place.update(notices=_notices(store, made, manifest, district))
         if manifest.mode == "delta" or ID_CHANGES_FILE.name in {file.name for file in manifest.files}:
-            quarantine.write(place, manifest, encoding=district.source.encoding)
+            quarantine.write(place, manifest)
         outcome = "held" if holds else "planned" if made.operations else "in_sync"
         place.update(
             counts=made.counts,
@@ -286,7 +287,6 @@ def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]
         manifest = place.update(outcome="failed")
     started = time.monotonic()
     reports.write(place, manifest, district)
-    shutil.rmtree(place.batch, ignore_errors=True)
     if not manifest.dry_run and manifest.outcome not in {"applied", "undone", "checked", "planned"}:
         record_run(place, manifest, district, database_url)
     place.update(seconds=manifest.seconds | {"report": time.monotonic() - started})

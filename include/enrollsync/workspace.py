@@ -43,8 +43,6 @@ class SourceFile(BaseModel):
 
     name: str
     """The format's name for it: `users.csv`."""
-    path: str
-    """Its name in the delivery's folder, where upper and lower case may differ."""
     entity: str
     """The principal entity, under which its malformed lines count."""
     header: list[str]
@@ -91,8 +89,6 @@ class RunManifest(BaseModel):
     """The recognised format: `batch_upload`, `clever`."""
     mode: Mode = "delta"
     """What absence means: `snapshot`, a record that is missing goes; `delta`, it stays."""
-    batch_path: str | None = None
-    """The folder that the files were read from; an archive's is gone once the run has its report."""
     batch_hash: str | None = None
     """The batch's identity, see `Delivery.digest`."""
     delivered_at: datetime | None = None
@@ -143,8 +139,12 @@ class Workspace:
 
     @property
     def source(self) -> Path:
-        """`<file>.parquet` for each source file: `line` BIGINT and the kept columns as text."""
+        """The run's own copy of the delivery."""
         return self.root / "source"
+
+    def source_table(self, file: str) -> Path:
+        """What was read of one source file, as `ingest.read.read_file` writes it: all that later steps know of it."""
+        return self.source / f"{file}.parquet"
 
     @property
     def malformed(self) -> Path:
@@ -153,7 +153,7 @@ class Workspace:
 
     @property
     def batch(self) -> Path:
-        """An archive's files, for as long as the run needs them."""
+        """An archive's files, while they are read."""
         return self.root / "batch"
 
     @property

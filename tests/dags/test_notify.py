@@ -168,7 +168,7 @@ def test_figures_of_a_run_go_to_airflows_metrics_with_zero_for_what_was_not_foun
     sent: dict[str, float] = {}
     monkeypatch.setattr(signals.stats, "gauge", lambda name, value, tags: sent.update({name: value}))
     monkeypatch.setattr(signals.stats, "incr", lambda name, tags: sent.update({name: 1}))
-    file = SourceFile(name="users.csv", path="users.csv", entity="users", header=[], rows=600, malformed=0)
+    file = SourceFile(name="users.csv", entity="users", header=[], rows=600, malformed=0)
     counts = {entity: dict.fromkeys(COUNTED, 0) | {"held": 2} for entity in ("users", "memberships")}
     manifest = RunManifest(
         run_id="r", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC), outcome="applied", files=[file],

@@ -67,7 +67,7 @@ def manifest() -> RunManifest:
         outcome="held",
         holds=[hold],
         counts={entity.name: dict.fromkeys(OPERATIONS, 1_234_567) for entity in ENTITIES},
-        files=[SourceFile(name="users.csv", path="users.csv", entity="users", header=["userId"], rows=9, malformed=1)],
+        files=[SourceFile(name="users.csv", entity="users", header=["userId"], rows=9, malformed=1)],
         seconds={"ingest": 1.0, "validate": 2.0},
     )
 

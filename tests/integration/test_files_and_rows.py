@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from enrollsync import steps
 from enrollsync.errors import ConfigurationError, EnrollSyncError
+from enrollsync.quarantine import error_file
 from enrollsync.workspace import Workspace
 from nightly import BATCH_HEADER, Nightly, add_up, as_csv, clever, other, pupil, section, student, tutor, write_csv
 
@@ -200,6 +202,31 @@ def test_the_quarantine_holds_every_rejected_line_whole(nightly: Nightly) -> Non
     assert header == ["errors", *BATCH_HEADER]
     assert first[0].startswith("line 3: ROW-MALFORMED") and first[1] == cut
     assert second[0].startswith("line 4: ID-CHARSET userId") and second[11] == 'O, "Bo"'
+
+
+def _errors(nightly: Nightly, file: str = "users.csv") -> list[list[str]]:
+    """The rows of an error file of the last run, its header line left out."""
+    path = error_file(Workspace(Path(nightly.workspace)), file)
+    return list(csv.reader(io.StringIO(path.read_text(), newline="")))[1:]
+
+
+@pytest.mark.parametrize(("place", "later"), [
+    ("folder", None), ("folder", [other(7)]), ("folder", {"users.csv": "other,columns\n"}), ("zip", None),
+])  # fmt: skip
+def test_a_plan_made_again_reads_nothing_of_what_lies_in_the_landing_place_later(
+    nightly: Nightly, place: str, later: Any
+) -> None:
+    text = f"{HEADER}\n{GOOD}\n{line(**student('3!'))}\n"
+    source = _zip(nightly.folder / "set.zip", {"users.csv": text}) if place == "zip" else None
+    nightly.run({"users.csv": text}, until="plan", source=source)
+    before = _errors(nightly)
+    (nightly.folder / "set.zip").unlink(missing_ok=True)
+    shutil.rmtree(nightly.folder / "delivery")
+    if later is not None:
+        nightly.deliver(later)
+    assert steps.plan(nightly.workspace)["outcome"] == "planned"
+    assert _errors(nightly) == before
+    assert [row[7] for row in before] == ["3!"] and before[0][0].startswith("line 3: ID-CHARSET userId")
 
 
 @pytest.mark.parametrize(("column", "value"), [("userFirstName", ""), ("userLastName", ""), ("userRole", "pupil"),

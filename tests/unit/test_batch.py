@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from enrollsync.ingest.batch import read_batch
-from enrollsync.ingest.landing import find_batch
+from enrollsync.ingest.landing import found_batch
 from enrollsync.settings import District
 from enrollsync.workspace import RunManifest, Workspace
 from nightly import as_csv, clever, pupil, student
@@ -28,7 +28,8 @@ def read(folder: Path, files: dict[str, str], **settings: Any) -> RunManifest:
     )  # fmt: skip
     workspace = Workspace(folder / "run").create()
     manifest = RunManifest(run_id="run", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC))
-    return read_batch(workspace, manifest, district, find_batch(workspace, manifest, district))
+    with found_batch(workspace, manifest, district) as batch:
+        return read_batch(workspace, manifest, district, batch)
 
 
 def users(*rows: dict[str, str]) -> str:

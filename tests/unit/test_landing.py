@@ -55,7 +55,7 @@ def refusal(source: Path) -> Refused:
 def district(primary_source: str = "batch_upload", **more: Any) -> District:
     return District.model_validate({
         "district_id": "demo", "name": "Demo", "primary_source": primary_source,
-        "source": {"path": "x"}, "database": {"url": "sqlite://"}, **more,
+        "source": {"path": "x"}, "database": {"url": "sqlite:///none.db"}, **more,
     })  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enrollsync.errors import Refused
-from enrollsync.ingest.lines import Records, Text, load_text, read_lines, split_records
+from enrollsync.ingest.lines import Records, Text, load_text, split_records
 
 HEADER = "h1,h2,h3,h4,h5,h6"
 PLAIN = "a,b,c,d,e,f"
@@ -143,44 +143,6 @@ def test_a_record_of_several_lines_may_have_a_stray_mark_before_its_line_break(t
 def test_the_bytes_for_the_parser_are_the_sound_records_alone(tmp_path: Path) -> None:
     text = load(tmp_path, f'\ufeff{HEADER}\r\n\r\na,"b\r\nc",c,d,e,f\r\na,\0\r\n{PLAIN}')
     assert text.kept(split_records(text, WIDTH)).decode() == f'{HEADER}\na,"b\nc",c,d,e,f\n{PLAIN}\n'
-
-
-# ---- raw text for the quarantine ----------------------------------------------------------------
-
-
-def test_read_lines_gives_back_whole_records_by_their_first_line(tmp_path: Path) -> None:
-    path = tmp_path / "users.csv"
-    broken = 'a,"b\n\nc",c,d,e,"f"'
-    path.write_text(f"{HEADER}\n{PLAIN}\n\n{broken}\n1,2\n")
-    assert read_lines(path, "utf-8", {2, 4, 7}) == {2: PLAIN, 4: broken, 7: "1,2"}
-
-
-def test_read_lines_leaves_out_what_is_no_first_line_of_a_record(tmp_path: Path) -> None:
-    path = tmp_path / "users.csv"
-    path.write_text(f'{HEADER}\n\na,"b\nc",c,d,e,f\n{PLAIN}\n')
-    assert read_lines(path, "utf-8", [2, 4, 99]) == {}
-    assert read_lines(path, "utf-8", []) == {}
-
-
-def test_read_lines_gives_whole_records_though_empty_header_cells_do_not_stand_on_the_lines(tmp_path: Path) -> None:
-    path = tmp_path / "users.csv"
-    path.write_text(f'{HEADER},,\n{PLAIN}\na,"b\nc",c,d,e,f\n{PLAIN}\n')
-    assert read_lines(path, "utf-8", [2, 3]) == {2: PLAIN, 3: 'a,"b\nc",c,d,e,f'}
-
-
-@settings(max_examples=50, deadline=None)
-@given(rows=st.lists(values, min_size=1, max_size=5), end=line_ends)
-def test_read_lines_gives_every_record_whole(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]], end: str
-) -> None:
-    path = tmp_path_factory.mktemp("text") / "users.csv"
-    line, text, expected = 2, HEADER + end, {}
-    for fields in rows:
-        record = as_record(fields)
-        expected[line] = re.sub("\r\n|\r", "\n", record)
-        text, line = text + record + end, line + count_ends(record) + 1
-    path.write_bytes(text.encode())
-    assert read_lines(path, "utf-8", expected) == expected
 
 
 # ---- encodings ----------------------------------------------------------------------------------

@@ -44,10 +44,10 @@ class Canonical:
         source = pa.table(table, pa.schema([(name, pa.string()) for name in columns]))
         if lines:
             source = source.add_column(0, "line", pa.array(range(2, len(rows) + 2), pa.int64()))
-        pq.write_table(source, workspace.source / f"{file}.parquet")
+        pq.write_table(source, workspace.source_table(file))
         spec = FORMATS[self.source].file(file)
         described = SourceFile(
-            name=file, path=file, entity=spec.entity, header=columns, rows=len(rows), malformed=0, secret_columns=[]
+            name=file, entity=spec.entity, header=columns, rows=len(rows), malformed=0, secret_columns=[]
         )
         manifest = RunManifest(
             run_id="r1", district="demo", as_of=datetime(2026, 11, 23, 7, tzinfo=UTC), format=self.source,
@@ -55,7 +55,7 @@ class Canonical:
         )  # fmt: skip
         district = District.model_validate({
             "district_id": "demo", "name": "Demo", "primary_source": self.source,
-            "source": {"path": "x"}, "database": {"url": "sqlite://"}, **self.settings,
+            "source": {"path": "x"}, "database": {"url": "sqlite:///none.db"}, **self.settings,
         })  # fmt: skip
         normalise(workspace, manifest, district)
         return {name: pq.read_table(workspace.canonical_table(name)).to_pylist() for name in BY_NAME}

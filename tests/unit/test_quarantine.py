@@ -13,11 +13,14 @@ from typing import Any
 
 import duckdb
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from enrollsync import findings, quarantine
+from enrollsync import engine, findings, quarantine
 from enrollsync.codes import CODES, Severity
+from enrollsync.formats import FileSpec
+from enrollsync.formats.clever import CLEVER
+from enrollsync.ingest.read import read_file
 from enrollsync.printable import printable
 from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
 
@@ -36,7 +39,8 @@ class Run:
     """line, raw."""
     header: list[str] = field(default_factory=lambda: HEADER)
     secret: list[str] = field(default_factory=list)
-    encoding: str = "utf-8"
+    rows: int = 0
+    """As read."""
 
     @property
     def workspace(self) -> Workspace:
@@ -45,7 +49,6 @@ class Run:
     def manifest(self, **more: Any) -> RunManifest:
         file = SourceFile(
             name="students.csv",
-            path="Students.csv",
             entity="users",
             header=self.header,
             rows=1,
@@ -53,11 +56,11 @@ class Run:
             secret_columns=self.secret,
         )
         values = {"run_id": "r1", "district": "demo", "as_of": datetime(2026, 11, 3, 7, tzinfo=UTC), "files": [file]}
-        return RunManifest(**{**values, "batch_path": str(self.folder), **more})
+        return RunManifest(**{**values, **more})
 
     def save(self) -> Run:
         self.workspace.create()
-        (self.folder / "Students.csv").write_bytes(self.text.encode(self.encoding))
+        self._read()
         rows = [
             (code, severity, "users", 1, "students.csv", line, column, None, message)
             for code, severity, line, column, message in self.found
@@ -68,8 +71,19 @@ class Run:
         save(self.workspace.malformed, columns, bad)
         return self
 
+    def _read(self) -> None:
+        """Read the file as ingest does, needing one of its columns, and remove it."""
+        path = self.folder / "students.csv"
+        path.write_bytes((self.text or ",".join(self.header)).encode())
+        spec = FileSpec(path.name, "users", required=(), known=tuple(self.header), secret=tuple(self.secret))
+        with engine.connect(self.folder, ordered=True) as connection:
+            target = self.workspace.source_table(path.name)
+            read = read_file(connection, path, target, spec, CLEVER, tuple(self.header[2:3]), {}, "utf-8")
+        self.rows = read.rows
+        path.unlink()
+
     def write(self) -> dict[str, int]:
-        return quarantine.write(self.workspace, self.manifest(), self.encoding)
+        return quarantine.write(self.workspace, self.manifest())
 
     def errors(self) -> list[list[str]]:
         return list(csv.reader(io.StringIO(self.errors_text(), newline="")))
@@ -158,27 +172,20 @@ def test_every_kind_of_line_end_gives_the_same_copy(tmp_path: Path, end: str) ->
     assert run.errors()[1][1:] == ["S1", "", "Parath", ""]
 
 
-def test_a_file_in_another_encoding_is_copied_as_utf_8(tmp_path: Path) -> None:
-    run = Run(tmp_path, table("S1,,Muñoz,"), [missing(2)], encoding="latin-1").save()
-    run.write()
-
-    assert run.errors()[1][3] == "Muñoz"
-
-
 def test_a_malformed_line_stands_whole_in_one_field_after_errors(tmp_path: Path) -> None:
     raw = 'S1,"Para\x00th,3,4,5,6'
     finding = ("ROW-MALFORMED", "critical", 3, None, "it has 6 fields where 4 belong")
     run = Run(tmp_path, table("S1,,Parath,", raw), [missing(2), finding], [(3, raw)]).save()
 
     assert run.write() == {"students.csv": 2}
-    assert run.errors()[2] == ["line 3: ROW-MALFORMED: it has 6 fields where 4 belong", raw]
+    assert run.errors()[2] == ["line 3: ROW-MALFORMED: it has 6 fields where 4 belong", raw, "", "", ""]
 
 
 def test_a_malformed_line_without_a_finding_is_rejected_with_its_reason(tmp_path: Path) -> None:
     run = Run(tmp_path, table("S1"), malformed=[(2, "S1")]).save()
 
     assert run.write() == {"students.csv": 1}
-    assert run.errors()[1] == ["line 2: ROW-MALFORMED: it is odd", "S1"]
+    assert run.errors()[1] == ["line 2: ROW-MALFORMED: it is odd", "S1", "", "", ""]
 
 
 def test_secret_columns_are_left_out_of_well_formed_lines(tmp_path: Path) -> None:
@@ -198,19 +205,18 @@ def test_every_field_survives_the_copy_as_delivered(
     csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(values)
     folder = tmp_path_factory.mktemp("batch")
     run = Run(folder, f"a,b,c\n{line.getvalue()}", [missing(2)], header=["a", "b", "c"]).save()
+    assume(run.rows == 1)  # with some line breaks, nobody can tell records apart
     run.write()
 
     assert run.errors()[1][1:] == values
 
 
-def test_a_field_larger_than_the_csv_modules_limit_is_copied(tmp_path: Path) -> None:
+def test_a_field_larger_than_most_readers_take_is_copied(tmp_path: Path) -> None:
     large = "x" * 200_000
     run = Run(tmp_path, table(f"S1,,{large},"), [missing(2)]).save()
     run.write()
 
-    field_limit = csv.field_size_limit()
-    assert field_limit > len(large)
-    assert run.errors()[1][3] == large
+    assert f",{large}," in run.errors_text()
 
 
 def test_what_is_written_is_readable_by_its_owner_alone(tmp_path: Path) -> None:

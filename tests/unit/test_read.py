@@ -35,6 +35,9 @@ class Table:
     """What a file gave: line -> values, and the damaged lines."""
 
     rows: dict[int, list[str]]
+    """Needed columns alone."""
+    others: dict[int, dict[str, str]]
+    """The other ones."""
     malformed: list[Malformed]
     result: FileRead
 
@@ -44,7 +47,7 @@ class Table:
 
 
 def read(
-    content: str | bytes, *, declared: Format = BATCH, file: str = "users.csv", kept: tuple[str, ...] = NAMES,
+    content: str | bytes, *, declared: Format = BATCH, file: str = "users.csv", needed: tuple[str, ...] = NAMES,
     renames: dict[str, str] | None = None, encoding: str = "utf-8",
 ) -> Table:  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
@@ -52,12 +55,14 @@ def read(
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         target = Path(folder) / f"{file}.parquet"
         with engine.connect(path.parent, ordered=True) as connection:
-            result = read_file(connection, path, target, declared.file(file), declared, kept, renames or {}, encoding)
+            result = read_file(connection, path, target, declared.file(file), declared, needed, renames or {}, encoding)
         assert sorted(entry.name for entry in Path(folder).iterdir()) == [file, target.name]
         table = duckdb.sql(f"SELECT * FROM {numbered(target)}").to_arrow_table().to_pylist()
-    rows = {row.pop("line"): [value or "" for value in row.values()] for row in table}
+    lines = [(row.pop("line"), row) for row in table]
+    rows = {line: [value or "" for name, value in row.items() if name[0] != " "] for line, row in lines}
+    others = {line: {name: value for name, value in row.items() if name[0] == " "} for line, row in lines}
     assert len(rows) == len(table) == result.rows
-    return Table(rows, result.malformed, result)
+    return Table(rows, others, result.malformed, result)
 
 
 class Editor:
@@ -197,9 +202,19 @@ def test_a_line_too_long_for_the_parser_is_reported_alone() -> None:
 # ---- what is kept of a row ----------------------------------------------------------------------
 
 
-def test_only_the_kept_columns_are_read_whatever_their_order_in_the_file() -> None:
-    table = read(f"classId,userEmail,{HEADER.removesuffix(',classId')}\n1,2,3,4,5,6,7\n", kept=("userId", "classId"))
+def test_needed_columns_have_their_names_and_others_their_places() -> None:
+    header = f"classId,userEmail,{HEADER.removesuffix(',classId')},,"
+    table = read(f"{header}\n1,2,3,4,5,6,7,,9\n", needed=("userId", "classId"))
     assert table.rows == {2: ["1", "4"]}
+    assert table.others == {2: {" 1": "2", " 2": "3", " 4": "5", " 5": "6", " 6": "7", " 7": None, " 8": "9"}}
+
+
+def test_secret_columns_are_not_kept_whether_needed_or_not() -> None:
+    table = read(
+        "School_id,PASSWORD,Student_id,First_name,Last_name,Gender\nS1,hunter2,7,Leena,Parath,F\n",
+        declared=CLEVER, file="students.csv", needed=("Password", "Student_id"),
+    )  # fmt: skip
+    assert (table.rows, table.others) == ({2: ["7"]}, {2: {" 0": "S1", " 3": "Leena", " 4": "Parath", " 5": "F"}})
 
 
 @pytest.mark.parametrize(("body", "kept"), [
@@ -301,9 +316,9 @@ def test_the_district_may_rename_headers() -> None:
 def test_clever_headers_may_differ_in_case_and_have_strangers() -> None:
     table = read(
         "SCHOOL_ID,shoe size,section_id,Student_id\nS1,44,X1,7\n",
-        declared=CLEVER, file="enrollments.csv", kept=("School_id", "Section_id", "Student_id"),
+        declared=CLEVER, file="enrollments.csv", needed=("School_id", "Section_id", "Student_id"),
     )  # fmt: skip
-    assert table.rows == {2: ["S1", "X1", "7"]}
+    assert (table.rows, table.others) == ({2: ["S1", "X1", "7"]}, {2: {" 1": "44"}})
 
 
 @pytest.mark.parametrize("stranger", ["shoe\x07size", '"shoe size', 'shoe "size"x,"y'])
@@ -311,7 +326,7 @@ def test_a_damaged_header_line_is_refused_and_no_row_is_taken_for_it(stranger: s
     with pytest.raises(Refused, match="FILE-HEADER") as refused:
         read(
             f"School_id,Section_id,Student_id,{stranger}\nS1,X1,7,44\nS1,X1,8,44\n",
-            declared=CLEVER, file="enrollments.csv", kept=("School_id", "Section_id", "Student_id"),
+            declared=CLEVER, file="enrollments.csv", needed=("School_id", "Section_id", "Student_id"),
         )  # fmt: skip
     assert refused.value.line == 1
 

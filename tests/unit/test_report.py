@@ -148,7 +148,7 @@ def test_the_next_step_follows_from_what_did_not_load(
 
 
 def test_district_run_time_source_format_and_mode_stand_on_the_page(workspace: Workspace) -> None:
-    files = [SourceFile(name="users.csv", path="users.csv", entity="users", header=[], rows=1200, malformed=3)]
+    files = [SourceFile(name="users.csv", entity="users", header=[], rows=1200, malformed=3)]
     text = written(workspace, files=files, seconds={"ingest": 1.25, "load": 3.0}).text
 
     for part in (
@@ -354,7 +354,7 @@ def test_nothing_of_a_delivery_becomes_markup(workspace: Workspace) -> None:
     save_findings(workspace, [("ID-MISSING", "critical", 2, evil), (evil, "warning", 3, None)])
     notice = Notice(code="FILE-IGNORED", severity=Severity.INFO, message=evil, file=evil)
     hold = Notice(code="GUARD-EMPTY", severity=Severity.WARNING, message=evil)
-    files = [SourceFile(name=evil, path="x", entity="users", header=[], rows=1, malformed=0)]
+    files = [SourceFile(name=evil, entity="users", header=[], rows=1, malformed=0)]
     page = written(
         workspace, notices=[notice], holds=[hold], files=files, source=evil, run_id=evil, error=evil, approved_by=evil
     )
@@ -375,12 +375,12 @@ def test_the_page_asks_for_nothing_and_allows_nothing(workspace: Workspace) -> N
 
 
 def test_links_are_relative_and_lead_to_files_that_exist(workspace: Workspace) -> None:
-    (workspace.root / "users.csv").write_text("userId\n\n1\n")
+    duckdb.sql("SELECT 3 AS line, '1' AS userId").write_parquet(str(workspace.source_table("users.csv")))
     workspace.data_docs.mkdir()
     (workspace.data_docs / "index.html").touch()
     save_findings(workspace, [("ID-MISSING", "critical", 3, "userId")])
-    files = [SourceFile(name="users.csv", path="users.csv", entity="users", header=["userId"], rows=1, malformed=0)]
-    quarantine.write(workspace, manifest(files=files, batch_path=str(workspace.root)))
+    files = [SourceFile(name="users.csv", entity="users", header=["userId"], rows=1, malformed=0)]
+    quarantine.write(workspace, manifest(files=files))
     page = written(workspace, files=files)
 
     links = [link for link in page.links if not link.startswith("#")]

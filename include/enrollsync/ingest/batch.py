@@ -43,8 +43,7 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
         update={
             "format": declared.name,
             "mode": district.source.mode or declared.mode,
-            "batch_path": str(delivery.folder),
-            "files": [_described(delivery.files[spec.name].name, spec, result) for spec, result in read.items()],
+            "files": [_described(spec, result) for spec, result in read.items()],
             "supplied": _supplied(declared, read),
             "notices": [*manifest.notices, *_notices(delivery, declared, read)],
         }
@@ -59,16 +58,16 @@ def _read(
         return read_file(
             own,
             delivery.files[spec.name],
-            workspace.source / f"{spec.name}.parquet",
+            workspace.source_table(spec.name),
             spec,
             declared,
-            kept_columns(declared, spec, district),
+            needed_columns(declared, spec, district),
             district.source.columns,
             district.source.encoding,
         )
 
 
-def kept_columns(declared: Format, spec: FileSpec, district: District) -> tuple[str, ...]:
+def needed_columns(declared: Format, spec: FileSpec, district: District) -> tuple[str, ...]:
     """The columns of a file that some canonical column, condition or configured identifier needs."""
     mappings = [mapping for mapping in declared.mappings if mapping.file == spec.name]
     cells = [cell for mapping in mappings for cell in mapping.cells.values()]
@@ -78,10 +77,9 @@ def kept_columns(declared: Format, spec: FileSpec, district: District) -> tuple[
     return tuple(name for name in sorted(named) if name not in spec.secret)
 
 
-def _described(name: str, spec: FileSpec, result: FileRead) -> SourceFile:
+def _described(spec: FileSpec, result: FileRead) -> SourceFile:
     return SourceFile(
         name=spec.name,
-        path=name,
         entity=spec.entity,
         header=result.header.as_written,
         rows=result.rows,

@@ -97,8 +97,19 @@ class Batch:
     """Size and time of each file before it was looked into."""
 
 
-def find_batch(workspace: Workspace, manifest: RunManifest, district: District) -> Batch:
-    """Find the delivery and recognise its format. Raises Refused when there is none, or an incomplete or unsafe one."""
+@contextmanager
+def found_batch(workspace: Workspace, manifest: RunManifest, district: District) -> Iterator[Batch]:
+    """The delivery, its format recognised; what is unpacked of an archive is gone afterwards.
+
+    Raises Refused when there is none, or an incomplete or unsafe one.
+    """
+    try:
+        yield _find_batch(workspace, manifest, district)
+    finally:
+        shutil.rmtree(workspace.batch, ignore_errors=True)
+
+
+def _find_batch(workspace: Workspace, manifest: RunManifest, district: District) -> Batch:
     if district.source.connection and not manifest.source:
         raise ConfigurationError(
             f"district {district.district_id}: `source.connection` cannot be used yet; copy the delivery to a folder "

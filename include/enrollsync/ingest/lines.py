@@ -12,7 +12,6 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -307,16 +306,3 @@ def _parsed(text: str) -> list[list[str]]:
     """Read as DuckDB does, which passes over one blank before an opening quotation mark and all after a closing one."""
     tight = re.sub(r'" +(?=[,\n]|\Z)', '"', re.sub(r'(?m)(^|,) (?=")', r"\1", text))
     return list(csv.reader(io.StringIO(tight, newline=""), strict=True))
-
-
-def read_lines(path: Path, encoding: str, wanted: Collection[int]) -> dict[int, str]:
-    """The raw text of the records that start on the `wanted` lines (1-based), whole even over line breaks."""
-    text = load_text(path, encoding)
-    records = split_records(text, record_width(text))
-    numbers = np.fromiter(wanted, dtype=np.int64) - 1
-    places = np.searchsorted(records.first, numbers)
-    return {
-        int(number) + 1: text.line(int(number), int(records.last[place]))
-        for number, place in zip(numbers, places, strict=True)
-        if place < len(records.first) and records.first[place] == number
-    }

@@ -1,4 +1,4 @@
-"""One source file into one Parquet table: header checked, needed columns kept, every row with its line.
+"""One source file into one Parquet table: header checked, all but secrets kept, every row with its line.
 
 Malformed lines come back as data; only what makes a whole file useless is raised.
 """
@@ -60,11 +60,12 @@ class FileRead:
 
 def read_file(
     connection: duckdb.DuckDBPyConnection, path: Path, target: Path, spec: FileSpec, declared: Format,
-    kept: tuple[str, ...], renames: dict[str, str], encoding: str,
+    needed: tuple[str, ...], renames: dict[str, str], encoding: str,
 ) -> FileRead:  # fmt: skip
-    """Read `path` into the Parquet file `target`: the `kept` columns that the file has, as text, in the file's order.
+    """Read `path` into the Parquet file `target`: all columns but secret ones, as text, in the file's order.
 
-    `numbered` reads them with their lines. `connection` keeps the order of rows and has read no other file.
+    A `needed` one has its name there, any other one its place, ` 7`, which no header can be. `numbered` reads them
+    with their lines. `connection` keeps the order of rows and has read no other file.
     Raises Refused for a header, an encoding or an end of file that makes the file useless.
     """
     text = load_text(path, encoding)
@@ -73,7 +74,7 @@ def read_file(
     records = split_records(text, width)
     _refuse_damaged_header(path, records)
     cut = [bad for bad in records.malformed if bad.last_line == len(text.starts) and not text.ended]
-    columns = {name: place for name, place in header.positions().items() if name in kept}
+    columns = _stored(header.expected[:width], needed, spec.secret)
     rows, rejected = _parse(connection, path, text, records, width, columns, target)
     _refuse_if_cut(path, text, [*cut, *rejected])
     malformed = sorted([*records.malformed, *rejected], key=lambda one: one.line)
@@ -158,6 +159,11 @@ def _hint(name: str, candidates: list[str] | tuple[str, ...]) -> str:
     return f" (is {folded[close[0]]!r} meant?)" if close else ""
 
 
+def _stored(expected: list[str], needed: tuple[str, ...], secret: tuple[str, ...]) -> dict[str, int]:
+    """Name in the table -> place in the file."""
+    return {name if name in needed else f" {place}": place for place, name in enumerate(expected) if name not in secret}
+
+
 def _parse(
     connection: duckdb.DuckDBPyConnection, path: Path, text: Text, records: Records, width: int,
     columns: dict[str, int], target: Path,
@@ -191,6 +197,11 @@ def numbered(table: Path) -> str:
     if "line" in pq.read_schema(table).names:
         return engine.parquet(table)
     return f"(SELECT file_row_number + 2 AS line, * FROM {engine.parquet(table)})"
+
+
+def stored_columns(table: Path) -> list[str]:
+    """The columns of a table that `read_file` wrote, in the file's order; secret ones are missing."""
+    return [name for name in pq.read_schema(table).names if name != "line"]
 
 
 def _add_lines(connection: duckdb.DuckDBPyConnection, target: Path, lines: np.ndarray) -> None:
