@@ -57,7 +57,8 @@ for name, settings in districts.districts_of(get_parsing_context().dag_id).items
     if get_parsing_context().dag_id in (None, dag_id):  # a task needs its own DAG only
         with DAG(
             dag_id,
-            description=settings.name,
+            dag_display_name=settings.name,
+            description="Makes the roster say what the district delivers",
             schedule=districts.timetable(settings),
             **districts.shared_by_dags(settings),
         ) as dag:

@@ -39,7 +39,8 @@ for name, settings in districts.districts_of(get_parsing_context().dag_id).items
     if get_parsing_context().dag_id in (None, dag_id):  # a task needs its own DAG only
         with DAG(
             dag_id,
-            description=f"{settings.name}: take a run back",
+            dag_display_name=f"{settings.name}: take a run back",
+            description="Takes back what one run changed in the roster",
             schedule=None,
             **districts.shared_by_dags(settings),
         ) as dag:

@@ -321,7 +321,8 @@ def _stop(error: EnrollSyncError, as_json: bool) -> None:
         _print_table(
             header, [[str(value or "-") for value in conflict.values()] for conflict in conflicts[:_MOST_SHOWN]]
         )
-    typer.echo(f"enrollsync: {error}", err=True)
+    option = " (--keep-later)" if isinstance(error, UndoConflict) else ""
+    typer.echo(f"enrollsync: {error}{option}", err=True)
     raise typer.Exit(error.exit_status)
 
 

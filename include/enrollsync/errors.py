@@ -76,5 +76,5 @@ class UndoConflict(EnrollSyncError):
         what = "one value" if total == 1 else f"{total:,} values"
         super().__init__(
             f"run {run_id}: {what} cannot be taken back, mostly because later runs changed the same; nothing was "
-            "undone. Undo those runs first, or keep later changes (`--keep-later`)"
+            "undone. Undo those runs first, or choose `Keep later changes`"
         )

@@ -46,6 +46,11 @@ def runs_folder(district: District) -> Path:
     return project_root() / "data" / "runs" / district.district_id
 
 
+def run_folder(district: District, run_id: str) -> Path:
+    """The workspace of one run; a run id of Airflow's may have characters that no folder should."""
+    return runs_folder(district) / re.sub(r"^\.|[^A-Za-z0-9_.-]", "_", run_id)
+
+
 @functools.cache
 def _timezones() -> set[str]:
     """Looking them up takes milliseconds, and a thousand districts ask."""

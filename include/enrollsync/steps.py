@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -24,7 +23,7 @@ from enrollsync.canonical import ENTITIES
 from enrollsync.errors import ConfigurationError, EnrollSyncError, StalePlan
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.running import database_url_of, findings_of, findings_to_keep, record_of, record_run, step
-from enrollsync.settings import District, load_district, runs_folder
+from enrollsync.settings import District, load_district, run_folder
 from enrollsync.workspace import COUNTED, Notice, RunManifest, Workspace
 
 if TYPE_CHECKING:
@@ -38,9 +37,8 @@ log = logging.getLogger(__name__)
 
 
 def workspace_for(district: str, run_id: str) -> str:
-    """The folder of a run; a run id of Airflow's may have characters that no folder should."""
-    settings = load_district(district)
-    return str(runs_folder(settings) / re.sub(r"^\.|[^A-Za-z0-9_.-]", "_", run_id))
+    """The folder of a run."""
+    return str(run_folder(load_district(district), run_id))
 
 
 def start(district: str, *, run_id: str, as_of: datetime, **asked: Any) -> str:

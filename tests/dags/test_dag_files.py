@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from enrollsync.errors import ConfigurationError, EnrollSyncError
+from enrollsync.errors import ConfigurationError, EnrollSyncError, UndoConflict
 from secret_urls import MALFORMED, SECRET, WITH_A_PASSWORD
 
 if TYPE_CHECKING:
@@ -148,22 +148,52 @@ def test_form_offers_the_deliveries_that_have_landed_newest_first(
     assert schema["examples"] == [str(landing / name) for name in ("friday.zip", "thursday", "wednesday")]
 
 
-def test_undo_form_offers_the_last_runs_that_wrote_and_demands_one(
+def test_undo_form_demands_a_run_and_leads_to_the_list_of_them(districts: Callable[..., Path]) -> None:
+    districts("lincoln")
+    asked = parsed().dags["enrollment_undo__lincoln"].params.get_param("run")
+    assert not asked.has_value
+    assert "](/roster/districts/lincoln/runs)" in asked.schema["description_md"]
+
+
+def test_undo_that_conflicts_names_the_switch_of_the_form_and_no_option_of_the_command(
+    districts: Callable[..., Path],
+) -> None:
+    districts("lincoln")
+    switch = parsed().dags["enrollment_undo__lincoln"].params.get_param("keep_later").schema["title"]
+    said = str(UndoConflict("night", 2, []))
+    assert f"`{switch}`" in said
+    assert "--" not in said
+
+
+def test_dags_of_a_district_stay_the_same_version_after_a_run(
     districts: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    from airflow.models.serialized_dag import SerializedDagModel
+    from airflow.serialization.serialized_objects import DagSerialization
+
+    def versions() -> dict[str, str]:
+        return {name: SerializedDagModel.hash(DagSerialization.to_dict(dag)) for name, dag in parsed().dags.items()}
+
     monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
+    districts("lincoln")
+    before = versions()
+    run = {"run_id": "night", "started_at": "2026-11-23T07:00:00+00:00", "outcome": "applied", "changes": "5 create"}
     folder = tmp_path / "data" / "runs" / "lincoln"
     folder.mkdir(parents=True)
-    run = {"started_at": "2026-11-23T07:00:00+00:00", "outcome": "applied", "changes": "5 create"}
-    noted = [{**run, "run_id": "night", "wrote": True}, {**run, "run_id": "calm", "outcome": "in_sync", "wrote": False}]
-    (folder / "last_runs.json").write_text(json.dumps(noted))
+    (folder / "last_runs.json").write_text(json.dumps([{**run, "wrote": True}]))
+    assert versions() == before
+
+
+def test_dags_carry_the_districts_name_and_offer_no_backfill(districts: Callable[..., Path]) -> None:
     districts("lincoln")
     dags = parsed().dags
-    schema = dags["enrollment_undo__lincoln"].params.get_param("run").schema
-    assert schema["examples"] == ["night"]
-    assert schema["values_display"] == {"night": "night: applied, 5 create"}
-    assert not dags["enrollment_undo__lincoln"].params.get_param("run").has_value
-    assert "| 2026-11-23 02:00 | applied | 5 create |" in dags["enrollment_sync__lincoln"].doc_md
+    assert {name: dag.dag_display_name for name, dag in dags.items()} == {
+        "enrollment_sync__lincoln": "Demo Unified",
+        "enrollment_undo__lincoln": "Demo Unified: take a run back",
+    }
+    for dag in dags.values():
+        assert {"scheduled", "manual", "operator_triggered"} <= set(dag.allowed_run_types)
+        assert "backfill" not in dag.allowed_run_types
 
 
 def test_settings_stand_on_the_dags_page_with_no_more_of_the_database_than_its_place(
@@ -217,7 +247,7 @@ def test_district_id_used_twice_belongs_to_the_file_of_that_name(districts: Call
     original = districts("lincoln")
     (original.parent / "a_copy.yaml").write_text(original.read_text().replace("Demo Unified", "Copy"))
     bag = parsed()
-    assert bag.dags["enrollment_sync__lincoln"].description == "Demo Unified"
+    assert bag.dags["enrollment_sync__lincoln"].dag_display_name == "Demo Unified"
     (error,) = bag.import_errors.values()
     assert "a_copy.yaml: `district_id`: 'lincoln' is already used by lincoln.yaml" in error
 

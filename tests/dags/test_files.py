@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -20,6 +22,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, districts: Callable[
     monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
     districts("lincoln")
     place = tmp_path / "data" / "runs" / "lincoln" / "manual__2026-11-23T02_00_00_00_00"
+    noted = [
+        {"run_id": "manual__2026-11-23T02:00:00+00:00", "outcome": "applied", "changes": "5 create", "wrote": True},
+        {"run_id": "<b>calm</b>", "outcome": "in_sync", "changes": "3 held", "wrote": False},
+    ]
+    place.mkdir(parents=True)
+    started = "2026-11-23T07:00:00+00:00"
+    (place.parent / "last_runs.json").write_text(json.dumps([{**run, "started_at": started} for run in noted]))
     for name in ("report.html", "quarantine/users.csv", "data_docs/index.html", "plan/plan.json", "run.json"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(name)
@@ -38,8 +47,13 @@ def stranger(folder: Path) -> Iterator[TestClient]:
 
 
 @pytest.fixture
-def reader(stranger: TestClient, airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[TestClient]:
+def reader(stranger: TestClient, airflow_database: None, monkeypatch: pytest.MonkeyPatch) -> TestClient:
     """Somebody who may read every DAG."""
+    log_in(monkeypatch, role="viewer")
+    return stranger
+
+
+def log_in(monkeypatch: pytest.MonkeyPatch, role: str | None) -> None:
     from airflow.api_fastapi.app import create_auth_manager
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.security import get_user
@@ -47,10 +61,8 @@ def reader(stranger: TestClient, airflow_database: None, monkeypatch: pytest.Mon
     from enrollsync.airflow.files import app
 
     create_auth_manager()
-    monkeypatch.setitem(
-        app.dependency_overrides, get_user, lambda: SimpleAuthManagerUser(username="ada", role="viewer")
-    )
-    yield stranger
+    ada = SimpleAuthManagerUser(username="ada", role=role)
+    monkeypatch.setitem(app.dependency_overrides, get_user, lambda: ada)
 
 
 # ---- without a session ----------------------------------------------------------------------------------------------
@@ -156,3 +168,51 @@ def test_link_in_a_runs_folder_gets_into_nothing_that_is_made_of_it(
     (folder / name).rename(tmp_path / "elsewhere")
     (folder / name).symlink_to(tmp_path / "elsewhere")
     assert reader.get(f"{RUN}/{archive}").status_code == 404
+
+
+# ---- the list of runs -----------------------------------------------------------------------------------------------
+
+
+LIST = "/roster/districts/lincoln/runs"
+
+
+def test_list_of_runs_says_local_time_outcome_and_changes_and_leads_to_the_report(reader: TestClient) -> None:
+    rows = [re.sub(r"\s*<[^>]+>\s*", "|", row) for row in reader.get(LIST, headers=BROWSER).text.split("<tr>")[2:]]
+    assert "|2026-11-23 02:00 EST|" in rows[0] and "|Applied|" in rows[0] and "|5 create|" in rows[0]
+    assert "|In sync|" in rows[1] and "|nothing|" in rows[1] and "3 held" not in rows[1]
+    assert "&lt;b&gt;calm&lt;/b&gt;" in rows[1]
+    page = reader.get(LIST, headers=BROWSER).text
+    assert f'<a href="{RUN}/report.html">2026-11-23 02:00 EST</a>' in page
+    assert '<a href="/dags/enrollment_undo__lincoln">' in page
+
+
+def test_list_of_runs_is_data_for_a_program(reader: TestClient) -> None:
+    first, second = reader.get(LIST, headers={"Accept": "application/json"}).json()["runs"]
+    assert first == {
+        "run_id": "manual__2026-11-23T02:00:00+00:00", "started": "2026-11-23 02:00 EST", "outcome": "applied",
+        "said": "Applied", "changes": "5 create", "report": f"{RUN}/report.html",
+    }  # fmt: skip
+    assert (second["changes"], second["report"]) == (None, None)
+
+
+def test_list_of_runs_is_there_before_the_first_run(reader: TestClient, folder: Path) -> None:
+    (folder.parent / "last_runs.json").unlink()
+    assert "No run has ended yet." in reader.get(LIST, headers=BROWSER).text
+
+
+@pytest.mark.parametrize("path", [LIST, f"{RUN}/report.html"])
+@pytest.mark.parametrize("district", ["lincoln", "oakland"])
+def test_who_may_not_read_the_districts_dag_gets_403_be_there_such_a_district_or_not(
+    stranger: TestClient, airflow_database: None, monkeypatch: pytest.MonkeyPatch, path: str, district: str
+) -> None:
+    log_in(monkeypatch, role=None)
+    assert stranger.get(f"{path}?dag_id=enrollment_sync__other".replace("lincoln", district)).status_code == 403
+
+
+def test_list_of_runs_of_no_district_is_404(reader: TestClient) -> None:
+    assert reader.get(LIST.replace("lincoln", "oakland")).status_code == 404
+
+
+def test_person_without_a_session_comes_back_to_the_list_of_runs(stranger: TestClient) -> None:
+    answer = stranger.get(LIST, headers=BROWSER)
+    assert (answer.status_code, parse_qs(urlsplit(answer.headers["location"]).query)) == (303, {"next": [LIST]})

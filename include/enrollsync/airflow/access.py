@@ -20,7 +20,7 @@ _LONGEST_PATH = 1000
 async def log_in_first(request: Request, refused: Exception) -> Response:
     """Send a person without a session to the login and then back here; a program gets the status, as JSON."""
     assert isinstance(refused, AnyHTTPException)
-    if _has_no_session(refused) and prefers_page(request):
+    if _has_no_session(refused) and "text/html" in _accepted(request) and not prefers_data(request):
         return RedirectResponse(login_path(_asked_for(request)), 303, headers={"Cache-Control": "no-store"})
     return await http_exception_handler(request, refused)
 
@@ -30,11 +30,14 @@ def _has_no_session(refused: AnyHTTPException) -> bool:
     return refused.status_code == 401 or (refused.status_code, refused.detail) == (403, "Invalid JWT token")
 
 
-def prefers_page(request: Request) -> bool:
-    """Whether HTML is asked for, as browsers do, and JSON is not asked for before it."""
-    accepted = request.headers.get("accept", "").lower()
-    page, data = accepted.find("text/html"), accepted.find("application/json")
-    return page >= 0 and (data < 0 or page < data)
+def prefers_data(request: Request) -> bool:
+    """Whether JSON is asked for, and HTML is not named before it."""
+    accepted = _accepted(request)
+    return "application/json" in accepted.partition("text/html")[0]
+
+
+def _accepted(request: Request) -> str:
+    return request.headers.get("accept", "").lower()
 
 
 def _asked_for(request: Request) -> str:

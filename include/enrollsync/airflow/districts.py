@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,9 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowException
 
 from enrollsync.address import read_address
+from enrollsync.airflow.links import runs_path
 from enrollsync.errors import ConfigurationError
-from enrollsync.settings import District, districts_folder, load_district, runs_folder
+from enrollsync.settings import District, districts_folder, load_district
 
 RETRIES = 3
 _AFTER_A_KILL = timedelta(seconds=10)
@@ -31,8 +31,8 @@ _LONGEST_PAUSE = timedelta(minutes=15)
 _DAGS = ("enrollment_sync__", "enrollment_undo__")
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The safe dumper in C where PyYAML was built with it."""
-_LAST_RUNS = 5
-"""Runs that a DAG's page tells of."""
+_RUN_TYPES = ("scheduled", "manual", "operator_triggered", "asset_materialization")
+"""How a run may come about; not by a backfill: a night that is past has no delivery of its own."""
 
 
 def read_districts() -> tuple[dict[str, District], list[str]]:
@@ -109,6 +109,7 @@ def shared_by_dags(district: District) -> dict[str, Any]:
         "owner_links": {owner.name: owner.link} if owner.link else {},
         "catchup": False,
         "max_active_runs": 1,
+        "allowed_run_types": _RUN_TYPES,
         "default_args": {
             "owner": owner.name,
             "pool": pool_of(district.district_id),
@@ -149,28 +150,12 @@ class RosterRetries(ExceptionRetryPolicy):
 
 
 def describe(district: District) -> str:
-    """The district's settings and its last runs as Markdown, for the DAG's page; no user stands there, nor a secret."""
+    """The district's settings as Markdown, for the DAG's page; no user of a database stands there, nor a secret.
+
+    It says nothing that a run changes: Airflow would count a new version of the DAG after each.
+    """
     kept = district.model_dump(mode="json", exclude_none=True)
     if district.database.url is not None:
         kept["database"]["url"] = str(read_address(district.database.url))
     settings = yaml.dump(kept, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    runs = "\n".join(_row(run, district) for run in last_runs(district)[:_LAST_RUNS])
-    table = f"\n\n#### Last runs\n| started | outcome | changes |\n|---|---|---|\n{runs}\n" if runs else ""
-    return f"### {district.name}\n```yaml\n{settings}```{table}"
-
-
-def _row(run: dict[str, Any], district: District) -> str:
-    started = datetime.fromisoformat(run["started_at"]).astimezone(district.zone)
-    return f"| {started:%Y-%m-%d %H:%M} | {run['outcome']} | {run['changes']} |"
-
-
-def last_runs(district: District) -> list[dict[str, Any]]:
-    """The newest runs as the last report noted them (see `runs.note_runs`); none where no run has reported yet.
-
-    DAG files are parsed without asking a database.
-    """
-    try:
-        noted = json.loads((runs_folder(district) / "last_runs.json").read_text())
-    except (OSError, ValueError):
-        return []
-    return noted if isinstance(noted, list) else []
+    return f"### {district.name}\n[The last runs]({runs_path(district.district_id)})\n```yaml\n{settings}```"

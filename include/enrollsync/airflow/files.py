@@ -1,4 +1,4 @@
-"""Serves a run's files to those who may read its DAG; the API server mounts it under `links.PREFIX`.
+"""Serves runs' files, and the list of runs, to those who may read the DAG; mounted under `links.PREFIX`.
 
 Only the files named here, only of runs that have a workspace, and no link in there is followed; a page may load nothing
 from elsewhere.
@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Annotated
 
 from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from enrollsync.airflow.access import log_in_first, require_names
+from enrollsync.airflow import runs_page
+from enrollsync.airflow.access import log_in_first, may_read_district, prefers_data, require_names
 from enrollsync.airflow.districts import district_of, districts_of
+from enrollsync.settings import District, run_folder
 from enrollsync.workspace import Workspace
 
 _HEADERS = {
@@ -31,16 +33,23 @@ _PLAIN = {"report.html", "findings.csv", "id_changes.csv"}
 
 def workspace_of(dag_id: str, run_id: str) -> Workspace:
     """The workspace of a run; 404 where the DAG is none of ours, or the run has left nothing."""
-    from enrollsync import steps
-
-    names = {district.district_id: name for name, district in districts_of(dag_id).items()}
-    wanted = district_of(dag_id)
-    if wanted not in names:
-        raise HTTPException(404, "no district has this DAG")
-    place = Workspace(Path(steps.workspace_for(names[wanted], run_id)))
+    place = Workspace(run_folder(_district_of(dag_id), run_id))
     if not place.root.is_dir():
         raise HTTPException(404, "this run's files are gone; `enrollsync explain` and `enrollsync runs` know the rest")
     return place
+
+
+def district(district_id: str) -> District:
+    """The settings of a district; 404 where there is none."""
+    return _district_of(f"enrollment_sync__{district_id}")
+
+
+def _district_of(dag_id: str) -> District:
+    wanted = district_of(dag_id)
+    for found in districts_of(dag_id).values():
+        if found.district_id == wanted:
+            return found
+    raise HTTPException(404, "no district has this DAG")
 
 
 OfRun = Annotated[Workspace, Depends(workspace_of)]
@@ -53,6 +62,17 @@ app = FastAPI(
     dependencies=[Depends(get_user), Depends(require_names)],
     exception_handlers={AnyHTTPException: log_in_first},
 )
+
+
+@app.get("/districts/{district_id}/runs", dependencies=[Depends(may_read_district)])
+def runs(request: Request, of: Annotated[District, Depends(district)]) -> Response:
+    """The district's last runs."""
+    listed = runs_page.list_runs(of)
+    if prefers_data(request):
+        return JSONResponse({"district_id": of.district_id, "runs": listed}, headers=_HEADERS)
+    return HTMLResponse(runs_page.render(of, listed), headers=_HEADERS)
+
+
 of_run = APIRouter(prefix="/{dag_id}/{run_id}", dependencies=[Depends(requires_access_dag("GET"))])
 
 

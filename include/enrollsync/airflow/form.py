@@ -8,7 +8,7 @@ from pathlib import Path
 from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
 
-from enrollsync.airflow.districts import last_runs
+from enrollsync.airflow.links import runs_path
 from enrollsync.settings import District, project_root
 
 _OFFERED = 20
@@ -51,14 +51,13 @@ def sync_form(district: District) -> ParamsDict:
 
 
 def undo_form(district: District) -> ParamsDict:
-    """The form of `enrollment_undo__<district_id>`."""
-    runs = [run for run in last_runs(district) if run["wrote"]]
+    """The form of `enrollment_undo__<district_id>`; the runs stand on a page of their own, see `runs_page.py`."""
     fields = {
         "run": Param(
-            type="string", minLength=1, title="Run to take back", examples=[run["run_id"] for run in runs],
-            description="Choose one of the last runs that changed the roster, or name another. A plan comes first, "
-            "and nothing is written before somebody approves it.",
-            values_display={run["run_id"]: f"{run['run_id']}: {run['outcome']}, {run['changes']}" for run in runs},
+            type="string", minLength=1, title="Run to take back",
+            description_md=f"The run's id, from [the list of the last runs]({runs_path(district.district_id)}), which "
+            "has their times, outcomes and changes. A plan comes first, and nothing is written before somebody "
+            "approves it.",
         ),
         "keep_later": Param(
             False, type="boolean", title="Keep later changes",

@@ -23,8 +23,16 @@ class OfRun(Protocol):
 
 def file_url(run: OfRun, file: str) -> str:
     """The address of one file of a run."""
-    place = "/".join(quote(part, safe="") for part in (run.dag_id, run.run_id))
-    return f"{_base()}{PREFIX}/{place}/{file}"
+    return f"{_base()}{_inside(run.dag_id, run.run_id, file)}"
+
+
+def file_path(dag_id: str, run_id: str, file: str) -> str:
+    """The same without the host."""
+    return f"{_root()}{_inside(dag_id, run_id, file)}"
+
+
+def _inside(*parts: str) -> str:
+    return "/".join((PREFIX, *(quote(part, safe="") for part in parts)))
 
 
 def run_url(run: OfRun) -> str:
@@ -34,7 +42,12 @@ def run_url(run: OfRun) -> str:
 
 def runs_path(district_id: str) -> str:
     """The path of the page with the district's last runs."""
-    return f"{_root()}{PREFIX}/districts/{quote(district_id, safe='')}/runs"
+    return f"{_root()}{_inside('districts', district_id, 'runs')}"
+
+
+def dag_path(dag_id: str) -> str:
+    """The path of a DAG's page in Airflow."""
+    return f"{_root()}/dags/{quote(dag_id, safe='')}"
 
 
 def login_path(following: str) -> str:

@@ -1,4 +1,4 @@
-"""Notes on DAG runs and their tasks: the outcome and counts, where the list of runs shows them.
+"""Notes on DAG runs and their tasks: the outcome, why, and counts, where the list of runs shows them.
 
 A listener of the scheduler's, because tasks may not touch Airflow's database; it reads what the task `report` returned.
 """
@@ -50,11 +50,14 @@ def _note(dag_run: DagRun) -> None:
 
 
 def text_of(result: dict[str, Any]) -> str:
-    """A result (see `report.summary`) as a note: outcome, changes and findings on its first line, which lists show."""
+    """A result (see `report.summary`) as a note: the verdict and its reason first, because lists show little more."""
     from enrollsync.report.wording import summed
 
-    findings = ", ".join(f"{code} {count:,}" for code, count in (result.get("findings") or {}).items())
-    first = " · ".join(part for part in (f"**{result['outcome']}**", summed(result["counts"]), findings) if part)
     holds = [f"{hold['code']}: {hold['message']}" for hold in result.get("holds") or []]
-    text = "\n\n".join(line for line in (first, result.get("message"), *holds) if line)
+    reason, *others = [line for line in (result.get("message"), *holds) if line] or [None]
+    verdict = f"**{result['outcome'] or 'not finished'}**"
+    findings = ", ".join(f"{code} {count:,}" for code, count in (result.get("findings") or {}).items())
+    amounts = " · ".join(part for part in (summed(result["counts"]), findings) if part)
+    first = [f"{verdict}: {reason}", amounts] if reason else [f"{verdict} · {amounts}"]
+    text = "\n\n".join([*first, *others])
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 30]} … (see the report)"

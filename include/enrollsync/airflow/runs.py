@@ -23,7 +23,7 @@ from enrollsync.workspace import RunManifest, Workspace
 log = logging.getLogger(__name__)
 
 _NOTED_RUNS = 20
-"""Runs that the next form offers to undo."""
+"""Runs that the list of runs shows."""
 
 
 def start(district: str) -> str:
@@ -211,14 +211,14 @@ def any_task_failed() -> bool:
 
 
 def _note_runs(district: str, folder: Path) -> None:
-    """Leave the newest runs where DAG files find them without asking the database; see `districts.last_runs`."""
+    """Leave the newest runs where the list of runs finds them without the database's password; see `runs_page.py`."""
     from enrollsync import steps
     from enrollsync.report.wording import summed
 
     try:
         found = steps.runs(district, database_url=database_url(load_district(district)))[:_NOTED_RUNS]
     except EnrollSyncError as error:
-        log.warning("the last runs could not be noted for the next form: %s", error)
+        log.warning("the last runs could not be noted for the list of runs: %s", error)
         return
     noted = [
         {
