@@ -6,8 +6,7 @@ that has one: a mistake in one district must not stop the others.
 
 from __future__ import annotations
 
-from enrollsync.airflow.districts import read_districts
-from enrollsync.errors import ConfigurationError
+from enrollsync.airflow.districts import UnusableFiles, read_districts
 
 if problems := read_districts()[1]:
-    raise ConfigurationError("\n".join(problems))
+    raise UnusableFiles("\n".join(problems))

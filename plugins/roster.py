@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from enrollsync.airflow import links, notes, pools
+from enrollsync.airflow import broken_files, links, notes, pools
 
 
 async def files(scope: Any, receive: Any, send: Any) -> None:
@@ -25,4 +25,4 @@ class RosterPlugin(AirflowPlugin):
     name = "roster"
     fastapi_apps = [{"app": files, "url_prefix": links.PREFIX, "name": "Roster files"}]
     operator_extra_links = list(links.LINKS)
-    listeners = [notes, pools]
+    listeners = [notes, pools, broken_files]

@@ -243,6 +243,14 @@ def test_broken_district_file_is_an_import_error_and_the_others_load(
     assert "lincoln" not in error
 
 
+def test_each_broken_district_file_has_a_line_of_its_own(districts: Callable[..., Path]) -> None:
+    broken = [districts("oakland", name="name: [unclosed"), districts("salem", timezone="timezone: America/Nowhere")]
+    (error,) = parsed().import_errors.values()
+    first, second = error.splitlines()[-2:]
+    assert f"{broken[0]}: " in first
+    assert second.startswith(f"{broken[1]}: ")
+
+
 def test_district_id_used_twice_belongs_to_the_file_of_that_name(districts: Callable[..., Path]) -> None:
     original = districts("lincoln")
     (original.parent / "a_copy.yaml").write_text(original.read_text().replace("Demo Unified", "Copy"))

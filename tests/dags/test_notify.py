@@ -16,10 +16,12 @@ from typing import Any
 
 import pytest
 
+from enrollsync.airflow import broken_files
 from enrollsync.airflow.notify import RosterNotifier, events_of
 from enrollsync.codes import Severity
 from enrollsync.workspace import COUNTED, Notice, RunManifest, SourceFile, Workspace
 
+PROJECT = Path(__file__).resolve().parents[2]
 RUN = SimpleNamespace(dag_id="enrollment_sync__lincoln", run_id="manual__1")
 
 
@@ -158,6 +160,74 @@ def test_receiver_that_is_down_does_not_keep_the_email_and_fails_no_run(
 def test_events_of_a_run(manifest: dict[str, Any], failed: bool, events: list[str]) -> None:
     run = RunManifest(run_id="r", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC), **manifest)
     assert events_of(run, failed=failed) == events
+
+
+# ---- a district file that breaks ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def parse(districts: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Parse as Airflow's DAG processor does, which tells its listeners; Lincoln's people are told of failures."""
+    from airflow.dag_processing.dagbag import DagBag
+
+    monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
+    at_once = SimpleNamespace(Thread=lambda target, args, daemon: SimpleNamespace(start=lambda: target(*args)))
+    monkeypatch.setattr(broken_files, "Thread", at_once.Thread)
+    lincoln = districts("lincoln")
+    lincoln.write_text(lincoln.read_text() + "notify: {webhook: hook}\n")
+    known: set[str] = set()
+
+    def go() -> None:
+        errors = DagBag(PROJECT / "dags").import_errors
+        for path, error in errors.items():
+            hook = "on_existing_dag_import_error" if path in known else "on_new_dag_import_error"
+            getattr(broken_files, hook)(filename=path, stacktrace=error)
+        known.clear()
+        known.update(errors)
+
+    return go
+
+
+def test_broken_district_file_is_told_once_to_those_whom_other_districts_name(
+    webhook: SimpleNamespace, parse: Callable[[], None], districts: Callable[..., Path]
+) -> None:
+    parse()
+    assert webhook.posted == []
+    oakland = districts("oakland", schedule='schedul: "0 2 * * *"')
+    parse()
+    parse()
+    ((_, posted),) = webhook.posted
+    assert f"{oakland}: `schedul` is no known key" in posted["text"]
+    districts("salem", timezone="timezone: America/Nowhere")
+    parse()
+    parse()
+    _, (_, posted) = webhook.posted
+    assert "salem.yaml: `timezone`" in posted["text"] and "oakland" not in posted["text"]
+
+
+def test_file_that_breaks_again_after_it_was_mended_is_told_again(
+    webhook: SimpleNamespace, parse: Callable[[], None], districts: Callable[..., Path]
+) -> None:
+    for broken in (True, False, True):
+        districts("oakland", name="name: [unclosed" if broken else "name: Oakland")
+        parse()
+    assert len(webhook.posted) == 2
+
+
+@pytest.mark.parametrize(
+    ("general", "received"),
+    [("{email: [office@example.org]}", 1), ("", 0), ("{email: [office@example.org], event: all}", 0), ("[", 0)],
+    ids=["named", "nobody", "unknown key", "no YAML"],
+)
+def test_only_districts_broken_file_is_told_to_those_whom_the_environment_names(
+    mailbox: list[Any], districts: Callable[..., Path], parse: Callable[[], None], monkeypatch: pytest.MonkeyPatch,
+    general: str, received: int,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("ENROLLSYNC_NOTIFY", general)
+    districts("lincoln", name="name: [unclosed")
+    parse()
+    assert len(mailbox) == received
+    assert all(message["subject"] == "EnrollSync: a district's file cannot be used" for message in mailbox)
 
 
 def test_figures_of_a_run_go_to_airflows_metrics_with_zero_for_what_was_not_found(

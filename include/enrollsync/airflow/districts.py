@@ -35,6 +35,10 @@ _RUN_TYPES = ("scheduled", "manual", "operator_triggered", "asset_materializatio
 """How a run may come about; not by a backfill: a night that is past has no delivery of its own."""
 
 
+class UnusableFiles(Exception):
+    """One line about each district file that cannot be used."""
+
+
 def read_districts() -> tuple[dict[str, District], list[str]]:
     """File name without `.yaml` -> settings for every usable district file, and one line about each of the others.
 

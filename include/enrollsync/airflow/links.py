@@ -26,6 +26,11 @@ def file_url(run: OfRun, file: str) -> str:
     return f"{_base()}{_inside(run.dag_id, run.run_id, file)}"
 
 
+def dags_url() -> str:
+    """The address of the list of DAGs, on top of which Airflow shows what it could not import."""
+    return f"{_base()}/dags"
+
+
 def file_path(dag_id: str, run_id: str, file: str) -> str:
     """The same without the host."""
     return f"{_root()}{_inside(dag_id, run_id, file)}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -43,10 +44,16 @@ class RosterNotifier(BaseNotifier):
         if self.event not in district.notify.events:
             return
         title, lines = message(self.event, manifest, district, context["ti"])
-        if district.notify.email:
-            _try(lambda: _email(district.notify.email, title, lines, context), "email")
-        if webhook := district.notify.webhook:
-            _try(lambda: _post(webhook, title, lines, context), f"webhook {webhook}")
+        webhook = district.notify.webhook
+        send(district.notify.email, [webhook] if webhook else [], title, lines, context)
+
+
+def send(emails: list[str], webhooks: list[str], title: str, lines: list[str], context: Context) -> None:
+    """One message to all of these addresses and connections; what cannot be sent is logged."""
+    if emails:
+        _try(partial(_email, emails, title, lines, context), "email")
+    for webhook in webhooks:
+        _try(partial(_post, webhook, title, lines, context), f"webhook {webhook}")
 
 
 def events_of(manifest: RunManifest, *, failed: bool) -> list[Event]:
