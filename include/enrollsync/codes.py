@@ -101,6 +101,12 @@ _TABLE = (
         "section 6, file level", CRITICAL, Scope.BATCH,
     ),
     Code(
+        "FILE-CORRECTED", "An error file came back",
+        "The rejected lines of a file, corrected, are read in the place of that file.",
+        "Nothing to do.",
+        "section 6, the run's own copy", INFO, Scope.NONE,
+    ),
+    Code(
         "FILE-IGNORED", "A file is not read",
         "It is no file of this format, or its columns are not public; nothing in it reaches the roster.",
         "Nothing to do.",

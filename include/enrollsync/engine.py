@@ -75,9 +75,27 @@ def folded(text: str) -> str:
     return rf"lower(nfc_normalize(regexp_replace({text}, '[\p{{C}}\p{{Z}}\x{{FE00}}-\x{{FE0F}}]', '', 'g')))"
 
 
+_BLANKS = "[\\x00-\\x20\\x7f-\\xa0\\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff]*"
+"""Blanks and what cannot be seen, for DuckDB and Python alike."""
+_FORMULA = f"{_BLANKS}[=+\\-@＝＋－＠﹦﹢﹣﹫−]"
+"""How a cell starts that a spreadsheet may take for a formula; some pass over blanks and know wide signs."""
+
+
 def cell(text: str) -> str:
-    """SQL for a cell of a CSV file that a spreadsheet does not take for a formula."""
-    return rf"CASE WHEN regexp_matches({text}, '^\s*[=+\-@＝＋－＠]') THEN '''' || {text} ELSE {text} END"
+    """SQL for a cell of a CSV file that no spreadsheet takes for a formula: an apostrophe stands before one."""
+    pattern = literal(f"^'*{_FORMULA}")
+    return f"CASE WHEN regexp_matches({text}, {pattern}) THEN chr(39) || {text} ELSE {text} END"
+
+
+def uncelled(text: str) -> str:
+    """SQL for the text that `cell` made a cell of."""
+    pattern = literal(f"^'+{_FORMULA}")
+    return f"CASE WHEN regexp_matches({text}, {pattern}) THEN substr({text}, 2) ELSE {text} END"
+
+
+def without_escape(text: str) -> str:
+    """The same as `uncelled`, of one text at hand."""
+    return text[1:] if re.match(f"'+{_FORMULA}", text) else text
 
 
 def one_row(connection: duckdb.DuckDBPyConnection, query: str, parameters: object = None) -> tuple[Any, ...]:

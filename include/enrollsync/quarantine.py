@@ -15,8 +15,9 @@ import pyarrow as pa
 from enrollsync import findings
 from enrollsync.codes import CODES
 from enrollsync.engine import cell, connect
+from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.read import numbered, stored_columns
-from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
+from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace, error_file_name
 
 FINDINGS_FILE = "findings.csv"
 _MALFORMED = "file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR"
@@ -27,7 +28,8 @@ def write(workspace: Workspace, manifest: RunManifest) -> dict[str, int]:
     """Write `quarantine/<file>-errors.csv` for each source file with rejected lines, and `findings.csv`.
 
     An error file holds `errors`, then the file's own columns, one row a rejected line, in file order; a malformed line
-    stands in one field. Values of secret columns are left out. Error files of an earlier attempt are replaced.
+    stands in one field, and nothing starts like a formula (`engine.cell`); `ingest.corrected` reads such a file. Values
+    of secret columns are left out. Error files of an earlier attempt are replaced.
     Returns file -> rejected lines, where any.
     """
     workspace.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -50,7 +52,7 @@ def write_findings(workspace: Workspace, manifest: RunManifest) -> None:
 
 def error_file(workspace: Workspace, name: str) -> Path:
     """Where the rejected lines of the source file `name` are kept."""
-    return workspace.quarantine / f"{Path(name).stem}-errors.csv"
+    return workspace.quarantine / error_file_name(name)
 
 
 def findings_tables(workspace: Workspace, manifest: RunManifest) -> duckdb.DuckDBPyConnection:
@@ -94,13 +96,14 @@ _REJECTED = """
 
 
 def _write_errors(connection: duckdb.DuckDBPyConnection, workspace: Workspace, file: SourceFile) -> None:
-    header = ["errors", *file.header]
+    header = [ERRORS, *file.header]
+    names = [f"c{place}" for place in range(len(header))]
     query = f"""
         WITH rejected AS ({_REJECTED}),
         errors AS ({_ERRORS}),
         delivered AS (SELECT * FROM {numbered(workspace.source_table(file.name))}),
-        written AS (
-            SELECT 0 AS line, {", ".join("?" for _ in header)}
+        written(line, {", ".join(names)}) AS (
+            SELECT 0, {", ".join("?" for _ in header)}
             UNION ALL
             SELECT
                 rejected.line,
@@ -112,7 +115,7 @@ def _write_errors(connection: duckdb.DuckDBPyConnection, workspace: Workspace, f
             LEFT JOIN delivered ON delivered.line = rejected.line
             WHERE rejected.file = ?
         )
-        SELECT * EXCLUDE (line)
+        SELECT {", ".join(cell(name) for name in names)}
         FROM written
         ORDER BY line
         """

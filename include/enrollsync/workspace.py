@@ -23,6 +23,11 @@ COUNTED = (
 Printable = Annotated[str, AfterValidator(printable)]
 
 
+def error_file_name(name: str) -> str:
+    """What the copy of a source file's rejected lines is called: `users-errors.csv`."""
+    return f"{Path(name).stem}-errors.csv"
+
+
 class Notice(BaseModel):
     """A finding about a file or about the plan as a whole: it stands on no row."""
 

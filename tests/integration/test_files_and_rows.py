@@ -204,6 +204,31 @@ def test_the_quarantine_holds_every_rejected_line_whole(nightly: Nightly) -> Non
     assert second[0].startswith("line 4: ID-CHARSET userId") and second[11] == 'O, "Bo"'
 
 
+@pytest.mark.parametrize("name", ["users-errors.csv", "users.csv"])
+def test_rejected_lines_load_when_their_error_file_comes_back_corrected(nightly: Nightly, name: str) -> None:
+    wrong = line(**student("3!", userFirstName="=Leena"))
+    nightly.run({"users.csv": f"{HEADER}\n{SECOND}\n,S1,North\n{wrong}\n"})
+    text = error_file(Workspace(Path(nightly.workspace)), "users.csv").read_text()
+    assert "'=Leena" in text
+    result = nightly.run({name: text.replace("3!", "300")})
+    assert nightly.view("users", "user_id, given_name") == [("300", "=Leena"), ("u2", "Given2")]
+    assert nightly.findings() == [("ROW-MALFORMED", "users.csv", 2)]
+    assert result["findings"]["FILE-CORRECTED"] == 1
+
+
+def test_a_corrected_file_in_place_of_a_whole_one_does_not_pass_the_guard(clever_district: Nightly) -> None:
+    clever_district.begin(clever([pupil(number) for number in range(12)]))
+    files = clever([pupil(1)])
+    rows = files.pop("students.csv").splitlines()
+    files["students-errors.csv"] = f"errors,{rows[0]}\nline 2: ID-MISSING: empty,{rows[1]}\n"
+    assert clever_district.run(files, until="plan")["outcome"] == "held"
+
+
+def test_an_error_file_beside_the_file_that_it_came_from_is_not_read(nightly: Nightly) -> None:
+    result = nightly.run({"users.csv": f"{HEADER}\n{GOOD}\n", "users-errors.csv": f"errors,{HEADER}\n,{SECOND}\n"})
+    assert (result["findings"], nightly.view("users", "user_id")) == ({"FILE-IGNORED": 1}, [("300",)])
+
+
 def _errors(nightly: Nightly, file: str = "users.csv") -> list[list[str]]:
     """The rows of an error file of the last run, its header line left out."""
     path = error_file(Workspace(Path(nightly.workspace)), file)

@@ -363,6 +363,17 @@ def test_the_format_is_told_from_the_files(landing: Path, names: list[str], prim
     assert recognise(deliver(landing, *names), district(primary)).name == expected
 
 
+def test_a_corrected_error_file_stands_for_the_file_that_it_came_from(landing: Path) -> None:
+    found = deliver(landing, *CLEVER_FILES[:1], "Students-errors.csv", *CLEVER_FILES[2:], "other-errors.csv")
+    assert recognise(found, district("clever")).name == "clever"
+    assert found.files["students.csv"] == landing / "Students-errors.csv"
+    assert "other-errors.csv" in found.files
+
+
+def test_an_error_file_beside_the_file_that_it_came_from_stands_for_nothing(landing: Path) -> None:
+    assert sorted(deliver(landing, "users.csv", "users-errors.csv").files) == ["users-errors.csv", "users.csv"]
+
+
 @pytest.mark.parametrize(("names", "primary", "said"), [
     (["id_changes.csv"], "clever", "none of the files is known"),
     (["notes.csv"], "batch_upload", "none of the files is known"),

@@ -368,3 +368,57 @@ def test_a_parser_that_sees_other_records_ends_the_run(monkeypatch: pytest.Monke
     monkeypatch.setattr("enrollsync.ingest.read._rejected", lambda *_, **__: [Malformed(3, 3, "imagined", LINE)])
     with pytest.raises(Refused, match="2 records of 1"):
         read(f"{HEADER}\n{LINE}\n{LINE}\n")
+
+
+# ---- an error file that comes back --------------------------------------------------------------
+
+ERRORS = f"errors,{HEADER}"
+DAMAGED_BEFORE = '"line 9: ROW-MALFORMED: it has too few fields"'
+
+
+def test_a_corrected_error_file_is_read_without_its_errors_and_escapes() -> None:
+    table = read(f"{ERRORS}\nline 4: ID-MISSING userId: empty,a,'=b,'c,''+d,'-1,f\n,a,b,c,d,e,f\n")
+    assert table.rows == {2: ["a", "=b", "'c", "'+d", "-1", "f"], 3: PLAIN}
+    assert table.result.header.corrected and table.result.header.as_written == list(NAMES)
+
+
+def test_escapes_of_other_files_stay() -> None:
+    table = read(f"{HEADER}\na,'=b,c,d,e,f\n")
+    assert table.rows == {2: ["a", "'=b", "c", "d", "e", "f"]}
+    assert not table.result.header.corrected
+
+
+def test_a_malformed_line_is_read_once_its_values_stand_in_their_columns() -> None:
+    assert read(f"{ERRORS}\n{DAMAGED_BEFORE},{LINE}\n").rows == {2: PLAIN}
+
+
+@pytest.mark.parametrize(("field", "raw", "last"), [
+    ("S1", "S1", 3), ("S1,,,,,", "S1", 3), ('"S1,2",,,,,', "S1,2", 3), ('"S1,2"', "S1,2", 3), ("'=1,,,,,", "=1", 3),
+    ("'=1", "=1", 3), ('"a,""b",,,,,', 'a,"b', 3), ('"a\nb,c",,,,,', "a\nb,c", 4), ("S1\x07,,,,,", "S1\x07", 3),
+])  # fmt: skip
+def test_a_line_that_nobody_took_apart_stays_malformed(field: str, raw: str, last: int) -> None:
+    table = read(f"{ERRORS}\n,{LINE}\n{DAMAGED_BEFORE},{field}\n,{LINE}\n")
+    assert table.rows == {2: PLAIN, last + 1: PLAIN}
+    assert [(one.line, one.last_line, one.raw) for one in table.malformed] == [(3, last, raw)]
+    assert table.malformed[0].reason == "it still stands in one field; put its values into their columns"
+
+
+def test_a_line_that_was_damaged_in_an_error_file_is_named_without_its_errors() -> None:
+    table = read(f"{ERRORS}\nline 2: ID-MISSING: empty,a,b\n,{LINE},more\n")
+    assert [(one.line, one.reason, one.raw) for one in table.malformed] == [
+        (2, "it has too few fields", "a,b"), (3, "it has too many fields", f"{LINE},more"),
+    ]  # fmt: skip
+
+
+def test_headers_of_an_error_file_lose_their_escapes() -> None:
+    table = read(
+        "errors,School_id,Section_id,Student_id,'=1+1\n,S1,X1,7,8\n",
+        declared=CLEVER, file="enrollments.csv", needed=("School_id", "Section_id", "Student_id"),
+    )  # fmt: skip
+    assert table.result.header.as_written[-1] == "=1+1"
+    assert (table.rows, table.others) == ({2: ["S1", "X1", "7"]}, {2: {" 3": "8"}})
+
+
+def test_a_column_of_errors_anywhere_else_is_not_known() -> None:
+    with pytest.raises(Refused, match="'errors' is not known"):
+        read(f"{HEADER},errors\n{LINE},\n")

@@ -13,12 +13,13 @@ import pyarrow.parquet as pq
 from enrollsync import engine
 from enrollsync.errors import Refused
 from enrollsync.formats import FileSpec, Format
+from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.landing import Batch, Delivery, shown
 from enrollsync.ingest.lines import Malformed
 from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.ingest.secrets import hides, without_secrets
 from enrollsync.settings import District
-from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
+from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace, error_file_name
 
 _MALFORMED = pa.schema([
     ("file", pa.string()), ("line", pa.int64()), ("last_line", pa.int64()), ("reason", pa.string()),
@@ -132,9 +133,14 @@ def _write_malformed(workspace: Workspace, read: dict[FileSpec, FileRead]) -> No
 
 def _notices(delivery: Delivery, declared: Format, read: dict[FileSpec, FileRead]) -> Iterable[Notice]:
     known = {spec.name for spec in declared.files if spec.read}
+    originals = {error_file_name(name): name for name in known}
     for name in sorted(set(delivery.files) - known):
-        yield Notice.of("FILE-IGNORED", "the file is not read; nothing in it reaches the roster", file=shown(name))
+        why = f"{originals[name]} is there too and is read" if name in originals else "the file is not read"
+        yield Notice.of("FILE-IGNORED", f"{why}; nothing in this one reaches the roster", file=shown(name))
     for spec, result in read.items():
+        if result.header.corrected:
+            said = f"it is read as {spec.name}, by its own line numbers; its column `{ERRORS}` is passed over"
+            yield Notice.of("FILE-CORRECTED", said, file=shown(delivery.files[spec.name].name))
         if result.unended:
             said = "the last line has no line end; the file may have been cut"
             yield Notice.of("FILE-NO-LINE-END", said, file=spec.name, line=result.unended)

@@ -24,7 +24,7 @@ from pathlib import Path, PurePosixPath
 from enrollsync.errors import ConfigurationError, Refused
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec, Format
 from enrollsync.settings import District, project_root
-from enrollsync.workspace import Notice, RunManifest, Workspace
+from enrollsync.workspace import Notice, RunManifest, Workspace, error_file_name
 
 _STILL_ARRIVING = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".uploading", ".lock")
 _LARGEST_UNPACKED = 8 << 30
@@ -229,7 +229,14 @@ def _folder(folder: Path, arrived: float | None = None) -> Delivery:
     if len(by_name) < len(files):
         raise Refused("FILE-UNSAFE", "two files differ in upper and lower case of their names only; remove one")
     when = arrived if arrived is not None else max(path.stat().st_mtime for path in files)
-    return Delivery(folder, by_name, datetime.fromtimestamp(when, UTC))
+    return Delivery(folder, _in_their_places(by_name), datetime.fromtimestamp(when, UTC))
+
+
+def _in_their_places(files: dict[str, Path]) -> dict[str, Path]:
+    """Error files stand for the files that they came from, where those are not there themselves."""
+    known = {spec.name for declared in FORMATS.values() for spec in declared.files}
+    originals = {error_file_name(name): name for name in known - set(files)}
+    return {originals.get(name, name): path for name, path in files.items()}
 
 
 def _unpacked(folder: Path, archive: str, arrived: float) -> Delivery:

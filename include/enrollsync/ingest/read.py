@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from enrollsync import engine
 from enrollsync.errors import Refused
 from enrollsync.formats import FileSpec, Format
+from enrollsync.ingest import corrected
 from enrollsync.ingest.lines import Malformed, Records, Text, load_text, record_width, split_records
 
 _REASONS = {
@@ -41,6 +42,8 @@ class Header:
     """The cells of the file, trailing empty ones included."""
     expected: list[str]
     """The format's name for each cell; the cell itself where the format does not know it."""
+    corrected: bool = False
+    """Whether the file is an error file that came back: a cell stands before these (`corrected.ERRORS`)."""
 
     def positions(self) -> dict[str, int]:
         """Expected name -> index of its cell."""
@@ -74,10 +77,15 @@ def read_file(
     records = split_records(text, width)
     _refuse_damaged_header(path, records)
     cut = [bad for bad in records.malformed if bad.last_line == len(text.starts) and not text.ended]
-    columns = _stored(header.expected[:width], needed, spec.secret)
-    rows, rejected = _parse(connection, path, text, records, width, columns, target)
+    query = _read_csv(header, width, needed, spec.secret)
+    rows, rejected = _parse(connection, path, text, records, query, target)
     _refuse_if_cut(path, text, [*cut, *rejected])
-    malformed = sorted([*records.malformed, *rejected], key=lambda one: one.line)
+    malformed = [*records.malformed, *rejected]
+    if header.corrected:
+        again = _still_malformed(connection, target, records)
+        malformed = [*map(corrected.as_it_was, malformed), *again]
+        rows -= len(again)
+    malformed.sort(key=lambda one: one.line)
     return FileRead(header, rows, malformed, None if text.ended else len(text.starts))
 
 
@@ -101,9 +109,12 @@ def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str
 
 def _understood(line: str, spec: FileSpec, declared: Format, renames: dict[str, str], separator: str = ",") -> Header:
     cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+    is_corrected = cells[:1] == [corrected.ERRORS]
+    if is_corrected:
+        cells = [engine.without_escape(cell) for cell in cells[1:]]
     by_spelling = {_spelling(name, declared): name for name in spec.known}
     renamed = [renames.get(cell, cell) for cell in cells]
-    return Header(cells, [by_spelling.get(_spelling(name, declared), name) for name in renamed])
+    return Header(cells, [by_spelling.get(_spelling(name, declared), name) for name in renamed], is_corrected)
 
 
 def _refuse_other_layout(line: str, spec: FileSpec, declared: Format, renames: dict[str, str]) -> None:
@@ -160,13 +171,12 @@ def _hint(name: str, candidates: list[str] | tuple[str, ...]) -> str:
 
 
 def _stored(expected: list[str], needed: tuple[str, ...], secret: tuple[str, ...]) -> dict[str, int]:
-    """Name in the table -> place in the file."""
+    """Name in the table -> place among the file's columns."""
     return {name if name in needed else f" {place}": place for place, name in enumerate(expected) if name not in secret}
 
 
 def _parse(
-    connection: duckdb.DuckDBPyConnection, path: Path, text: Text, records: Records, width: int,
-    columns: dict[str, int], target: Path,
+    connection: duckdb.DuckDBPyConnection, path: Path, text: Text, records: Records, query: str, target: Path,
 ) -> tuple[int, list[Malformed]]:  # fmt: skip
     """Let DuckDB parse the records into `target`; returns how many rows they are and what it rejects."""
     as_is = text.original and records.fill(text)
@@ -174,7 +184,7 @@ def _parse(
     if not as_is:
         readable.write_bytes(text.kept(records))
     try:
-        engine.write_parquet(connection, _read_csv(columns, width), target, [str(readable)])
+        engine.write_parquet(connection, query, target, [str(readable)])
     finally:
         if not as_is:
             readable.unlink()
@@ -187,6 +197,14 @@ def _parse(
     if rows and lines[-1] != rows + 1:
         _add_lines(connection, target, lines)
     return rows, rejected
+
+
+def _still_malformed(connection: duckdb.DuckDBPyConnection, target: Path, records: Records) -> list[Malformed]:
+    """The lines of an error file that nobody took apart; they leave the table."""
+    texts = corrected.take_out(connection, target, numbered(target))
+    places = np.searchsorted(records.first, np.array(list(texts), dtype=np.int64) - 1)
+    ends = (records.last[places] + 1).tolist()
+    return [corrected.malformed_again(line, end, text) for (line, text), end in zip(texts.items(), ends, strict=True)]
 
 
 def numbered(table: Path) -> str:
@@ -217,9 +235,16 @@ def _offsets(text: Text, records: Records, *, as_is: bool) -> np.ndarray:
     return np.concatenate([[0], np.cumsum(lengths)[:-1]])
 
 
-def _read_csv(columns: dict[str, int], width: int) -> str:
+def _read_csv(header: Header, width: int, needed: tuple[str, ...], secret: tuple[str, ...]) -> str:
+    """SQL for a file's records, of `width` fields each: the columns that are stored."""
     types = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(width))
-    chosen = ", ".join(f'c{place} AS "{name}"' for name, place in columns.items())
+    first = int(header.corrected)
+    columns = _stored(header.expected[: width - first], needed, secret)
+    values = {name: f"c{place + first}" for name, place in columns.items()}
+    if header.corrected:
+        values = {name: engine.uncelled(value) for name, value in values.items()}
+        values[corrected.STILL_MALFORMED] = corrected.still_malformed(width)
+    chosen = ", ".join(f'{value} AS "{name}"' for name, value in values.items())
     return f"""
         SELECT {chosen}
         FROM read_csv(
