@@ -131,6 +131,12 @@ _TABLE = (
         "section 6, row level", CRITICAL, Scope.LINE,
     ),
     Code(
+        "ROW-BLANK", "Lines without values were passed over",
+        "Spreadsheets write commas for rows that somebody emptied; nothing is lost with them.",
+        "Nothing to do; who wants them gone deletes the rows in the spreadsheet.",
+        "section 6, row level", INFO, Scope.NONE,
+    ),
+    Code(
         "ROW-STAFF-ONLY", "Batch Upload may bring staff only here",
         "With another primary source, students by file would contradict what that source says.",
         "Remove the row, or correct the student in the primary source.",

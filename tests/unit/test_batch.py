@@ -52,3 +52,16 @@ def test_a_last_line_without_a_line_end_is_told_of_each_file_that_has_one(tmp_pa
 
 def test_a_delivery_whose_lines_all_end_has_no_notice(tmp_path: Path) -> None:
     assert notices(read(tmp_path, {"users.csv": users(student())})) == []
+
+
+def test_lines_of_commas_are_one_notice_a_file_and_no_rows(tmp_path: Path) -> None:
+    files = clever([pupil(1), pupil(2)])
+    files["students.csv"] += ",,,,\n" * 12
+    files["schools.csv"] += "\n,\n"
+    manifest = read(tmp_path, files)
+    assert notices(manifest) == [("ROW-BLANK", "schools.csv", 4), ("ROW-BLANK", "students.csv", 4)]
+    assert [notice.message for notice in manifest.notices] == [
+        "the line has no values; it is passed over",
+        "12 lines have no values and are passed over: 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 and 2 more",
+    ]
+    assert [(file.rows, file.malformed) for file in manifest.files][:2] == [(1, 0), (2, 0)]

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from enrollsync.errors import Refused
-from enrollsync.ingest.lines import Records, Text, load_text, split_records
+from enrollsync.ingest.lines import Records, Text, load_text, record_width, split_records
 
 HEADER = "h1,h2,h3,h4,h5,h6"
 PLAIN = "a,b,c,d,e,f"
@@ -26,6 +26,10 @@ def as_record(fields: list[str], *, quote_all: bool = False) -> str:
         f'"{field.replace(chr(34), chr(34) * 2)}"' if quote_all or re.search('[,"\r\n]', field) else field
         for field in fields
     )
+
+
+def is_valueless(fields: list[str]) -> bool:
+    return not "".join(fields).strip(" \t")
 
 
 def count_ends(text: str) -> int:
@@ -66,7 +70,8 @@ def test_every_record_starts_and_ends_where_an_editor_shows_it(
         text += end * (1 + blank_lines) + record
         first = line + 1 + blank_lines
         line = first + count_ends(record)
-        expected.append((first, line))
+        if not is_valueless(fields):
+            expected.append((first, line))
     records = split(tmp_path_factory.mktemp("text"), text + (end if ended else ""))
     assert spans(records) == expected
     assert records.malformed == []
@@ -75,13 +80,14 @@ def test_every_record_starts_and_ends_where_an_editor_shows_it(
 def test_a_file_is_the_same_whatever_stretch_of_it_is_looked_at_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    damaged = "a,b\x01,c,d,e,f", "a,b\x7f,c,d,e,f", "a,\x85b,c,d,e,f", '"a"b,c,d,e,f,g'
+    damaged = "a,b\x01,c,d,e,f", "a,b\x7f,c,d,e,f", "a,\x85b,c,d,e,f", '"a"b,c,d,e,f,g', '"a,",b,c,d,e,f,'
     content = "\n".join([HEADER, PLAIN, "", 'a,b,"c\nc",d,e,f', *damaged, PLAIN])
     whole = split(tmp_path, content)
     monkeypatch.setattr("enrollsync.ingest.lines._CHUNK", 3)
-    assert spans(split(tmp_path, content)) == spans(whole) == [(2, 2), (4, 5), (10, 10)]
+    monkeypatch.setattr("enrollsync.ingest.lines._LINES", 2)
+    assert spans(split(tmp_path, content)) == spans(whole) == [(2, 2), (4, 5), (11, 11)]
     assert split(tmp_path, content).malformed == whole.malformed
-    assert [bad.line for bad in whole.malformed] == [6, 7, 8, 9]
+    assert [bad.line for bad in whole.malformed] == [6, 7, 8, 9, 10]
 
 
 @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\u1c1c"])
@@ -107,11 +113,67 @@ def test_other_separators_of_unicode_end_no_line(tmp_path: Path, separator: str)
     pytest.param("a,b\x0c,c,d,e,f", "it has control characters", id="form feed"),
     pytest.param("a,b\x85,c,d,e,f", "it has control characters", id="NEL, a control character of the second set"),
 ])  # fmt: skip
-@pytest.mark.parametrize("after", [PLAIN, 'a,"b",c,d,e,f', 'a,"b\n",c,d,e,f', '"","","","","",""'])
+@pytest.mark.parametrize("after", [PLAIN, 'a,"b",c,d,e,f', 'a,"b\n",c,d,e,f', '"","","","","","x"'])
 def test_a_damaged_line_is_taken_out_alone(tmp_path: Path, bad: str, reason: str, after: str) -> None:
     records = split(tmp_path, f"{HEADER}\n{PLAIN}\n{bad}\n{PLAIN}\n{after}\n{PLAIN}\n")
     assert [(one.line, one.last_line, one.reason, one.raw) for one in records.malformed] == [(3, 3, reason, bad)]
     assert [first for first, _ in spans(records)] == [2, 4, 5, 6 + after.count("\n")]
+
+
+@pytest.mark.parametrize(("line", "reason"), [
+    *((line, "it has too many fields") for line in (
+        f"{PLAIN},", f"{PLAIN},,", f'{PLAIN},""', f'{PLAIN},"" ', f'{PLAIN}, ""', "a,Smith, Jr,d,e,f,", "a,b,c,d,e,,",
+        ",b,,,,,", 'a,"b, x",c,d,e,f,', '"a","b","c","d","e","f",', '"a","b","c","d","e","f",""', f"{PLAIN},g",
+        'a,5" pipe,c,d,e,f,', '"a" ,b,c,d,e,f,',
+    )),
+    *((line, "it has too few fields") for line in (
+        "a", "a,b,c,d,e", '"a,b,c,d,e,f"', 'a,"b, x",c,d,e', 'a,5" pipe,c,d,e', "a,b,,,",
+    )),
+])  # fmt: skip
+@pytest.mark.parametrize("after", [PLAIN, 'a,"b",c,d,e,f', 'a,"b\n",c,d,e,f', 'a,b",c,"d,e,f,'])
+def test_a_line_with_an_empty_field_too_many_or_with_other_fields_is_no_record(
+    tmp_path: Path, line: str, reason: str, after: str
+) -> None:
+    records = split(tmp_path, f"{HEADER}\n{PLAIN}\n{line}\n{after}\n{PLAIN}\n")
+    assert (records.malformed[0].line, records.malformed[0].reason, records.malformed[0].raw) == (3, reason, line)
+    assert [first for first, _ in spans(records)] == [2, *([] if after.endswith(",") else [4]), 5 + after.count("\n")]
+
+
+@pytest.mark.parametrize("line", [
+    "a,b,c,d,e,", "a,,,,,", ",b,,,,", 'a,b,c,d,e,""', 'a,"b, x",c,d,e,', '"a","b,,","c","d",",",', 'a,"b""x,",c,d,e,',
+    'a,5" pipe,c,d,e,', 'a,"b\nb,",c,d,e,', '","," ",",,",",",",",","', 'a, "b,b" ,c,d,e,',
+])  # fmt: skip
+def test_a_line_whose_last_field_is_empty_is_a_record(tmp_path: Path, line: str) -> None:
+    records = split(tmp_path, f"{HEADER}\n{line}\n{PLAIN}\n")
+    assert (records.malformed, spans(records)[0]) == ([], (2, 2 + line.count("\n")))
+
+
+@pytest.mark.parametrize("line", [
+    ",", ",,,,,", ",,,,,,,,", " , ,,,,", '"","","","","",""', '"", " ",,,,', "  ", "\t,,,,,", '""',
+])  # fmt: skip
+def test_a_line_of_commas_is_neither_a_record_nor_malformed(tmp_path: Path, line: str) -> None:
+    records = split(tmp_path, f"{HEADER}\n{PLAIN}\n{line}\n\n{PLAIN}\n{line}\n")
+    assert (records.malformed, spans(records)) == ([], [(2, 2), (5, 5)])
+    assert (records.valueless + 1).tolist() == [3, 6]
+
+
+@pytest.mark.parametrize("line", ['",",,,,,', '"""",,,,,', ",,\xa0,,,", "-,,,,,", '","," ",,,,'])
+def test_a_line_with_any_value_is_not_passed_over(tmp_path: Path, line: str) -> None:
+    records = split(tmp_path, f"{HEADER}\n{line}\n")
+    assert (spans(records), records.valueless.tolist()) == ([(2, 2)], [])
+
+
+@pytest.mark.parametrize("first", ["a,b,c", 'a,"b\nb",c,d,e,f', 'a,"b,c,d,e,f', "a,b\0,c,d,e,f", f"{PLAIN},,,g"])
+@pytest.mark.parametrize("padding", ["", ",", ",,", ',"", ""'])
+def test_empty_cells_that_end_the_header_stand_on_the_lines_or_not_as_most_lines_say(
+    tmp_path: Path, first: str, padding: str
+) -> None:
+    text = load(tmp_path, f"{HEADER},,\n{first}\n{PLAIN}{padding}\na,b,c,d,e,{padding}\n{PLAIN}{padding},\n")
+    records = split_records(text, record_width(text))
+    assert record_width(text) == WIDTH + padding.count(",")
+    line = 3 + first.count("\n")
+    assert spans(records)[-2:] == [(line, line), (line + 1, line + 1)]
+    assert records.malformed[-1].line == line + 2
 
 
 @pytest.mark.parametrize("line", [
@@ -142,7 +204,7 @@ def test_a_record_of_several_lines_may_have_a_stray_mark_before_its_line_break(t
 
 def test_the_bytes_for_the_parser_are_the_sound_records_alone(tmp_path: Path) -> None:
     text = load(tmp_path, f'\ufeff{HEADER}\r\n\r\na,"b\r\nc",c,d,e,f\r\na,\0\r\n{PLAIN}')
-    assert text.kept(split_records(text, WIDTH)).decode() == f'{HEADER}\na,"b\nc",c,d,e,f\n{PLAIN}\n'
+    assert b"".join(text.kept(split_records(text, WIDTH))).decode() == f'{HEADER}\na,"b\nc",c,d,e,f\n{PLAIN}\n'
 
 
 # ---- encodings ----------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from enrollsync import engine
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, Format
-from enrollsync.ingest.lines import Malformed, load_text, split_records
+from enrollsync.ingest.lines import LONGEST, Malformed, load_text, split_records
 from enrollsync.ingest.read import FileRead, numbered, read_file
 
 BATCH, CLEVER = FORMATS["batch_upload"], FORMATS["clever"]
@@ -87,6 +87,10 @@ def as_record(fields: list[str], *, quote_all: bool = False) -> str:
     )
 
 
+def is_valueless(fields: list[str]) -> bool:
+    return not "".join(fields).strip(" \t")
+
+
 def as_read(fields: list[str]) -> list[str]:
     """Line breaks within a value become LF; nothing else changes."""
     return [re.sub("\r\n|\r", "\n", field) for field in fields]
@@ -104,17 +108,17 @@ def test_every_record_comes_back_with_the_line_an_editor_shows(
     rows: list[tuple[list[str], bool, int]], end: str, mark: bool, ended: bool
 ) -> None:
     editor = Editor(end, mark=mark)
-    expected = {
-        editor.add(as_record(fields, quote_all=quoted), blank): as_read(fields) for fields, quoted, blank in rows
-    }
+    given = {editor.add(as_record(fields, quote_all=quoted), blank): as_read(fields) for fields, quoted, blank in rows}
     table = read(editor.text + (end if ended else ""))
-    assert table.rows == expected
+    assert table.rows == {line: fields for line, fields in given.items() if not is_valueless(fields)}
+    assert table.result.valueless == [line for line, fields in given.items() if is_valueless(fields)]
     assert table.malformed == []
 
 
 DAMAGED = (
     "a,b", "a,b,c,d,e", "a,b,c,d,e,f,g", 'a,"b,b",c', "a,b\0,c,d,e,f", "a,b\x07,c,d,e,f", "a,b\x85,c,d,e,f",
-    'a,b,c,d,e,"f', 'a,b,c,d,e,"', 'a, "b,c,d,e,f', 'a,"b"x,c,d,e,f', 'a,"b"x"y",c,d,e,f', 'a,5",c,"d,e,f', "  ",
+    'a,b,c,d,e,"f', 'a,b,c,d,e,"', 'a, "b,c,d,e,f', 'a,"b"x,c,d,e,f', 'a,"b"x"y",c,d,e,f', 'a,5",c,"d,e,f',
+    f"{LINE},", ",b,,,,,",
 )  # fmt: skip
 
 
@@ -133,8 +137,8 @@ def test_exactly_the_damaged_lines_are_reported_and_all_others_read(
             damaged.append((editor.add(row, blank), row))
             # After an open quotation mark only a sound line can tell where the damage ends.
             expected[editor.add(LINE)] = PLAIN
-        else:
-            expected[editor.add(as_record(row), blank)] = as_read(row)
+        elif line := editor.add(as_record(row), blank) if not is_valueless(row) else None:
+            expected[line] = as_read(row)
     table = read(editor.text + end)
     assert table.rows == expected
     assert [(one.line, one.raw) for one in table.malformed] == damaged
@@ -154,6 +158,7 @@ def test_whatever_a_file_says_no_record_of_it_gets_lost(body: str, tail: str) ->
         records = split_records(load_text(path), len(NAMES))
     found = [*(records.first[1:] + 1).tolist(), *(one.line for one in records.malformed)]
     assert sorted([*table.rows, *table.damaged]) == sorted(found)
+    assert table.result.valueless == (records.valueless + 1).tolist()
 
 
 @pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
@@ -194,9 +199,40 @@ def test_a_damaged_record_of_several_lines_is_reported_from_its_first_to_its_las
     assert list(table.rows) == [2, 7]
 
 
-def test_a_line_too_long_for_the_parser_is_reported_alone() -> None:
-    table = read(f"{HEADER}\n{LINE}\na,{'b' * 2_100_000},c,d,e,f\n{LINE}\n{LINE}\n")
-    assert (table.damaged, list(table.rows)) == ([3], [2, 4, 5])
+@pytest.mark.parametrize(("long", "damaged"), [(LONGEST, []), (LONGEST + 1, [3]), (20 * LONGEST + 1, [3])])
+@pytest.mark.parametrize("quoted", [False, True])
+def test_a_line_too_long_for_the_parser_is_malformed_alone(long: int, damaged: list[int], quoted: bool) -> None:
+    line = as_record(["a", "b" * (long - 12 + 2 * (not quoted)), "c", "d", "e", "f"])
+    line = line if not quoted else re.sub("(b+)", r'"\1"', line)
+    assert len(line) == long
+    table = read(f"{HEADER}\n{LINE}\n{line}\n{LINE}\n{LINE}\n")
+    assert (table.damaged, sorted({*table.rows, *table.damaged})) == (damaged, [2, 3, 4, 5])
+    assert not damaged or table.malformed[0].reason == "it is longer than two million characters"
+
+
+def test_a_record_of_several_lines_too_long_for_the_parser_is_malformed() -> None:
+    table = read(f'{HEADER}\n{LINE}\na,"b\n{"b" * LONGEST}",c,d,e,f\n{LINE}\n')
+    assert (table.damaged, list(table.rows)) == ([3, 4], [2, 5])
+
+
+def test_a_file_without_one_sound_line_is_refused() -> None:
+    with pytest.raises(Refused, match="FILE-HEADER"):
+        read(f'{HEADER},"userEmail\n"\x07\n')
+
+
+@pytest.mark.parametrize("line", ["a,b", "\x07", 'a,"b', "x" * (LONGEST + 1), ",,,"])
+def test_a_file_of_a_header_and_one_damaged_line_has_no_rows(line: str) -> None:
+    table = read(f"{HEADER}\n{line}\n")
+    assert (table.rows, table.damaged + table.result.valueless) == ({}, [2])
+
+
+def test_a_shifted_line_of_clever_is_malformed() -> None:
+    header = "School_id,Student_id,Last_name,First_name,Grade,DOB,Student_email,Username"
+    table = read(
+        f"{header}\nS1,p-1,Lee,Ann,5,1/2/2014,ann@demo.example,\nS1,p-2,Smith, Jr,Bob,5,1/3/2014,bob@demo.example,\n",
+        declared=CLEVER, file="students.csv", needed=("Student_id", "Student_email"),
+    )  # fmt: skip
+    assert (list(table.rows), table.damaged) == ([2], [3])
 
 
 # ---- what is kept of a row ----------------------------------------------------------------------
@@ -261,13 +297,6 @@ def test_a_file_with_a_header_alone_has_no_rows() -> None:
 def test_spellings_of_a_header_that_are_no_problem(header: str) -> None:
     table = read(f"{header}\n{LINE}{',' * (header.count(',') - 5)}\n")
     assert table.rows == {2: PLAIN}
-
-
-@pytest.mark.parametrize("first", ["a,b,c", 'a,"b\nb",c,d,e,f', 'a,"b,c,d,e,f', "a,b\0,c,d,e,f", f"{LINE},g"])
-@pytest.mark.parametrize("padding", ["", ",,"])
-def test_empty_cells_that_end_the_header_are_judged_by_the_first_sound_line(first: str, padding: str) -> None:
-    table = read(f"{HEADER},,\n{first}\n{LINE}{padding}\n{LINE}{padding}\n")
-    assert list(table.rows.values())[-2:] == [PLAIN, PLAIN]
 
 
 def test_empty_cells_that_end_the_header_need_not_stand_on_the_lines() -> None:

@@ -18,6 +18,7 @@ from enrollsync.ingest.landing import Batch, Delivery, shown
 from enrollsync.ingest.lines import Malformed
 from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.ingest.secrets import hides, without_secrets
+from enrollsync.printable import first_of
 from enrollsync.settings import District
 from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace, error_file_name
 
@@ -144,3 +145,12 @@ def _notices(delivery: Delivery, declared: Format, read: dict[FileSpec, FileRead
         if result.unended:
             said = "the last line has no line end; the file may have been cut"
             yield Notice.of("FILE-NO-LINE-END", said, file=spec.name, line=result.unended)
+        if result.valueless:
+            said = _said_of_valueless(result.valueless)
+            yield Notice.of("ROW-BLANK", said, file=spec.name, line=result.valueless[0])
+
+
+def _said_of_valueless(lines: list[int]) -> str:
+    if len(lines) == 1:
+        return "the line has no values; it is passed over"
+    return f"{len(lines):,} lines have no values and are passed over: {first_of([str(line) for line in lines])}"

@@ -1,7 +1,7 @@
 """The physical lines of a text file and the CSV records they form: where each record starts, for an editor's eye.
 
-An engine that parses CSV counts records; people count lines. This module maps one to the other, and takes out of
-the engine's way the lines that would make it swallow others: stray quotation marks and control characters.
+An engine that parses CSV counts records; people count lines. This module maps one to the other, and says which lines
+are no record, so that the engine gets sound ones alone: what it tolerates (an empty field too many) is none.
 Line indexes are 0-based inside, 1-based in everything that is returned for people.
 """
 
@@ -12,12 +12,14 @@ import codecs
 import csv
 import io
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from enrollsync.errors import Refused
@@ -26,13 +28,21 @@ _LF, _QUOTE, _COMMA, _TAB, _DELETE, _C1_LEAD = 10, 34, 44, 9, 127, 0xC2
 _EDGE = np.zeros(256, dtype=bool)
 _EDGE[[_COMMA, _LF, _QUOTE]] = True
 """What may stand before an opening and after a closing quotation mark; two side by side are one doubled mark."""
+_BLANK = np.zeros(256, dtype=bool)
+_BLANK[[_COMMA, _QUOTE, _TAB, ord(" ")]] = True
+"""What a line without values may begin with."""
 _CHUNK = 1 << 18
 """Bytes looked at together: with what is found in them, they stay in the processor's cache."""
-_LONGEST = 2_000_000
-"""Bytes of a record; the parser takes no longer one."""
-_FIRST_LINES = 1000
-"""Where none of so many lines is sound, the file is not worth a longer search."""
+_LINES = 1 << 12
+"""Lines looked at together, for the same reason."""
+LONGEST = 1_999_998
+"""Bytes of a record without its line end; the parser takes no longer one."""
+csv.field_size_limit(LONGEST)
 _OPEN = "a quotation mark is never closed"
+_LONG = "it is longer than two million characters"
+_FAULTS = ("", "it has too many fields", "it has too few fields", "it has control characters", _LONG)
+_VALUELESS = r'\A[ \t]*("[ \t]*")?[ \t]*(,[ \t]*("[ \t]*")?[ \t]*)*\n?\z'
+"""A line of commas, as spreadsheets write a row that somebody emptied."""
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 _PICTURES = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture",
              b"%PDF": "a PDF document", b"PK\x03\x04": "an archive or spreadsheet"}  # fmt: skip
@@ -59,6 +69,8 @@ class Records:
     last: Positions
     """0-based physical line on which it ends."""
     malformed: list[Malformed]
+    valueless: Positions
+    """0-based lines that hold commas and no value; empty lines are not counted."""
 
     def fill(self, text: Text) -> bool:
         """Whether every line of the text belongs to one: with blank lines, DuckDB misplaces what it rejects."""
@@ -74,23 +86,20 @@ class Text:
         """Whether `data` is byte for byte the file on disk."""
 
     @cached_property
-    def _found(self) -> tuple[Positions, Positions]:
-        """Offsets of the line feeds; of the quotation marks and of what may be another control character than tab."""
-        view = np.frombuffer(self.data, dtype=np.uint8)
-        feeds, special = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
-        for start in range(0, len(view), _CHUNK):
-            chunk = view[start : start + _CHUNK]
-            is_feed = chunk == _LF
-            is_special = (chunk < 32) | (chunk == _QUOTE) | (chunk == _DELETE) | (chunk == _C1_LEAD)
-            is_special &= ~is_feed & (chunk != _TAB)
-            feeds.append(np.flatnonzero(is_feed) + start)
-            special.append(np.flatnonzero(is_special) + start)
-        return np.concatenate(feeds), np.concatenate(special)
+    def _view(self) -> NDArray[np.uint8]:
+        return np.frombuffer(self.data, dtype=np.uint8)
 
     @cached_property
-    def _special(self) -> tuple[Positions, NDArray[np.uint8]]:
-        positions = self._found[1]
-        return positions, np.frombuffer(self.data, dtype=np.uint8)[positions]
+    def _found(self) -> tuple[Positions, Positions]:
+        """Offsets of the line feeds, and of what may be another control character than tab."""
+        feeds, controls = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
+        for start in range(0, len(self._view), _CHUNK):
+            chunk = self._view[start : start + _CHUNK]
+            is_feed = chunk == _LF
+            is_control = ((chunk < 32) | (chunk == _DELETE) | (chunk == _C1_LEAD)) & ~is_feed & (chunk != _TAB)
+            feeds.append(np.flatnonzero(is_feed) + start)
+            controls.append(np.flatnonzero(is_control) + start)
+        return np.concatenate(feeds), np.concatenate(controls)
 
     @cached_property
     def ends(self) -> Positions:
@@ -113,46 +122,92 @@ class Text:
     def _lines_of(self, offsets: Positions) -> Positions:
         return np.searchsorted(self.starts, offsets, side="right") - 1
 
-    @cached_property
+    @property
     def quoted(self) -> tuple[Positions, Positions]:
         """Lines with an odd number of quotation marks, and all lines whose marks need a closer look.
 
         On an odd line a quoted line break begins or ends, or a mark is stray. A closer look is due there too where
         marks do not open after a comma and close before one.
         """
-        positions, kinds = self._special
-        marks = positions[kinds == _QUOTE]
-        lines = self._lines_of(marks)
-        first = np.flatnonzero(np.diff(lines, prepend=-1))
-        counts = np.diff(first, append=len(marks))
-        odd = lines[first[counts % 2 == 1]]
-        opening = np.resize([True, False], len(marks)) ^ np.repeat(first % 2 == 1, counts)
-        view = np.frombuffer(self.data, dtype=np.uint8)
-        at_edge = np.where(opening, _EDGE[view[marks - 1]], _EDGE[view[np.minimum(marks + 1, len(view) - 1)]])
-        at_edge |= marks == self.starts[0]
-        return odd, np.union1d(odd, lines[~at_edge])
+        return self._surveyed[0], self._surveyed[1]
+
+    @property
+    def fields(self) -> Positions:
+        """How many fields each line has, where its marks need no closer look."""
+        return self._surveyed[2]
+
+    @cached_property
+    def _surveyed(self) -> tuple[Positions, Positions, Positions]:
+        bounds = np.append(self.starts, len(self.data))
+        odd, unclear, fields = [], [], []
+        for at in range(0, len(self.starts), _LINES):
+            within = bounds[at : at + _LINES + 1]
+            found = _survey(self._view[within[0] : within[-1]], within[:-1] - within[0])
+            odd.append(found[0] + at)
+            unclear.append(found[1] + at)
+            fields.append(found[2])
+        return np.concatenate(odd), np.concatenate(unclear), np.concatenate(fields)
 
     @cached_property
     def controlled(self) -> Positions:
         """Lines with control characters (tab excepted)."""
-        positions, kinds = self._special
-        view = np.frombuffer(self.data, dtype=np.uint8)
-        following = view[np.minimum(positions + 1, max(len(view) - 1, 0))]
+        positions = self._found[1]
+        kinds = self._view[positions]
+        following = self._view[np.minimum(positions + 1, max(len(self._view) - 1, 0))]
         second_set = (kinds == _C1_LEAD) & (following >= 0x80) & (following <= 0x9F)
-        first_set = (kinds < 32) | (kinds == _DELETE)
+        first_set = kinds != _C1_LEAD
         return np.unique(self._lines_of(positions[first_set | second_set]))
+
+    @cached_property
+    def valueless(self) -> Positions:
+        """Lines that hold commas, blanks and empty quotation marks alone; empty lines are none."""
+        likely = np.flatnonzero(_BLANK[self._view[self.starts]])
+        for places in (self.ends - 1, (self.starts + self.ends) // 2):
+            likely = likely[_BLANK[self._view[places[likely]]]]
+        if not len(likely):
+            return likely
+        offsets = pa.py_buffer(np.append(self.starts, len(self.data)))
+        lines = pa.LargeStringArray.from_buffers(len(self.starts), offsets, pa.py_buffer(self.data))
+        matching: NDArray[np.bool] = pc.match_substring_regex(lines.take(pa.array(likely)), _VALUELESS).to_numpy(False)
+        return likely[matching]
 
     def line(self, first: int, last: int | None = None) -> str:
         """The text of one physical line, or of the lines `first` to `last`, without the final line end."""
         return self.data[self.starts[first] : self.ends[first if last is None else last]].decode()
 
-    def kept(self, records: Records) -> bytes:
+    def kept(self, records: Records) -> Iterator[memoryview | bytes]:
         """The bytes of the records alone, each ended by LF: what a parser may read."""
+        whole = memoryview(self.data)
         breaks = np.flatnonzero(records.first[1:] != records.last[:-1] + 1)
         runs_start = records.first[np.insert(breaks + 1, 0, 0)]
         runs_end = records.last[np.append(breaks, len(records.last) - 1)]
-        slices = zip(self.starts[runs_start], self.ends[runs_end], strict=True)
-        return b"".join(self.data[start:end] + b"\n" for start, end in slices)
+        for start, end in zip(self.starts[runs_start].tolist(), self.ends[runs_end].tolist(), strict=True):
+            yield whole[start:end]
+            yield b"\n"
+
+
+def _survey(chunk: NDArray[np.uint8], starts: Positions) -> tuple[Positions, Positions, Positions]:
+    """Of the lines that start at `starts` of a chunk: those with an odd number of quotation marks, those whose marks
+    need a closer look, and how many fields each of the others has: commas within quotation marks part none."""
+    commas, marks = (chunk == _COMMA).view(np.uint8), (chunk == _QUOTE).view(np.uint8)
+    odd = unclear = np.empty(0, dtype=np.int64)
+    if marks.any():
+        odd = np.flatnonzero(np.bitwise_xor.reduceat(marks, starts))
+        for line in odd:
+            marks[starts[line] : starts[line + 1] if line + 1 < len(starts) else None] = 0
+        unclear = np.union1d(odd, np.searchsorted(starts, _off_the_edges(chunk, marks), side="right") - 1)
+        commas &= np.bitwise_xor.accumulate(marks) ^ 1
+    counts: Positions = np.add.reduceat(commas, starts, dtype=np.int64)
+    return odd, unclear, counts + 1
+
+
+def _off_the_edges(chunk: NDArray[np.uint8], marks: NDArray[np.uint8]) -> Positions:
+    """Where a mark opens in the middle of a field, or closes there; each line has an even number of marks."""
+    places = np.flatnonzero(marks)
+    opening, closing = places[::2], places[1::2]
+    opens = _EDGE[chunk[opening - 1]] | (opening == 0)
+    closes = _EDGE[chunk[np.minimum(closing + 1, len(chunk) - 1)]]
+    return np.concatenate([opening[~opens], closing[~closes]])
 
 
 def load_text(path: Path, encoding: str = "utf-8") -> Text:
@@ -204,15 +259,19 @@ def _is_utf8(data: bytes) -> bool:
 def record_width(text: Text) -> int:
     """How many fields a record has: as many as the header, but for empty cells at its end.
 
-    Those need not stand on the lines; the first line that can be read with or without them decides.
+    Those need not stand on the lines; what most lines have decides.
     """
-    cells = next(csv.reader([text.line(0)]), [])
+    cells = parse_header(text.line(0))
     named = max((place for place, cell in enumerate(cells, start=1) if cell.strip()), default=0)
     if named == len(cells):
         return named
-    first_lines = range(1, min(len(text.starts), _FIRST_LINES))
-    found = (_fields(text.line(number)) for number in first_lines)
-    return next((width for width in found if width in (named, len(cells))), len(cells))
+    counts = np.bincount(text.fields[1:], minlength=len(cells) + 1)[named : len(cells) + 1]
+    return named + int(counts.argmax()) if counts.any() else len(cells)
+
+
+def parse_header(line: str, separator: str = ",") -> list[str]:
+    """The cells of a header line, however its marks stand."""
+    return next(csv.reader([line], delimiter=separator), [])
 
 
 def split_records(text: Text, fields: int) -> Records:
@@ -221,85 +280,107 @@ def split_records(text: Text, fields: int) -> Records:
     Quotation marks of a line pair up within the line, or with those of a later line when both together form one
     record with `fields` fields. A mark that does neither is stray: its line alone is malformed.
     """
-    first, last, stray = _joined(text, fields)
-    blank = text.starts == text.ends
-    if blank.any():
-        kept = ~blank[first] | (last > first)
-        first, last = first[kept], last[kept]
-    tainted = np.searchsorted(first, text.controlled, side="right") - 1
-    tainted = np.unique(tainted[(tainted >= 0) & (last[np.maximum(tainted, 0)] >= text.controlled)])
-    malformed = [
-        *(Malformed(n + 1, n + 1, reason, text.line(n)) for n, reason in stray.items()),
-        *(
-            Malformed(a + 1, b + 1, "it has control characters", text.line(a, b))
-            for a, b in zip(first[tainted].tolist(), last[tainted].tolist(), strict=True)
-        ),
-    ]
-    if len(tainted):
-        first, last = np.delete(first, tainted), np.delete(last, tainted)
-    return Records(first, last, sorted(malformed, key=lambda one: one.line))
+    unclear = _pair_up(text, fields)
+    first, last = _joined(text, unclear)
+    passed = text.starts == text.ends
+    passed[text.valueless] = True
+    passed = passed[first] & (first == last)
+    valueless = text.valueless[np.isin(text.valueless, first[passed])]
+    if passed.any():
+        first, last = first[~passed], last[~passed]
+    faults = _faults(text, first, last, fields, unclear)
+    sound, faulty = faults == 0, np.flatnonzero(faults)
+    malformed = [Malformed(line + 1, line + 1, reason, text.line(line)) for line, reason in unclear.stray.items()]
+    for a, b, fault in zip(first[faulty].tolist(), last[faulty].tolist(), faults[faulty].tolist(), strict=True):
+        malformed.append(Malformed(a + 1, b + 1, _FAULTS[fault], text.line(a, b)))
+    return Records(first[sound], last[sound], sorted(malformed, key=lambda one: one.line), valueless)
 
 
-def _joined(text: Text, fields: int) -> tuple[Positions, Positions, dict[int, str]]:
+def _faults(text: Text, first: Positions, last: Positions, fields: int, unclear: Unclear) -> NDArray[np.int8]:
+    """What is wrong with each record, as an index into `_FAULTS`; 0 for nothing. A header is judged by others."""
+    counted = text.fields.copy()
+    counted[list(unclear.fields)] = list(unclear.fields.values())
+    counted[[0, *(begin for begin, _ in unclear.spans)]] = fields
+    counted = counted[first]
+    faults = np.zeros(len(first), dtype=np.int8)
+    miscounted = np.flatnonzero(counted != fields)
+    faults[miscounted] = np.where(counted[miscounted] > fields, 1, 2)
+    faults[_holding(first, last, text.controlled)] = 3
+    faults[text.ends[last] - text.starts[first] > LONGEST] = 4
+    return faults
+
+
+def _holding(first: Positions, last: Positions, lines: Positions) -> Positions:
+    """Indexes of the records to which any of the lines belongs."""
+    places = np.searchsorted(first, lines, side="right") - 1
+    belong = (places >= 0) & (last[places] >= lines) if len(last) else np.zeros(len(lines), dtype=bool)
+    return np.unique(places[belong])
+
+
+def _joined(text: Text, unclear: Unclear) -> tuple[Positions, Positions]:
+    """First and last line of each record: lines are records but where marks join them or are stray."""
     everything = np.arange(len(text.starts), dtype=np.int64)
-    spans, stray = _spans(text, fields)
-    if not spans and not stray:
-        return everything, everything, {}
+    if not unclear.spans and not unclear.stray:
+        return everything, everything
     starting = np.ones(len(everything), dtype=bool)
     ending = starting.copy()
-    for begin, end in spans:
+    for begin, end in unclear.spans:
         starting[begin + 1 : end + 1] = False
         ending[begin:end] = False
-    starting[list(stray)] = False
-    ending[list(stray)] = False
-    return everything[starting], everything[ending], stray
+    starting[list(unclear.stray)] = False
+    ending[list(unclear.stray)] = False
+    return everything[starting], everything[ending]
 
 
-def _spans(text: Text, fields: int) -> tuple[list[tuple[int, int]], dict[int, str]]:
-    """Pair the unclear lines from the top: (first, last) of records of several lines, and stray line -> reason.
+@dataclass(frozen=True)
+class Unclear:
+    """The lines whose quotation marks need a closer look, looked at."""
 
-    Grows with the unclear lines alone, not with the file.
-    """
-    odd, unclear = (lines.tolist() for lines in text.quoted)
-    spans: list[tuple[int, int]] = []
-    stray: dict[int, str] = {}
+    spans: list[tuple[int, int]]
+    """First and last line of the records of several lines."""
+    fields: dict[int, int]
+    """Line that is a record by itself -> how many fields it has."""
+    stray: dict[int, str]
+    """Line that is none -> why."""
+
+
+def _pair_up(text: Text, fields: int) -> Unclear:
+    """Pair the unclear lines from the top; grows with the unclear lines alone, not with the file."""
+    odd, lines = (found.tolist() for found in text.quoted)
+    unclear = Unclear([], {}, {})
     done = -1
-    for begin in unclear:
-        reason = None if begin <= done else _flaw(text.line(begin))
-        if reason is None:
+    for begin in lines:
+        if begin <= done:
+            continue
+        found = _fields(text.line(begin))
+        if isinstance(found, int):
+            unclear.fields[begin] = found
             continue
         after = bisect.bisect_right(odd, begin)
-        if reason == _OPEN and after < len(odd) and _is_one_record(text, begin, odd[after], fields):
+        if found == _OPEN and after < len(odd) and _is_one_record(text, begin, odd[after], fields):
             done = odd[after]
-            spans.append((begin, done))
+            unclear.spans.append((begin, done))
         else:
-            stray[begin] = reason
-    return spans, stray
+            unclear.stray[begin] = found
+    return unclear
 
 
 def _is_one_record(text: Text, begin: int, end: int, fields: int) -> bool:
-    if text.ends[end] - text.starts[begin] > _LONGEST:
+    if text.ends[end] - text.starts[begin] > LONGEST:
         return False
     within = (text.line(number) for number in range(begin + 1, end))
     return not any(_fields(line) == fields for line in within) and _fields(text.line(begin, end)) == fields
 
 
-def _flaw(line: str) -> str | None:
-    """Why a text is not exactly one CSV record; None when it is one."""
-    try:
-        _parsed(line)
-    except csv.Error as error:
-        return "text follows a closing quotation mark" if "expected after" in str(error) else _OPEN
-    return None
-
-
-def _fields(text: str) -> int | None:
-    """How many fields a text has that is exactly one CSV record; None when it is not one."""
+def _fields(text: str) -> int | str:
+    """How many fields a text has that is exactly one CSV record; why it is none when it is not."""
+    if len(text) > LONGEST:
+        return _LONG
     try:
         records = _parsed(text)
-    except csv.Error:
-        return None
-    return len(records[0]) if len(records) == 1 else None
+    except csv.Error as error:
+        return "text follows a closing quotation mark" if "expected after" in str(error) else _OPEN
+    return len(records[0]) if len(records) == 1 else "it is several records"
 
 
 def _parsed(text: str) -> list[list[str]]:

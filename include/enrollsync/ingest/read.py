@@ -59,6 +59,8 @@ class FileRead:
     malformed: list[Malformed]
     unended: int | None
     """The last line, where it has no line end."""
+    valueless: list[int]
+    """Lines that hold commas and no value."""
 
 
 def read_file(
@@ -86,7 +88,8 @@ def read_file(
         malformed = [*map(corrected.as_it_was, malformed), *again]
         rows -= len(again)
     malformed.sort(key=lambda one: one.line)
-    return FileRead(header, rows, malformed, None if text.ended else len(text.starts))
+    unended = None if text.ended else len(text.starts)
+    return FileRead(header, rows, malformed, unended, (records.valueless + 1).tolist())
 
 
 def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str, str]) -> Header:
@@ -182,7 +185,8 @@ def _parse(
     as_is = text.original and records.fill(text)
     readable = path if as_is else target.with_suffix(".csv")
     if not as_is:
-        readable.write_bytes(text.kept(records))
+        with readable.open("wb") as stream:
+            stream.writelines(text.kept(records))
     try:
         engine.write_parquet(connection, query, target, [str(readable)])
     finally:
