@@ -14,6 +14,7 @@ from rich.table import Table
 
 from enrollsync import steps
 from enrollsync.codes import CODES
+from enrollsync.report.wording import word_for
 from enrollsync.settings import load_district, project_root
 from enrollsync.workspace import RunManifest, Workspace
 
@@ -52,7 +53,7 @@ def counts_table(manifest: RunManifest) -> Table:
     happened = [
         name for name in next(iter(manifest.counts.values()), {}) if any(c[name] for c in manifest.counts.values())
     ]
-    table = Table("", *happened, box=SIMPLE_HEAD)
+    table = Table("", *map(word_for, happened), box=SIMPLE_HEAD)
     for entity, counts in manifest.counts.items():
         table.add_row(entity, *(f"{counts[name]:,}" for name in happened))
     return table

@@ -22,6 +22,7 @@ import duckdb
 import yaml
 
 from enrollsync import shortcut, steps
+from enrollsync.codes import CODES, Scope
 from enrollsync.errors import EnrollSyncError
 from enrollsync.formats import FORMATS
 from enrollsync.plan import OPERATIONS
@@ -29,6 +30,7 @@ from enrollsync.settings import load_district
 
 _BEGINNINGS: dict[str, bytes] = {}
 """Settings and files of a first night -> the SQLite database after it."""
+_SETTING_ASIDE = [code.code for code in CODES.values() if code.scope in {Scope.RECORD, Scope.WAITS}]
 Query = Callable[[str, str], list[dict[str, Any]]]
 
 BATCH_HEADER = (
@@ -185,10 +187,20 @@ class Nightly:
         )  # fmt: skip
 
     def findings(self) -> list[tuple[str, str, int]]:
-        """Code, file and line of the last run's findings, sorted."""
+        """Code, file and line of the last run's findings, sorted; without what merely waits for another row."""
         return duckdb.sql(f"""
             SELECT DISTINCT code, file, line
             FROM read_parquet('{self.workspace}/findings.parquet')
+            WHERE code <> 'ROW-WAITS'
+            ORDER BY ALL
+        """).fetchall()
+
+    def set_aside(self) -> list[tuple[str, int, str]]:
+        """Entity, line and message of every record that waits in the last run, for a decision or for another record."""
+        return duckdb.sql(f"""
+            SELECT entity, line, message
+            FROM read_parquet('{self.workspace}/findings.parquet')
+            WHERE severity <> 'critical' AND code IN ({", ".join(f"'{code}'" for code in _SETTING_ASIDE)})
             ORDER BY ALL
         """).fetchall()
 
@@ -212,6 +224,11 @@ class Nightly:
         }
 
 
+def faults(result: dict[str, Any]) -> dict[str, int]:
+    """Code -> how many findings, without the records that merely wait for one with a fault."""
+    return {code: number for code, number in result["findings"].items() if code != "ROW-WAITS"}
+
+
 def add_up(result: dict[str, Any], **read: int) -> None:
     """Records read = created + updated + re-identified + reactivated + unchanged + held + rejected + collapsed.
 
@@ -227,7 +244,8 @@ ON_TOP = ("another school became the primary one", "id_changes.csv says so")
 
 
 def assert_counted_whole(nightly: Nightly, result: dict[str, Any], read: dict[str, int]) -> None:
-    """The counts of an applied run are its audit rows, and every row of the files is counted exactly once.
+    """The counts of an applied run are its audit rows, every row of the files is counted exactly once, and each record
+    that is counted as held has a finding that says for what it waits.
 
     `read`: entity -> rows of the delivered files. What no row speaks of comes on top, counted from the audit.
     """
@@ -238,6 +256,8 @@ def assert_counted_whole(nightly: Nightly, result: dict[str, Any], read: dict[st
         assert {name: numbers[name] for name in OPERATIONS} == {name: written[entity, name] for name in OPERATIONS}
         assert min(numbers.values()) >= 0, (entity, numbers)
         assert sum(numbers.values()) - numbers["deactivate"] == read[entity] + on_top[entity], (entity, numbers, on_top)
+    aside = Counter(entity for entity, _, _ in nightly.set_aside())
+    assert aside == {entity: numbers["held"] for entity, numbers in result["counts"].items() if numbers["held"]}
 
 
 def clever(

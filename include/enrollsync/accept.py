@@ -9,7 +9,7 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from enrollsync import engine
+from enrollsync import consequences, engine
 from enrollsync.canonical import CLASSES, ENTITIES, Entity
 from enrollsync.codes import CODES, Scope, Severity
 from enrollsync.formats import FORMATS
@@ -34,10 +34,12 @@ def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, i
             engine.write_parquet(connection, _aside(entity), workspace.aside_table(entity.name))
             engine.write_parquet(connection, _remade(entity), workspace.accepted_table(entity.name))
             connection.execute(f"CREATE VIEW {entity.name}_records AS {records(entity, workspace)}")
+            connection.execute(_set_aside(entity, entity.name in whole))
         engine.write_parquet(connection, "SELECT * FROM removals", workspace.accepted_table("removals"))
         connection.register("brought", _entities_of_files(manifest))
         engine.write_parquet(connection, _rejected_text(workspace), workspace.accepted_table("rejected"))
-        return {entity.name: _count(connection, entity, manifest, entity.name in whole) for entity in ENTITIES}
+        consequences.tell(connection, workspace)
+        return {entity.name: _count(connection, entity, manifest) for entity in ENTITIES}
 
 
 def records(entity: Entity, workspace: Workspace) -> str:
@@ -303,7 +305,7 @@ def _without_kind(name: str) -> str:
     return engine.without_kind(name) if name.endswith("source_key") else name
 
 
-def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest, whole: bool) -> dict[str, int]:
+def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> dict[str, int]:
     """Rows read = records + rejected + held + collapsed."""
     name = entity.name
     read, records, rejected, held = engine.one_row(
@@ -313,23 +315,25 @@ def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunM
             (SELECT coalesce(sum(len(lines)), 0) FROM {name}_rows {_upserts(entity)}),
             (SELECT count(*) FROM {name}_records),
             (SELECT count(*) FROM {name}_lost WHERE own),
-            ({"SELECT 0" if whole else _held(entity)})""",
+            (SELECT count(*) FROM {name}_set_aside)""",
     )
     malformed = sum(file.malformed for file in manifest.files if file.entity == name)
     return {"rejected": rejected + malformed, "held": held, "collapsed": int(read) - records - rejected - held}
 
 
-def _held(entity: Entity) -> str:
+def _set_aside(entity: Entity, whole: bool) -> str:
+    """Records that nothing is wrong with, but of which no row loads: each with the first row that says it."""
     identity = ", ".join(entity.identity)
+    columns = ", ".join(dict.fromkeys((*entity.identity, *entity.links)))
+    kept_back = f"""
+        ANTI JOIN (FROM {entity.name}_lost WHERE own) USING (row_id)
+        ANTI JOIN {entity.name}_usable USING ({identity})
+        {_upserts(entity)}
+        QUALIFY row_number() OVER (PARTITION BY {identity} ORDER BY file, line) = 1"""
     return f"""
-                SELECT count(*)
-                FROM (
-                    SELECT DISTINCT {identity}
-                    FROM {entity.name}_rows
-                    ANTI JOIN (FROM {entity.name}_lost WHERE own) USING (row_id)
-                    ANTI JOIN {entity.name}_usable USING ({identity})
-                    {_upserts(entity)}
-                )"""
+        CREATE TABLE {entity.name}_set_aside AS
+        SELECT row_id, file, line, {columns}
+        FROM {entity.name}_rows{" WHERE false" if whole else kept_back}"""
 
 
 def _upserts(entity: Entity) -> str:

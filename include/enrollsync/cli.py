@@ -366,8 +366,10 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
 def _counts(counts: dict[str, dict[str, int]]) -> Table:
     from rich.table import Table
 
+    from enrollsync.report.wording import word_for
+
     columns = list(next(iter(counts.values()), {}))
-    table = Table("", *columns, box=None)
+    table = Table("", *map(word_for, columns), box=None)
     for entity, numbers in counts.items():
         table.add_row(entity, *(f"{numbers[name]:,}" if numbers[name] else "·" for name in columns))
     return table

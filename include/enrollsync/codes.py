@@ -31,6 +31,8 @@ class Scope(StrEnum):
     """The record loads without the offending value; the database keeps the one it has."""
     CLEARED = "cleared"
     """The record loads and the value is stored empty."""
+    WAITS = "waits"
+    """Nothing is wrong with the record; it loads as soon as another one does."""
     NONE = "none"
     """Everything loads as given."""
     PLAN = "plan"
@@ -135,6 +137,12 @@ _TABLE = (
         "Spreadsheets write commas for rows that somebody emptied; nothing is lost with them.",
         "Nothing to do; who wants them gone deletes the rows in the spreadsheet.",
         "section 6, row level", INFO, Scope.NONE,
+    ),
+    Code(
+        "ROW-WAITS", "The record is set aside until another one loads",
+        "It belongs to a record that does not load, and would hang in the air without it.",
+        "Nothing with this line: correct or decide what it waits for, and it loads with the next delivery.",
+        "section 6, present but invalid", INFO, Scope.WAITS,
     ),
     Code(
         "ROW-STAFF-ONLY", "Batch Upload may bring staff only here",

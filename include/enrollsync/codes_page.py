@@ -28,6 +28,7 @@ _EFFECTS: dict[Scope, str] = {
     Scope.RECORD: "only this record of the line does not load",
     Scope.VALUE: "the record loads without the value; the database keeps the one it has",
     Scope.CLEARED: "the record loads with the value empty",
+    Scope.WAITS: "the record waits; whatever the roster has of it stays",
     Scope.NONE: "everything loads as given",
     Scope.PLAN: "the plan waits for a person",
 }

@@ -232,7 +232,7 @@ def _line(event: Row, zone: ZoneInfo) -> str:
     run = f"{_local(event['when'], zone)}  run {event['run_id']} ({event['outcome']}{approved}):"
     place = f"line {event['line']} of {event['file']}" if event["file"] else ""
     if "finding" in event:
-        verb = "rejected" if event["severity"] == "critical" else "held back"
+        verb = "rejected" if event["severity"] == "critical" else "set aside"
         column = f" {event['column']}" if event["column"] else ""
         return f"{run} {verb} on {place or 'no line'}: {event['finding']}{column}: {event['message']}"
     of = f" {event['entity']} {event['of']}" if event["of"] else ""

@@ -140,10 +140,10 @@ _ERRORS = """
             code || coalesce(' ' || "column", '') || ': ' || coalesce(message, ''), ' | '
             ORDER BY list_position(['critical', 'warning', 'info'], severity), code, "column", message
         ) AS text
-    FROM (SELECT DISTINCT file, line, severity, code, "column", message FROM findings)
+    FROM (SELECT DISTINCT file, line, severity, code, "column", message FROM findings WHERE code <> 'ROW-WAITS')
     GROUP BY file, line
 """
-"""All that was found on a line."""
+"""All that was found on a line; what merely waits for it to be corrected left out."""
 
 
 def _write_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:

@@ -144,7 +144,7 @@ def test_what_is_held_stays_explained_after_the_next_run(nightly: Nightly) -> No
     assert [event[:2] for event in events(record["life"])][:2] == [
         ("run-003", "PLAN-RECYCLED"), ("run-002", "PLAN-RECYCLED"),
     ]  # fmt: skip
-    assert "held back on line 2 of users.csv" in command(nightly, "user", "300").stdout
+    assert "set aside on line 2 of users.csv" in command(nightly, "user", "300").stdout
 
 
 def test_findings_of_a_held_plan_are_remembered_and_those_of_a_dry_run_are_not(nightly_everywhere: Nightly) -> None:

@@ -299,6 +299,8 @@ def test_a_class_of_an_unknown_school_is_rejected_and_its_enrollments_held(cleve
     assert clever_district.findings() == [("REF-UNKNOWN", "sections.csv", 2)]
     assert clever_district.view("classes") == clever_district.view("enrollments") == []
     assert result["counts"]["enrollments"]["held"] == 2
+    waits = "waits for line 2 of sections.csv: its class was rejected"
+    assert clever_district.set_aside() == [("enrollments", 2, waits), ("enrollments", 2, waits)]
 
 
 def test_a_user_of_an_unknown_school_loads_without_the_membership(clever_district: Nightly) -> None:
@@ -441,3 +443,60 @@ def test_teachers_of_a_section_are_enrolled_and_the_first_is_primary(clever_dist
     clever_district.run(files)
     teachers = clever_district.view("enrollments", "user_id, is_primary", "role = 'teacher'")
     assert [(name, bool(primary)) for name, primary in teachers] == [("T1", True), ("T2", False)]
+
+
+# ---- records that are set aside -----------------------------------------------------------------
+
+
+def test_a_record_that_is_set_aside_says_for_which_line_it_waits(clever_district: Nightly) -> None:
+    people = [pupil(1), pupil(2, Student_id="p 2"), pupil(3)]
+    sections = [section("X1"), section("X 2"), section("X3", School_id="S?")]
+    schools = [{"School_id": "S1", "School_name": "North"}, {"School_id": "S?", "School_name": "Odd"}]
+    pairs = [("X1", "p-1"), ("X1", "p 2"), ("X 2", "p-1"), ("X3", "p-3"), ("X 2", "p 2")]
+    result = clever_district.run(clever(people, sections=sections, enrollments=pairs, schools=schools), until="check")
+    assert clever_district.set_aside() == [
+        ("classes", 4, "waits for line 3 of schools.csv: its organization was rejected"),
+        ("enrollments", 3, "waits for line 3 of sections.csv, which was rejected"),
+        ("enrollments", 3, "waits for line 3 of students.csv: its user was rejected"),
+        ("enrollments", 4, "waits for line 3 of sections.csv: its class was rejected"),
+        ("enrollments", 4, "waits for line 4 of sections.csv: its class is set aside too"),
+        ("enrollments", 5, "waits for line 4 of sections.csv: its class is set aside too"),
+        ("enrollments", 6, "waits for line 3 of sections.csv: its class was rejected"),
+        ("memberships", 3, "waits for line 3 of students.csv, which was rejected"),
+    ]
+    assert {entity: numbers["held"] for entity, numbers in result["counts"].items()} == {
+        "organizations": 0, "users": 0, "memberships": 1, "classes": 1, "enrollments": 6,
+    }  # fmt: skip
+    assert (result["outcome"], result["findings"]) == ("checked", {"ID-CHARSET": 3, "ROW-WAITS": 8})
+
+
+def test_what_hangs_on_a_row_that_waits_for_a_decision_says_so(nightly: Nightly) -> None:
+    nightly.begin([student(), other(1)])
+    rows = [student(userFirstName="Omar", userLastName="Diaz", userBirthDate="2016-05-01"), other(1), other(2)]
+    result = nightly.run(rows)
+    assert nightly.set_aside() == [
+        ("enrollments", 2, "waits for line 2 of users.csv: its user waits for a decision (PLAN-RECYCLED)"),
+        ("memberships", 2, "waits for line 2 of users.csv: its user waits for a decision (PLAN-RECYCLED)"),
+        ("users", 2, "the identifier now stands for somebody else; the row waits"),
+    ]
+    assert result["findings"] == {"PLAN-RECYCLED": 1, "ROW-WAITS": 2}
+    assert result["counts"]["enrollments"]["held"] == result["counts"]["memberships"]["held"] == 1
+
+
+def test_a_conflict_says_from_which_line_the_value_was_taken(nightly: Nightly) -> None:
+    def message(*rows: dict[str, str]) -> set[str]:
+        nightly.run(list(rows), until="check")
+        (found,) = {
+            row["message"]
+            for row in pq.read_table(Workspace(Path(nightly.workspace)).findings).to_pylist()
+            if row["code"] == "VAL-CONFLICT"
+        },  # fmt: skip
+        return set(found)
+
+    other_class = {"classId": "C2", "className": "Art"}
+    six, five = student(userGrade="6"), student(userGrade="5", **other_class)
+    said = "Other rows of the same person give another value. The value of line {} of users.csv is taken."
+    assert message(six, five) == {said.format(3)}, "ties go by code-point order"
+    assert message(six, five, student(userGrade="6", classId="C3", className="Gym")) == {said.format(2)}
+    rejected = student(userGrade="6", classId="C 3", className="Gym")
+    assert message(five, rejected) == {said.format(2)}

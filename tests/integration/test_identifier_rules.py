@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from nightly import Nightly, as_csv, clever, other, pupil, section, student, tutor
+from nightly import Nightly, as_csv, clever, faults, other, pupil, section, student, tutor
 
 # ---- rules 1 to 3: what an identifier is --------------------------------------------------------
 
@@ -282,4 +282,4 @@ def test_rule_10_a_swap_that_no_id_changes_file_explains_waits(nightly: Nightly)
     swapped: list[dict[str, Any]] = [student("u2"), other(2) | {"userId": "1"}]
     result = nightly.run(swapped)
     assert nightly.everything() == before
-    assert result["findings"] == {"PLAN-RECYCLED": 2}
+    assert faults(result) == {"PLAN-RECYCLED": 2}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from enrollsync import steps
-from nightly import Nightly, add_up, as_csv, clever, other, pupil, section, student, tutor
+from nightly import Nightly, add_up, as_csv, clever, faults, other, pupil, section, student, tutor
 
 MATH = {"Name": "Math", "Course_number": "M1", "Course_name": "Math 1", "Period": "2", "Term_name": "Fall",
         "Term_start": "8/17/2026", "Term_end": "12/18/2026", "Subject": "math", "Grade": "5"}  # fmt: skip
@@ -352,7 +352,7 @@ def test_rule_10_a_released_row_that_is_almost_somebody_known_waits_all_the_same
     nightly.begin([student("1"), other(2)])
     before = nightly.view("users", "user_id, given_name, status")
     result = release(nightly, [student("u2", userEmail="new@demo.example")])
-    assert (result["outcome"], result["findings"]) == ("in_sync", {"PLAN-AMBIGUOUS": 1})
+    assert (result["outcome"], faults(result)) == ("in_sync", {"PLAN-AMBIGUOUS": 1})
     assert nightly.view("users", "user_id, given_name, status") == before
 
 
@@ -372,7 +372,7 @@ def test_a_release_takes_no_short_cut_and_lets_nothing_else_through(nightly: Nig
     nightly.run(rows, force=False)
     assert nightly.run(force=False)["outcome"] == "in_sync"
     result = release(nightly)
-    assert (result["outcome"], result["findings"]) == ("applied", {"PLAN-AMBIGUOUS": 1})
+    assert (result["outcome"], faults(result)) == ("applied", {"PLAN-AMBIGUOUS": 1})
     assert nightly.view("users", "user_id") == [("300",), ("u1",), ("u9",), (None,)]
 
 
@@ -392,12 +392,12 @@ def test_rule_7_in_a_delta_what_somebody_has_who_is_only_in_the_roster_is_stored
     nightly.begin([student("300", **held), *([other(1, userRole=brought.get("userRole", "student"))] if known else [])])
     before = nightly.view("users", "user_district_id, user_state_id, email", "user_id = '300'")
     result = nightly.run([other(1, **brought)])
-    assert result["findings"] == found
+    assert faults(result) == found
     assert nightly.view("users", "user_district_id, user_state_id", "user_id = 'u1'") == [stored]
     assert nightly.view("users", "email", "user_id = 'u1'") == [(brought.get("userEmail", "person1@demo.example"),)]
     assert nightly.view("users", "user_district_id, user_state_id, email", "user_id = '300'") == before
     again = nightly.run()
-    assert (again["outcome"], again["findings"]) == ("in_sync", found)
+    assert (again["outcome"], faults(again)) == ("in_sync", found)
 
 
 @pytest.mark.parametrize("rows", [
@@ -482,4 +482,4 @@ def test_identifiers_that_all_lost_their_zeros_are_no_proposal(district: Nightly
     numbered = [one | {"Student_id": f"00{100 + number}"} for number, one in enumerate(FORTY)]
     district.begin(clever(numbered))
     result = district.run(clever([one | {"Student_id": one["Student_id"][2:], "Grade": "6"} for one in numbered]))
-    assert (result["outcome"], result["findings"]) == ("in_sync", {"ID-LEADING-ZERO": 40})
+    assert (result["outcome"], faults(result)) == ("in_sync", {"ID-LEADING-ZERO": 40})

@@ -136,7 +136,7 @@ def test_a_run_without_an_outcome_yet_is_not_finished(workspace: Workspace) -> N
         ("applied", {"rejected": 2, "held": 1}, wording.CORRECT_LINES),
         ("in_sync", {"rejected": 2}, wording.CORRECT_LINES),
         ("planned", {"rejected": 2}, wording.CORRECT_LINES),
-        ("applied", {"held": 1}, wording.DECIDE_LINES),
+        ("applied", {"held": 1}, wording.LOOK_ASIDE),
         ("applied", {"create": 9}, "There is nothing left to do."),
         ("held", {"rejected": 2}, wording.OUTCOMES["held"].next_step),
     ],
@@ -303,6 +303,32 @@ def test_a_run_with_very_many_findings_makes_a_small_page_and_counts_the_rest(wo
     assert len(page.html) < 60_000
     assert page.text.count("and 99,800 more lines, all of them in findings.csv") == 3
     assert (workspace.root / "findings.csv").read_text().count("\n") == 300_001
+
+
+def test_what_is_set_aside_stands_by_itself_with_what_most_records_wait_for(workspace: Workspace) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"""
+            CREATE TABLE found ({findings.schema()});
+            INSERT INTO found
+            SELECT 'ROW-WAITS', 'info', 'enrollments', NULL, 'enrollments.csv', 2 + range, NULL, NULL,
+                'waits for line ' || (CASE WHEN range % 2 = 0 THEN 2 ELSE range + 2 END) || ' of s.csv: its class'
+            FROM range(100000);
+            INSERT INTO found
+            SELECT 'PLAN-AMBIGUOUS', 'warning', 'users', NULL, 'students.csv', 4, NULL, NULL, 'odd'""")
+        connection.table("found").write_parquet(str(workspace.findings))
+    page = written(workspace, counts=counts(held=100_001))
+    text = page.text
+
+    assert len(page.html) < 30_000
+    assert text.index("Set aside These records wait") < text.index("It might be a changed identifier")
+    assert text.index("It might be a changed identifier") < text.index(
+        "The record is set aside until another one loads"
+    )
+    assert "Advice" not in text and "Warnings" not in text
+    assert "50,000 records: waits for line 2 of s.csv: its class" in text
+    assert "and 49,981 more that others wait for, all of them in findings.csv" in text
+    (group,) = [group for group in as_json(workspace)["findings_grouped"] if group["code"] == "ROW-WAITS"]
+    assert (group["count"], len(group["causes"])) == (100_000, facts.MOST_CAUSES)
 
 
 def test_organizations_stand_by_number_of_changes_and_unchanged_ones_are_left_out(workspace: Workspace) -> None:

@@ -211,6 +211,24 @@ def test_rule_6_two_people_under_one_identifier_are_critical_on_every_row(check:
     assert {row["severity"] for row in found} == {"critical"}
 
 
+def test_two_people_under_one_identifier_are_told_what_differs_and_on_which_other_lines(check: Check) -> None:
+    ann = {"birth_date": "2015-03-09", "email": "A@x.org"}
+    rows = [
+        person(**ann, lines=[2, 5]),
+        person(**{**ann, "given_name": "Bo", "email": "a@x.org"}, line=3),
+        person(**{**ann, "birth_date": "2014-01-01"}, line=4),
+        *(person(user_id="U2", email=f"{number}@x.org", line=10 + number) for number in range(8)),
+    ]
+    told = {row["line"]: row["message"] for row in check(users=rows) if row["code"] == "ID-DUPLICATE"}
+    differ = "Rows with this identifier differ in userFirstName, userBirthDate"
+    assert told[2] == told[5] == f"{differ} (see line 3, line 4): they are different people."
+    assert told[3] == f"{differ} (see line 2, line 4): they are different people."
+    assert told[17] == (
+        "Rows with this identifier differ in userEmail (see line 10, line 11, line 12, line 13, line 14 and 2 more): "
+        "they are different people."
+    )
+
+
 def test_rule_6_other_values_that_disagree_are_a_warning_on_their_column(check: Check) -> None:
     found = check(
         users=[person(grade="5", lines=[2, 7]), person(grade="6", line=3)],

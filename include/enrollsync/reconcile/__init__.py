@@ -12,8 +12,9 @@ import duckdb
 import pyarrow as pa
 
 from enrollsync import engine
-from enrollsync.canonical import ENTITIES, ID_CHANGES, Entity
+from enrollsync.canonical import BY_NAME, ENTITIES, ID_CHANGES, Entity
 from enrollsync.codes import CODES
+from enrollsync.consequences import SET_ASIDE_TOO, WAITS, waits_for
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.guard import find_holds
 from enrollsync.normalise import source_name
@@ -28,7 +29,7 @@ from enrollsync.shares import measure
 from enrollsync.workspace import RunManifest, Workspace
 
 _PLANNED_CODES = ("PLAN-AMBIGUOUS", "PLAN-RECYCLED", "PLAN-REIDENTIFY-TAKEN", "ID-LEADING-ZERO")
-_ASKED_CODES = ("REF-UNKNOWN", *CODES_OF_CLASHES)
+_ASKED_CODES = ("REF-UNKNOWN", WAITS, *CODES_OF_CLASHES)
 """Codes that checks give too, to rows that they name by `row_id`."""
 
 
@@ -88,6 +89,7 @@ def _write_findings(
     parts += [_unknown_findings(entity, link, manifest) for entity in ENTITIES for link in entity.links]
     parts += [_id_change_findings(entity, manifest) for entity in ENTITIES if entity.key]
     parts += [_unknown_removals(manifest), _clash_findings(manifest)]
+    parts += [_waiting_findings(entity) for entity in ENTITIES if _any_waits(connection, entity)]
     connection.register("names", _names(manifest, district))
     ours = ", ".join(f"'{code}'" for code in (*_PLANNED_CODES, *_ASKED_CODES))
     engine.write_parquet(
@@ -137,6 +139,41 @@ def _unknown_findings(entity: Entity, link: str, manifest: RunManifest) -> str:
                 'there is no such record among the {target} of the batch or the roster' AS message
             FROM {entity.name}_unlinked
             WHERE NOT waits AND {link} NOT IN (SELECT source_key FROM {target}_keys)"""
+
+
+def _any_waits(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
+    return bool(engine.one_row(connection, f"SELECT count(*) FROM {entity.name}_unlinked WHERE waits")[0])
+
+
+def _waiting_findings(entity: Entity) -> str:
+    """What each record waits for that hangs on one which waits for a decision, or on nothing that is known."""
+    identity = ", ".join(entity.identity)
+    causes = " UNION ALL ".join(_waits_for_linked(entity, link, place) for place, link in enumerate(entity.links))
+    return f"""
+            SELECT '{WAITS}' AS code, '{CODES[WAITS].severity}' AS severity, '{entity.name}' AS entity, file, line,
+                NULL AS "column", coalesce(arg_min(told, place), 'waits for a record that waits') AS message
+            FROM {entity.name}_unlinked
+            LEFT JOIN ({causes}) USING ({identity})
+            WHERE waits
+            GROUP BY {identity}, file, line"""
+
+
+def _waits_for_linked(entity: Entity, link: str, place: int) -> str:
+    target = BY_NAME[entity.links[link]]
+    identity = ", ".join(f"this.{name}" for name in entity.identity)
+    return f"""
+                SELECT {identity}, {place} AS place,
+                    {waits_for("other.line", "other.file")} || ': its {target.singular} ' || CASE
+                        WHEN held.code IS NOT NULL THEN 'waits for a decision (' || held.code || ')'
+                        WHEN hanging.waits THEN '{SET_ASIDE_TOO}'
+                        ELSE 'was rejected'
+                    END AS told
+                FROM {entity.name}_unlinked AS this
+                JOIN {target.name}_waiting AS waiting ON waiting.source_key = this.{link}
+                JOIN {target.name}_accepted AS other ON other.source_key = waiting.source_key
+                LEFT JOIN {target.name}_held AS held ON held.source_key = waiting.source_key
+                LEFT JOIN {target.name}_unlinked AS hanging ON hanging.source_key = waiting.source_key
+                WHERE this.waits"""
 
 
 def _id_change_findings(entity: Entity, manifest: RunManifest) -> str:

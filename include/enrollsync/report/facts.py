@@ -20,6 +20,8 @@ MOST_CONFLICTS = 50
 """What keeps an undo from being done, shown; an undo has a thousand at most."""
 MOST_MESSAGES = 20
 """Messages on files shown for one code."""
+MOST_CAUSES = 20
+"""What records wait for, shown with how many do."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,15 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """What records wait for that are set aside."""
+
+    message: str
+    count: int
+    """Records that wait for it."""
+
+
+@dataclass(frozen=True)
 class Group:
     """All that was found under one code and severity, with what to do about it."""
 
@@ -50,6 +61,9 @@ class Group:
     messages: tuple[str, ...]
     """What the notices among them say; findings on rows show lines instead."""
     places: tuple[Place, ...]
+    causes: tuple[Cause, ...] = ()
+    """What most of the records wait for, where that is what the code says."""
+    more_causes: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,15 @@ import duckdb
 
 from enrollsync import quarantine
 from enrollsync.codes import CODES
+from enrollsync.consequences import WAITS
 from enrollsync.report.facts import (
     ALL_FINDINGS,
+    MOST_CAUSES,
     MOST_LINES,
     MOST_MESSAGES,
     MOST_ORGANIZATIONS,
     PROPOSED_CHANGES,
+    Cause,
     Facts,
     Group,
     Link,
@@ -51,7 +54,7 @@ def _refusals(manifest: RunManifest) -> tuple[Notice, ...]:
 
 
 def _groups(connection: duckdb.DuckDBPyConnection) -> Iterable[Group]:
-    places = _places(connection)
+    places, (causes, more) = _places(connection), _causes(connection)
     found = connection.execute(
         """
         WITH everything AS (
@@ -82,7 +85,28 @@ def _groups(connection: duckdb.DuckDBPyConnection) -> Iterable[Group]:
             count=count,
             messages=tuple(messages or ()),
             places=places.get((severity, code), ()),
+            causes=causes if code == WAITS else (),
+            more_causes=more if code == WAITS else 0,
         )
+
+
+def _causes(connection: duckdb.DuckDBPyConnection) -> tuple[tuple[Cause, ...], int]:
+    """What most of the records wait for that are set aside, and for how much more others do.
+
+    These messages hold numbers of lines and words of ours only.
+    """
+    found = connection.execute(
+        f"""
+        SELECT message, count(*) AS records, count(*) OVER () AS causes
+        FROM findings
+        WHERE code = '{WAITS}'
+        GROUP BY message
+        ORDER BY records DESC, message
+        LIMIT {MOST_CAUSES}
+        """
+    ).fetchall()
+    causes = found[0][2] if found else 0
+    return tuple(Cause(message, records) for message, records, _ in found), causes - len(found)
 
 
 def _places(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], tuple[Place, ...]]:

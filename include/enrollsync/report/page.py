@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from enrollsync.codes import CODES
+from enrollsync.codes import CODES, Scope, Severity
 from enrollsync.report import wording
 from enrollsync.report.facts import MOST_CONFLICTS, MOST_ORGANIZATIONS, Facts, Group
 
@@ -67,16 +67,22 @@ def _next_step(facts: Facts) -> str:
     if outcome.tone in {"good", "calm"} and facts.total("rejected"):
         return wording.CORRECT_LINES
     if outcome.tone == "good" and facts.total("held"):
-        return wording.DECIDE_LINES
+        return wording.LOOK_ASIDE
     return outcome.next_step
 
 
 def _by_severity(facts: Facts) -> list[tuple[str, list[Group]]]:
-    """The groups of each severity, worst first, but for what the page already says as a refusal or a hold."""
+    """The groups of each section, worst first, but for what the page already says as a refusal or a hold."""
     said = {notice.code for notice in (*facts.refusals, *facts.manifest.holds)}
     shown = [group for group in facts.groups if group.code not in said]
-    grouped = ((name, [group for group in shown if group.severity == name]) for name in wording.SEVERITIES)
+    grouped = ((name, [group for group in shown if _section(group) == name]) for name in wording.SEVERITIES)
     return [(name, groups) for name, groups in grouped if groups]
+
+
+def _section(group: Group) -> str:
+    code = CODES.get(group.code)
+    waits = group.severity != Severity.CRITICAL and code and code.scope in {Scope.RECORD, Scope.WAITS}
+    return wording.ASIDE if waits else group.severity
 
 
 def _when(moment: datetime | None, zone: ZoneInfo) -> str:

@@ -67,8 +67,8 @@ UNFINISHED = Outcome(
 )
 CORRECT_LINES = "Lines that do not load are listed below: correct them in the source and deliver again."
 """The next step when a run went well but for rejected lines."""
-DECIDE_LINES = "Some records wait for a decision: what was found below says which and why."
-"""The next step when a run went well but for held lines."""
+LOOK_ASIDE = "Some records are set aside: below stands for what each of them waits."
+"""The next step when a run went well but for records that wait."""
 
 OPERATIONS: dict[str, str] = {
     "create": "Created",
@@ -77,28 +77,33 @@ OPERATIONS: dict[str, str] = {
     "reactivate": "Reactivated",
     "deactivate": "Deactivated",
     "unchanged": "Unchanged",
-    "held": "Held",
+    "held": "Set aside",
     "rejected": "Rejected",
     "collapsed": "Collapsed",
 }
-"""Key of the counts -> heading of its column."""
+"""Key of the counts -> heading of its column. A plan is *held* and waits for approval; records are *set aside*."""
 OPERATION_NOTES: dict[str, str] = {
     "Re-identified": "the same record under a new identifier",
     "Reactivated": "an inactive record came back",
     "Deactivated": "made inactive; nothing is ever deleted",
-    "Held": "waits until a person decides",
+    "Set aside": "waits for a decision or for another record; what the roster has of it stays",
     "Rejected": "did not load",
     "Collapsed": "repeated a record that other lines describe too",
 }
 """Heading -> what it means, where the word alone does not say."""
 
 
+def word_for(name: str) -> str:
+    """A key of the counts as a person reads it."""
+    return OPERATIONS[name].lower() if name == "held" else name
+
+
 def summed(counts: dict[str, dict[str, int]]) -> str:
-    """`5 create, 2 update`: over all entities, without the rows that changed nothing."""
+    """`5 create, 2 update, 1 set aside`: over all entities, without the rows that changed nothing."""
     totals: dict[str, int] = {}
     for name, number in (item for numbers in counts.values() for item in numbers.items()):
         totals[name] = totals.get(name, 0) + number
-    told = [f"{n:,} {name}" for name, n in totals.items() if n and name not in {"unchanged", "collapsed"}]
+    told = [f"{n:,} {word_for(name)}" for name, n in totals.items() if n and name not in {"unchanged", "collapsed"}]
     return ", ".join(told) or "none"
 
 
@@ -114,12 +119,17 @@ def asked(manifest: RunManifest) -> list[tuple[str, str]]:
     return [(title, said) for title, said in wishes.items() if said]
 
 
+ASIDE = "aside"
 SEVERITIES: dict[str, tuple[str, str]] = {
     "critical": ("Critical", "These lines do not load."),
-    "warning": ("Warnings", "These load or wait for a decision, some of them without the value in question."),
+    ASIDE: (
+        "Set aside",
+        "These records wait, for a decision or for another record; what the roster has of them stays.",
+    ),
+    "warning": ("Warnings", "These load, some of them without the value in question."),
     "info": ("Advice", "These load as they are."),
 }
-"""Severity -> heading and what it means, worst first."""
+"""Severity, or `ASIDE` for whatever waits, -> heading and what it means, worst first."""
 
 FORMATS = {"batch_upload": "Batch Upload", "clever": "Clever", "oneroster": "OneRoster"}
 MODES = {

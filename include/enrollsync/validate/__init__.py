@@ -34,7 +34,7 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District) ->
     One finding for each line and fault, malformed lines included; columns: `findings.COLUMNS`. Raises
     ConfigurationError when a suite is broken and EnrollSyncError when a check cannot be made: silence is no success.
     """
-    from enrollsync.validate import checking, collect, memorable, suites
+    from enrollsync.validate import checking, collect, differences, memorable, suites
 
     context = checking.quiet_context(workspace)
     words = suites.parameters(manifest, district)
@@ -54,6 +54,7 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District) ->
             results.append(checked.results)
         collect.add_malformed(connection, workspace, manifest)
         memorable.add_suggestions(connection, workspace, words)
+        differences.add_differences(connection, workspace, manifest, district, words)
         collect.write(connection, workspace)
     checking.write_site(context, manifest, asked, results)
 
