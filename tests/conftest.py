@@ -18,10 +18,8 @@ def _quiet_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _quicker_nights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nights leave Great Expectations' site out, a third of their time; it has tests of its own."""
-    nights = {"nightly", "nightly_everywhere"} & set(request.fixturenames)
-    if nights and "data_docs" not in request.keywords:
-        monkeypatch.setattr("enrollsync.validate.checking.write_site", lambda *_: None)
+    """Nights do with less of Great Expectations' own bookkeeping."""
+    if {"nightly", "nightly_everywhere"} & set(request.fixturenames):
         monkeypatch.setattr("enrollsync.validate.checking.run_suite", import_module("quicker").run_suite)
 
 

@@ -285,6 +285,8 @@ class District(_Settings):
     thresholds: Thresholds = Thresholds()
     recheck_days: int = Field(7, ge=0, le=36_500)
     """A run takes no short cut when the last full check is so many days old."""
+    data_docs: bool = False
+    """Whether each run writes Great Expectations' own site, `data_docs/`; the report has its results in any case."""
     owner: Owner = Owner()
     notify: NotifySettings = NotifySettings()
 

@@ -218,8 +218,13 @@ class Workspace:
         return self.root / "findings.parquet"
 
     @property
+    def checks(self) -> Path:
+        """Every check that ran, with how many rows it looked at and how many failed it (see `validate.collect`)."""
+        return self.root / "checks.json"
+
+    @property
     def data_docs(self) -> Path:
-        """Great Expectations' static site, without values."""
+        """Great Expectations' static site, without values, where the district asks for it."""
         return self.root / "data_docs"
 
     def read(self) -> RunManifest:

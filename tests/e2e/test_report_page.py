@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -52,6 +53,13 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
             "SELECT 'S' || range AS organization_id, 'Washington-Carver School of Engineering ' || range AS name, "
             "range AS created, 1000 * range AS updated, 7 AS deactivated, 1 AS unchanged FROM range(40)"
         ).write_parquet(str(workspace.plan / "organizations_summary.parquet"))
+    kinds = ("expect_column_values_to_not_match_regex", "expect_key_to_agree_on_columns")
+    checks = [
+        {"entity": entity.name, "expectation": kind, "column": "organization_source_key", "code": "VAL-EMAIL-DUPLICATE",
+         "rows": 1_234_567, "failed": 12_345}
+        for entity in ENTITIES for kind in kinds
+    ]  # fmt: skip
+    workspace.checks.write_text(json.dumps(checks))
     workspace.proposed_id_changes.write_text("entity,old_id,new_id\n")
     report.write(workspace, manifest(), district())
     return (workspace.root / "report.html").as_uri()
@@ -121,6 +129,7 @@ def test_the_page_has_landmarks_and_its_headings(page: Page, address: str) -> No
         "What would change",
         "By organization",
         "What was found",
+        "Checks",
         "Files of this run",
         "About this run",
     ]
@@ -152,6 +161,7 @@ def test_bars_are_drawn_to_scale(page: Page, address: str) -> None:
 def test_nothing_overflows_to_the_side(page: Page, address: str, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
     page.goto(address)
+    page.locator("summary").click()
 
     beyond = page.eval_on_selector_all(
         "main *:not(thead, thead *)",

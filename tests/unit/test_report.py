@@ -421,6 +421,19 @@ def test_files_that_a_run_did_not_write_are_not_linked(workspace: Workspace) -> 
     assert written(workspace).links == ["#findings", "findings.csv"]
 
 
+def test_the_checks_that_ran_stand_in_a_table_with_their_counts(workspace: Workspace) -> None:
+    check = {"entity": "users", "expectation": "expect_column_values_to_be_in_set", "column": "grade",
+             "code": "VAL-INVALID", "rows": 1200, "failed": 3}  # fmt: skip
+    workspace.checks.write_text(json.dumps([check, {**check, "column": "role", "failed": 0}]))
+    save_findings(workspace, [])
+    page = written(workspace)
+
+    assert "2 checks ran; 1 found rows that fail." in page.text
+    assert "users.grade to be in set1,2003VAL-INVALID" in page.text
+    assert as_json(workspace)["checks"][0] == check
+    assert "Checks" not in written(Workspace(workspace.root.parent / "other").create()).text
+
+
 ADVICE = "Look through the proposed id_changes.csv, correct it where it is wrong, and put it into the next delivery."
 
 

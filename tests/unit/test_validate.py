@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 @pytest.fixture
 def check(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Check:
-    """Validate tables and return the findings; for speed without the site and the suites of tables not given."""
-    monkeypatch.setattr(checking, "write_site", lambda *_: None)
+    """Validate tables and return the findings; for speed without the suites of tables not given."""
 
     def run(
         source: str = "batch_upload", mode: str | None = None, district: Row | None = None, **tables: Any
@@ -567,7 +567,7 @@ def test_no_value_of_a_student_reaches_the_messages_or_the_site(
     workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_canonical(workspace, planted())
-    validate(workspace, manifest_for("batch_upload"), district_for("batch_upload"))
+    validate(workspace, manifest_for("batch_upload"), district_for("batch_upload", data_docs=True))
     pages = [page for page in workspace.data_docs.rglob("*") if page.is_file()]
     assert workspace.data_docs / "index.html" in pages
     assert [page for page in pages if page.parts[-4] == "users" or page.parts[-3] == "users"]
@@ -576,8 +576,22 @@ def test_no_value_of_a_student_reaches_the_messages_or_the_site(
     )
     printed = capfd.readouterr()
     told += (printed.out + printed.err).encode()
+    told += workspace.checks.read_bytes()
     assert len(rows_of(workspace)) > 10
     assert [secret for secret in SECRETS if secret.encode() in told] == []
+
+
+def test_without_a_wish_no_site_is_written_and_every_check_is_counted_all_the_same(
+    check: Check, workspace: Workspace
+) -> None:
+    check(users=[person(grade="x"), person(user_id="U2", grade="5"), person(user_id="U3")])
+    assert not workspace.data_docs.exists()
+    checks = json.loads(workspace.checks.read_text())
+    assert len(checks) > 15 and {one["entity"] for one in checks} == {"users"}
+    assert [one for one in checks if one["code"] == "VAL-INVALID" and one["column"] == "grade"] == [{
+        "entity": "users", "expectation": "expect_column_values_to_be_in_set", "column": "grade",
+        "code": "VAL-INVALID", "rows": 2, "failed": 1,
+    }]  # fmt: skip
 
 
 def test_nothing_is_printed_and_nothing_written_outside_of_the_workspace(

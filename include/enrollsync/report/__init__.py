@@ -66,6 +66,7 @@ def _as_json(facts: Facts, manifest: RunManifest, workspace: Workspace) -> dict[
         **summary(manifest, workspace.root),
         "error": manifest.error,
         "findings_grouped": [asdict(group) for group in facts.groups],
+        "checks": [asdict(check) for check in facts.checks],
     }
 
 

@@ -83,6 +83,21 @@ class Organization:
 
 
 @dataclass(frozen=True)
+class Check:
+    """One of Great Expectations' checks that ran."""
+
+    entity: str
+    expectation: str
+    """Its type: `expect_column_values_to_be_in_set`."""
+    column: str
+    code: str
+    """The finding that a row gets which fails it."""
+    rows: int
+    """Distinct rows that it looked at; those without a value are passed over."""
+    failed: int
+
+
+@dataclass(frozen=True)
 class Link:
     """A file beside the report, relative to it."""
 
@@ -106,6 +121,7 @@ class Facts:
     refusals: tuple[Notice, ...] = ()
     groups: tuple[Group, ...] = ()
     organizations: tuple[Organization, ...] = ()
+    checks: tuple[Check, ...] = ()
     links: tuple[Link, ...] = ()
     children: bool = False
     """Whether a linked file holds children's records."""

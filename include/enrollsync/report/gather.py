@@ -5,6 +5,7 @@ Everything is counted and cut by DuckDB; names, emails and identifiers of people
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from itertools import groupby
 
@@ -21,6 +22,7 @@ from enrollsync.report.facts import (
     MOST_ORGANIZATIONS,
     PROPOSED_CHANGES,
     Cause,
+    Check,
     Facts,
     Group,
     Link,
@@ -42,6 +44,7 @@ def gather(workspace: Workspace, manifest: RunManifest, district: District) -> F
             refusals=_refusals(manifest),
             groups=tuple(_groups(connection)),
             organizations=_organizations(connection, workspace),
+            checks=_checks(workspace),
             links=tuple(_links(workspace, {name: rejected[name] for name in copies})),
             children=bool(copies) or workspace.proposed_id_changes.is_file(),
         )
@@ -211,6 +214,13 @@ def _organizations(connection: duckdb.DuckDBPyConnection, workspace: Workspace) 
     return tuple(Organization(*row) for row in found.fetchall())
 
 
+def _checks(workspace: Workspace) -> tuple[Check, ...]:
+    """In the suites' order."""
+    if not workspace.checks.is_file():
+        return ()
+    return tuple(Check(**told) for told in json.loads(workspace.checks.read_text()))
+
+
 def _links(workspace: Workspace, rejected: dict[str, int]) -> Iterable[Link]:
     if (workspace.root / quarantine.FINDINGS_FILE).is_file():
         yield ALL_FINDINGS
@@ -221,4 +231,4 @@ def _links(workspace: Workspace, rejected: dict[str, int]) -> Iterable[Link]:
     if workspace.proposed_id_changes.is_file():
         yield PROPOSED_CHANGES
     if (workspace.data_docs / "index.html").is_file():
-        yield Link("data_docs/index.html", "Data Docs", "every check and how many rows failed it")
+        yield Link("data_docs/index.html", "Data Docs", "Great Expectations' own pages of the checks")

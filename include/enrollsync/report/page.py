@@ -54,12 +54,19 @@ def _environment() -> Environment:
     )
     environment.filters["number"] = "{:,}".format
     environment.filters["prose"] = _prose
+    environment.filters["expectation"] = _expectation
     return environment
 
 
 def _prose(text: str) -> Markup:
     """A sentence of ours, escaped, with what stands in backticks set as code."""
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _expectation(kind: str) -> str:
+    """`expect_column_values_to_be_in_set` as `to be in set`: the column stands beside it."""
+    words = kind.removeprefix("expect_").replace("_", " ")
+    return words.removeprefix("column values ")
 
 
 def _next_step(facts: Facts) -> str:

@@ -29,7 +29,7 @@ postpone_unused()
 
 
 def validate(workspace: Workspace, manifest: RunManifest, district: District) -> None:
-    """Check `canonical/` and write `findings.parquet` and the site in `data_docs/`.
+    """Check `canonical/` and write `findings.parquet`, `checks.json` and, if the district wants it, `data_docs/`.
 
     One finding for each line and fault, malformed lines included; columns: `findings.COLUMNS`. Raises
     ConfigurationError when a suite is broken and EnrollSyncError when a check cannot be made: silence is no success.
@@ -56,7 +56,9 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District) ->
         memorable.add_suggestions(connection, workspace, words)
         differences.add_differences(connection, workspace, manifest, district, words)
         collect.write(connection, workspace)
-    checking.write_site(context, manifest, asked, results)
+    collect.write_checks(workspace, asked, results)
+    if district.data_docs:
+        checking.write_site(context, manifest, asked, results)
 
 
 def _frame(

@@ -5,12 +5,13 @@ No check is made here, and no severity decided: both come with the check.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import duckdb
 import pyarrow as pa
-from great_expectations.core import ExpectationSuite
+from great_expectations.core import ExpectationSuite, ExpectationValidationResult
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from enrollsync import findings
@@ -178,6 +179,25 @@ def write(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
         """,
         workspace.findings,
     )
+
+
+def write_checks(
+    workspace: Workspace, suites: list[ExpectationSuite], results: list[list[ExpectationValidationResult]]
+) -> None:
+    """Write `checks.json`: what each check asked, of how many rows, and how many of them failed it; no values."""
+    told = [
+        {
+            "entity": suite.name,
+            "expectation": check.expectation_type,
+            "column": finding_column(check),
+            "code": meta_of(check)["code"],
+            "rows": int(result.result["element_count"]) - int(result.result.get("missing_count") or 0),
+            "failed": int(result.result["unexpected_count"]),
+        }
+        for suite, answers in zip(suites, results, strict=True)
+        for check, result in zip(suite.expectations, answers, strict=True)
+    ]
+    workspace.checks.write_text(json.dumps(told, indent=1))
 
 
 def _failed_table(answers: list[Answer]) -> pa.Table:
