@@ -283,6 +283,12 @@ _TABLE = (
         "rule 9", WARNING, Scope.RECORD,
     ),
     Code(
+        "PLAN-TERMS-ENDED", "All terms have ended",
+        "Classes of a term that has ended are left as they are, so that a file of last term hides what is missing.",
+        "Nothing between two school years; otherwise ask for the classes of the present term.",
+        "section 6, snapshot", INFO, Scope.NONE,
+    ),
+    Code(
         "GUARD-DEACTIVATE", "Unusually many records would be deactivated",
         "A truncated export looks exactly like this.",
         "Look at the report; approve if the removals are real.",

@@ -6,12 +6,13 @@ Looks at the plan's tables and shares, never at single rows; approving is the ca
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
 import duckdb
 
+from enrollsync import hints
 from enrollsync.canonical import ENTITIES, USERS
 from enrollsync.database.schema import primary_key
 from enrollsync.engine import one_row
@@ -104,8 +105,10 @@ def find_holds(
     """
     holds = _empty_files(connection, manifest)
     if manifest.mode == "snapshot":
-        holds += _vanished(connection)
-    return [*holds, *find_excesses(list(shares), Rules.of(manifest, district))]
+        holds += _vanished(connection, manifest)
+    excesses = find_excesses(list(shares), Rules.of(manifest, district))
+    signs = hints.cut_short(connection, manifest) if excesses else {}
+    return [*holds, *told_with_hints(excesses, signs)]
 
 
 def find_stale(manifest: RunManifest, last: tuple[str, datetime | None] | None) -> list[Notice]:
@@ -122,19 +125,40 @@ def find_stale(manifest: RunManifest, last: tuple[str, datetime | None] | None) 
     return [Notice.of("GUARD-STALE", message)]
 
 
-def find_excesses(shares: Sequence[Share], rules: Rules) -> list[Notice]:
+Excess = tuple[Share, Notice]
+"""A share, and what is said of a limit that it exceeds."""
+
+
+def find_excesses(shares: Sequence[Share], rules: Rules) -> list[Excess]:
     """Every limit that is exceeded: of the entities, of single fields, then of the organizations, the largest first."""
     entities = [share for share in shares if share.organization_key is None]
     within = [share for share in shares if share.organization_key is not None]
     within.sort(key=lambda share: max(share.deactivated, share.changed), reverse=True)
-    holds = [hold for share in entities for hold in over_limits(share, rules)]
+    found = [(share, hold) for share in entities for hold in over_limits(share, rules)]
     for share in entities:
         if share.entity == USERS.name:
-            holds += over_field_limits(share, [one for one in within if one.entity == USERS.name], rules)
-    found = [hold for share in within for hold in over_limits(share, rules)]
-    more = Counter(hold.code for hold in found[_MOST_ORGANIZATIONS:])
+            schools = [one for one in within if one.entity == USERS.name]
+            found += [(share, hold) for hold in over_field_limits(share, schools, rules)]
+    return [*found, *((share, hold) for share in within for hold in over_limits(share, rules))]
+
+
+def told_with_hints(excesses: Sequence[Excess], signs: Mapping[str, str]) -> list[Notice]:
+    """The holds, each pattern told once, and of very many organizations no more than a person reads.
+
+    `signs`: as `hints.cut_short` has them.
+    """
+    told, within, more = {""}, 0, Counter[str]()
+    holds = []
+    for share, hold in excesses:
+        within += share.organization_key is not None
+        if within > _MOST_ORGANIZATIONS:
+            more[hold.code] += 1
+            continue
+        hint = signs.get(share.entity, "") if hold.code == "GUARD-DEACTIVATE" else hints.pattern(share)
+        holds.append(hold if hint in told else hold.model_copy(update={"message": f"{hold.message}; {hint}"}))
+        told.add(hint)
     rest = [Notice.of(code, f"{count:,} more organizations are over this limit") for code, count in more.items()]
-    return [*holds, *found[:_MOST_ORGANIZATIONS], *rest]
+    return [*holds, *rest]
 
 
 def over_limits(share: Share, rules: Rules) -> list[Notice]:
@@ -243,11 +267,17 @@ def _empty_files(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -
         spec = declared.file(file.name)
         active, known = _records_of(connection, spec)
         if active and manifest.mode == "snapshot":
-            message = f"it has no readable rows, but the roster has {active:,} active records of its kind"
+            message = f"{file.name} has no readable rows, but the roster has {active:,} active {_kind(spec)}"
             holds.append(Notice.of("GUARD-EMPTY", message, file=file.name))
         elif not known and not spec.optional_file:
             raise Refused("FILE-EMPTY", "it has a header and no readable rows; export it again", file=file.name)
     return holds
+
+
+def _kind(spec: FileSpec) -> str:
+    """What a file brings: `students`, `classes`, `enrollments of students`."""
+    people = {"student": "students", "teacher": "teachers", "staff": "staff"}.get(spec.role or "", spec.entity)
+    return people if spec.entity == USERS.name or people == spec.entity else f"{spec.entity} of {people}"
 
 
 def _records_of(connection: duckdb.DuckDBPyConnection, spec: FileSpec) -> tuple[int, int]:
@@ -263,7 +293,7 @@ def _records_of(connection: duckdb.DuckDBPyConnection, spec: FileSpec) -> tuple[
     return active, known
 
 
-def _vanished(connection: duckdb.DuckDBPyConnection) -> list[Notice]:
+def _vanished(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> list[Notice]:
     holds = []
     for entity in ENTITIES:
         active, gone = one_row(
@@ -278,5 +308,7 @@ def _vanished(connection: duckdb.DuckDBPyConnection) -> list[Notice]:
             )""",
         )
         if active and active == gone:
-            holds.append(Notice.of("GUARD-EMPTY", f"all {active:,} active {entity.name} of this source would go"))
+            files = " and ".join(hints.files_of(entity.name, manifest))
+            message = f"all {active:,} active {entity.name} of this source would go; {files} should have brought them"
+            holds.append(Notice.of("GUARD-EMPTY", message))
     return holds

@@ -37,6 +37,8 @@ class Plan(BaseModel):
     """Entity -> how many of each operation, and of rows unchanged, held, rejected and collapsed."""
     holds: list[Notice]
     """Why the whole plan waits for a person; empty when it need not."""
+    notices: list[Notice] = Field(default_factory=list)
+    """What is to be told of it besides."""
     shares: list[Share] = Field(default_factory=list)
     """What it changes of each entity and organization; an undo has none, because nothing is learnt from it."""
 

@@ -383,9 +383,10 @@ def undo(
 def _notices(store: Store, made: Plan, manifest: RunManifest, district: District) -> list[Notice]:
     """The run's notices, with those on a plan that changes unusually much or little; an earlier plan's are dropped."""
     from enrollsync.guard import UNUSUAL, Rules, find_unusual
+    from enrollsync.hints import TERMS_ENDED
     from enrollsync.usual import MOST_RUNS
 
-    others = [one for one in manifest.notices if one.code != UNUSUAL]
+    others = [*(one for one in manifest.notices if one.code not in {UNUSUAL, TERMS_ENDED}), *made.notices]
     if not made.operations:
         return others
     runs = store.shares_before(district.district_id, MOST_RUNS)

@@ -279,7 +279,38 @@ def test_a_header_only_file_in_a_snapshot_always_waits(district: Nightly, name: 
     files[name] = files[name].splitlines()[0] + "\n"
     result = district.run(files)
     assert result["outcome"] == "held"
-    assert "GUARD-EMPTY" in {hold["code"] for hold in result["holds"]}
+    (said,) = {hold["message"] for hold in result["holds"] if "no readable rows" in hold["message"]}
+    kind = {"students.csv": "20 active students", "enrollments.csv": "20 active enrollments of students"}
+    assert said.startswith(f"{name} has no readable rows, but the roster has {kind.get(name, '1 active ')}")
+
+
+@pytest.mark.parametrize(("end", "sign"), [("\n", ""), ("", " and the last line of students.csv has no line end")])
+def test_a_file_that_was_cut_short_shows_in_the_hold(district: Nightly, end: str, sign: str) -> None:
+    files = clever(TWENTY)
+    files["students.csv"] = "\n".join(files["students.csv"].splitlines()[:13]) + end
+    (said,) = {hold["message"] for hold in district.run(files)["holds"] if "active users would" in hold["message"]}
+    assert said.endswith(f"; enrollments still name 8 of them{sign}: students.csv may have been cut short")
+
+
+def test_students_who_left_with_their_enrollments_are_no_sign_of_a_cut_file(district: Nightly) -> None:
+    result = district.run(clever(TWENTY[:12]))
+    assert result["outcome"] == "held" and not any("cut short" in hold["message"] for hold in result["holds"])
+
+
+@pytest.mark.parametrize(("ended", "told"), [("2026-06-12", 1), ("2026-12-18", 0)])
+def test_when_all_terms_have_ended_it_is_told_that_no_class_is_removed(nightly: Nightly, ended: str, told: int) -> None:
+    nightly.settings["primary_source"] = "clever"
+    spring = {"Term_name": "Spring", "Term_start": "2026-01-07", "Term_end": "2026-06-12"}
+    sections = [section("X1", **spring), section("X2", **spring | {"Term_end": ended})]
+    nightly.begin(clever([pupil(1)], sections=sections))
+    result = nightly.run(clever([pupil(1)], sections=sections[:1]))
+    assert result["findings"].get("PLAN-TERMS-ENDED", 0) == told
+    notices = {notice.code: notice for notice in Workspace(Path(nightly.workspace)).read().notices}
+    if told:
+        assert notices["PLAN-TERMS-ENDED"].file == "sections.csv"
+        assert "all 2 active classes belong to terms that have ended, the last on 2026-06-12" in (
+            notices["PLAN-TERMS-ENDED"].message
+        )
 
 
 def test_an_entity_that_vanished_whole_waits_whatever_the_limits(nightly: Nightly) -> None:
@@ -289,7 +320,9 @@ def test_an_entity_that_vanished_whole_waits_whatever_the_limits(nightly: Nightl
     files = clever([pupil(1)], sections=[section("X9")], enrollments=[("X9", "p-1")])
     files["schools.csv"] = as_csv([renamed, {"School_id": "S1", "School_name": "North"}], "School_id,School_name")
     result = nightly.run(files)
-    assert [hold["message"] for hold in result["holds"]][:1] == ["all 1 active classes of this source would go"]
+    assert [hold["message"] for hold in result["holds"]][:1] == [
+        "all 1 active classes of this source would go; sections.csv should have brought them"
+    ]
 
 
 def test_a_header_only_batch_upload_changes_nothing_once_there_are_records(nightly: Nightly) -> None:

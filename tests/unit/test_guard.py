@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrollsync.guard import Rules, find_excesses, find_unusual, over_limits
+from enrollsync.guard import Rules, find_excesses, find_unusual, over_limits, told_with_hints
 from enrollsync.plan import plan_id
 from enrollsync.settings import SomeLimits, Thresholds
 from enrollsync.shares import RunShares, Share, to_remember
@@ -104,7 +104,7 @@ def changing(fields: dict[str, int], active: int = 100, school: str | None = Non
 
 
 def held_fields(*shares: Share, **given: Any) -> list[str]:
-    return [hold.message for hold in find_excesses(shares, rules(**given)) if hold.code == "GUARD-FIELD"]
+    return [hold.message for _, hold in find_excesses(shares, rules(**given)) if hold.code == "GUARD-FIELD"]
 
 
 def test_a_hold_for_changes_names_the_fields_of_most_records_first() -> None:
@@ -153,10 +153,38 @@ def test_a_field_that_changes_for_many_is_told_with_the_schools_where_it_does() 
 
 def test_of_many_schools_over_a_limit_the_largest_are_told_and_the_rest_counted() -> None:
     schools = [users(100, 20 + number, school=f"S{number}") for number in range(1, 31)]
-    said = [hold.message for hold in find_excesses(schools, rules())]
+    said = [hold.message for hold in told_with_hints(find_excesses(schools, rules()), {})]
     assert len(said) == 21
     assert said[0].startswith("50 of 100 active users of S30")
     assert said[-1] == "10 more organizations are over this limit"
+
+
+# ---- what it looks like -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("fields", "hint"), [
+    ({"grade": 95, "email": 3}, "; nearly everybody gets another grade, as in a new school year"),
+    ({"family_name": 80}, "; family_name changes for nearly all: its column may be shifted, or the source fills it "
+                          "otherwise now"),
+    ({"grade": 95, "family_name": 90},
+     "; grade, family_name change for nearly all: the columns may be shifted or swapped"),
+    ({"grade": 79, "family_name": 79}, ""),
+])  # fmt: skip
+def test_a_field_that_changes_for_nearly_everybody_is_a_pattern_told_once(fields: dict[str, int], hint: str) -> None:
+    shares = [changing(fields), changing(fields, school="S1"), changing(fields, school="S2")]
+    first, *others = [
+        hold.message
+        for hold in told_with_hints(find_excesses(shares, rules(fields={"family_name": 100})), {})
+        if hold.code == "GUARD-UPDATE"
+    ]
+    assert first.endswith(f" {min(fields.values())}{hint}")
+    assert len(others) == 2 and not any(hint and other.endswith(hint) for other in others)
+
+
+def test_signs_of_a_file_that_was_cut_stand_with_what_would_be_deactivated() -> None:
+    shares = [users(100, 50), users(50, 50, school="S1")]
+    first, second = told_with_hints(find_excesses(shares, rules()), {"users": "cut", "classes": "not this"})
+    assert (first.message[-5:], second.message[-1:]) == ("; cut", ")")
 
 
 # ---- which limit holds --------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from enrollsync.codes import CODES
 from enrollsync.consequences import SET_ASIDE_TOO, WAITS, waits_for
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.guard import find_holds
+from enrollsync.hints import all_terms_ended
 from enrollsync.normalise import source_name
 from enrollsync.plan import OPERATIONS, Plan, count_operations, gather_operations, plan_id, write_operations
 from enrollsync.reconcile.absence import plan_absences
@@ -64,6 +65,7 @@ def reconcile(
             operations=sum(counts[entity][name] for entity in counts for name in OPERATIONS),
             counts=counts,
             shares=shares,
+            notices=all_terms_ended(connection, workspace, manifest),
             holds=[*find_holds(connection, manifest, district, shares), *propose_id_changes(connection, workspace)],
         )
         write_operations(connection, workspace)
