@@ -19,7 +19,8 @@ from enrollsync.workspace import RunManifest, Workspace
 def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, int]]:
     """Write `accepted/`: for each entity what `records` reads, the `removals`, the text of what was `rejected`.
 
-    Returns, for each entity, how many of the rows read were `rejected`, `held` or `collapsed` into others.
+    Returns, for each entity, how many `records` may load, and how many of the rows read were `rejected`, `held` or
+    `collapsed` into others.
     """
     with engine.connect(workspace.root) as connection:
         _load_findings(connection, workspace, manifest)
@@ -318,7 +319,8 @@ def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunM
             (SELECT count(*) FROM {name}_set_aside)""",
     )
     malformed = sum(file.malformed for file in manifest.files if file.entity == name)
-    return {"rejected": rejected + malformed, "held": held, "collapsed": int(read) - records - rejected - held}
+    collapsed = int(read) - records - rejected - held
+    return {"records": records, "rejected": rejected + malformed, "held": held, "collapsed": collapsed}
 
 
 def _set_aside(entity: Entity, whole: bool) -> str:

@@ -317,10 +317,9 @@ def _stop(error: EnrollSyncError, as_json: bool) -> None:
         facts = {"conflicts": conflicts} if conflicts else {}
         typer.echo(json.dumps({**_nothing_done(), "outcome": error.outcome, "message": str(error), **facts}))
     elif conflicts:
-        header = ("entity", "record", "column", "why", "run")
-        _print_table(
-            header, [[str(value or "-") for value in conflict.values()] for conflict in conflicts[:_MOST_SHOWN]]
-        )
+        names = ("entity", "record", "column", "why", "run_id")
+        shown = [[str(conflict[name] or "-") for name in names] for conflict in conflicts[:_MOST_SHOWN]]
+        _print_table((*names[:-1], "run"), shown)
     option = " (--keep-later)" if isinstance(error, UndoConflict) else ""
     typer.echo(f"enrollsync: {error}{option}", err=True)
     raise typer.Exit(error.exit_status)
@@ -353,7 +352,7 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         Text.assemble((result["outcome"], "bold"), f"  run {result['run_id']}  plan {result['plan_id'] or '-'}")
     )
     if result["outcome"] not in {"refused", "failed"}:
-        console.print(_counts(result["counts"]))
+        console.print(_counts(result["counts"], result["outcome"]))
     for hold in result["holds"]:
         console.print(f"held: {hold['code']}: {hold['message']}", style="yellow")
     if result["findings"]:
@@ -363,13 +362,13 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
     console.print(f"report: {report}" if report.exists() else f"files: {report.parent}", soft_wrap=True)
 
 
-def _counts(counts: dict[str, dict[str, int]]) -> Table:
+def _counts(counts: dict[str, dict[str, int]], outcome: str) -> Table:
     from rich.table import Table
 
-    from enrollsync.report.wording import word_for
+    from enrollsync.report.wording import headings, word_for
 
-    columns = list(next(iter(counts.values()), {}))
-    table = Table("", *map(word_for, columns), box=None)
+    columns = list(headings(outcome))
+    table = Table("", *(word_for(name, outcome) for name in columns), box=None)
     for entity, numbers in counts.items():
         table.add_row(entity, *(f"{numbers[name]:,}" if numbers[name] else "·" for name in columns))
     return table
@@ -379,13 +378,14 @@ def _print_runs(found: list[dict[str, Any]], zone: ZoneInfo) -> None:
     if not found:
         typer.echo("no runs yet")
         return
-    from enrollsync.report.wording import summed
+    from enrollsync.report.wording import changes, decided
 
-    header = ("started", "run", "outcome", "approved by", "changes", "plan")
+    header = (f"started ({zone})", "run", "outcome", "decided", "changes", "plan")
     rows = [
         [
             f"{datetime.fromisoformat(run['started_at']).astimezone(zone):%Y-%m-%d %H:%M}",
-            run["run_id"], run["outcome"], run["approved_by"] or "-", summed(run["counts"]), run["plan_id"] or "-",
+            run["run_id"], run["outcome"], decided(run["outcome"], run["approved_by"]),
+            changes(run["outcome"], run["counts"]), run["plan_id"] or "-",
         ]
         for run in found
     ]  # fmt: skip

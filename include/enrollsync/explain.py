@@ -30,6 +30,7 @@ from enrollsync.database.schema import (
     said_columns,
 )
 from enrollsync.errors import ConfigurationError
+from enrollsync.report.wording import decided
 
 _CALLED: dict[str, Entity] = {entity.singular: entity for entity in ENTITIES if entity.key}
 """What the command calls an entity."""
@@ -215,6 +216,7 @@ def lines(told: Row, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
     if told["findings"]:
         yield "bold", f"{kind} {told['id']}: rows that became no record"
         yield from ((_style(event), f"  {_line(event, zone)}") for event in told["findings"])
+    yield "", f"All times are those of {zone}."
 
 
 def _standing(record: Row) -> str:
@@ -228,7 +230,7 @@ def _style(event: Row) -> str:
 
 
 def _line(event: Row, zone: ZoneInfo) -> str:
-    approved = f", approved by {event['approved_by']}" if event["approved_by"] else ""
+    approved = f", {decided(event['outcome'], event['approved_by'])}" if event["approved_by"] else ""
     run = f"{_local(event['when'], zone)}  run {event['run_id']} ({event['outcome']}{approved}):"
     place = f"line {event['line']} of {event['file']}" if event["file"] else ""
     if "finding" in event:

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from zoneinfo import ZoneInfo
 
 import duckdb
 
-from enrollsync import hints
+from enrollsync import hints, times
 from enrollsync.canonical import ENTITIES, USERS
 from enrollsync.database.schema import primary_key
 from enrollsync.engine import one_row
@@ -111,7 +112,7 @@ def find_holds(
     return [*holds, *told_with_hints(excesses, signs)]
 
 
-def find_stale(manifest: RunManifest, last: tuple[str, datetime | None] | None) -> list[Notice]:
+def find_stale(manifest: RunManifest, last: tuple[str, datetime | None] | None, zone: ZoneInfo) -> list[Notice]:
     """A hold for a delivery older than the one of its source applied last (`last`: its batch hash and delivery time).
 
     One that a person named with `--source` may be of any age.
@@ -121,7 +122,8 @@ def find_stale(manifest: RunManifest, last: tuple[str, datetime | None] | None) 
         return []
     if manifest.delivered_at >= last[1]:
         return []
-    message = f"delivered {manifest.delivered_at:%Y-%m-%d %H:%M}, but one of {last[1]:%Y-%m-%d %H:%M} was applied"
+    delivered, applied = times.told(manifest.delivered_at, zone), times.told(last[1], zone)
+    message = f"delivered {delivered}, but one of {applied} was applied"
     return [Notice.of("GUARD-STALE", message)]
 
 

@@ -135,9 +135,10 @@ def validate(workspace: str) -> dict[str, Any]:
     with step(workspace, "validate") as (place, manifest, district):
         run_suites(place, manifest, district)
         counts = accept.accept(place, manifest)
+        loadable = {entity: counted.pop("records") for entity, counted in counts.items()}
         quarantine.write(place, manifest)
         counts = {entity: manifest.counts[entity] | counted for entity, counted in counts.items()}
-        place.update(counts=counts, findings=findings_of(place, manifest), outcome="checked")
+        place.update(counts=counts, loadable=loadable, findings=findings_of(place, manifest), outcome="checked")
         return {"workspace": workspace, "findings": findings_of(place, manifest)}
 
 
@@ -177,7 +178,7 @@ def plan(
         made = reconcile(place, manifest, district, place.state, version, manifest.counts)
         # A plan that changes nothing takes nothing back in time, however old its delivery is.
         last = store.last_applied(district.district_id, made.source) if made.operations else None
-        holds = [*made.holds, *find_stale(manifest, last)]
+        holds = [*made.holds, *find_stale(manifest, last, district.zone)]
         made = made.model_copy(update={"holds": holds})
         made.save(place.plan)
         manifest = place.update(notices=_notices(store, made, manifest, district))

@@ -111,6 +111,8 @@ class RunManifest(BaseModel):
     """Why the whole plan waits for a person."""
     counts: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Entity -> one of `COUNTED` -> how many."""
+    loadable: dict[str, int] = Field(default_factory=dict)
+    """Entity -> records that may load, whether the database has them or not."""
     findings: dict[str, int] = Field(default_factory=dict)
     """Code -> how many, on rows and on files."""
     approved_by: str | None = None
@@ -127,6 +129,16 @@ class RunManifest(BaseModel):
     """The database's state that the run found."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Step -> wall time."""
+
+    @property
+    def told_counts(self) -> dict[str, dict[str, int]]:
+        """The counts as a person or a program is told them: a check counts as creations what would load.
+
+        It asks no database, and one that is not there counts as empty.
+        """
+        if self.outcome != "checked":
+            return self.counts
+        return {entity: {**row, "create": self.loadable.get(entity, 0)} for entity, row in self.counts.items()}
 
 
 class Workspace:

@@ -35,7 +35,11 @@ def one_line(result: Result) -> str:
 def test_check_touches_no_database(district: Nightly) -> None:
     result = enrollsync("check", "--district", district.district, "--json")
     assert result.exit_code == 0
-    assert json.loads(result.stdout)["outcome"] == "checked"
+    printed = json.loads(result.stdout)
+    assert (printed["outcome"], printed["counts"]["users"]["create"]) == ("checked", 2)
+    told = enrollsync("check", "--district", district.district).stdout.splitlines()
+    assert told[1].split() == ["would", "load", "set", "aside", "rejected", "collapsed"]
+    assert [line.split()[:2] for line in told[2:5]] == [["organizations", "1"], ["users", "2"], ["memberships", "2"]]
     assert not Path(district.database_url.removeprefix("sqlite:///")).exists()
 
 

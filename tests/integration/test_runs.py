@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from enrollsync import steps
 from enrollsync.cli import app
 from enrollsync.database import migrations, open_store
 from nightly import Nightly, student
@@ -37,10 +38,25 @@ def test_a_person_reads_one_line_a_run(nightly: Nightly) -> None:
     nightly.settings["thresholds"] = {"update_percent": 0, "floor": 1}
     nightly.run([student(userGrade="6")], approve=True)
     header, newest, oldest = runs(nightly).stdout.splitlines()
-    assert header.split() == ["started", "run", "outcome", "approved", "by", "changes", "plan"]
-    assert "a person" in newest and "1 update" in newest
+    assert header.split() == ["started", "(America/New_York)", "run", "outcome", "decided", "changes", "plan"]
+    assert "approved by a person" in newest and "  1 update" in newest
     assert oldest.split()[:4] == ["2026-11-23", "02:00", "run-001", "applied"]
     assert "5 create" in oldest and oldest.endswith(first["plan_id"])
+
+
+def test_runs_that_wrote_nothing_do_not_look_as_if_they_had(nightly: Nightly) -> None:
+    nightly.begin([student()])
+    nightly.settings["thresholds"] = {"update_percent": 0, "floor": 1}
+    assert nightly.run([student(userGrade="6")])["outcome"] == "held"
+    assert nightly.run()["outcome"] == "held"
+    steps.reject(nightly.workspace, rejected_by="pat", reason="rejected by pat")
+    steps.report(nightly.workspace)
+    nightly.run({"users.csv": "nothing\n"})
+    refused, rejected, held, applied = runs(nightly).stdout.splitlines()[1:]
+    assert "  rejected by pat  would: 1 update" in rejected
+    assert "  -                would: 1 update" in held
+    assert refused.split()[3:] == ["refused", "-", "-", "-"]
+    assert "would" not in applied and "approved" not in rejected
 
 
 def test_a_missing_database_has_no_runs_and_stays_missing(nightly: Nightly) -> None:

@@ -31,6 +31,8 @@ def conflicts(nightly: Nightly, run_id: str) -> list[tuple[str, ...]]:
     with pytest.raises(UndoConflict) as raised:
         nightly.undo(run_id)
     assert whole(nightly) == before
+    people = {identifier for (identifier,) in nightly.view("users", "user_id")}
+    assert not any(people.intersection(found["shown"].split()) for found in raised.value.conflicts)
     return [(found["entity"], found["record"], found["column"], found["run_id"]) for found in raised.value.conflicts]
 
 

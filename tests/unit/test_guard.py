@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import itertools
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import duckdb
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrollsync.guard import Rules, find_excesses, find_unusual, over_limits, told_with_hints
+from enrollsync.guard import Rules, find_excesses, find_stale, find_unusual, over_limits, told_with_hints
 from enrollsync.plan import plan_id
 from enrollsync.settings import SomeLimits, Thresholds
 from enrollsync.shares import RunShares, Share, to_remember
+from enrollsync.workspace import RunManifest
 
 DEACTIVATE, UPDATE = "GUARD-DEACTIVATE", "GUARD-UPDATE"
 
@@ -187,6 +189,18 @@ def test_signs_of_a_file_that_was_cut_stand_with_what_would_be_deactivated() -> 
     assert (first.message[-5:], second.message[-1:]) == ("; cut", ")")
 
 
+def test_a_stale_delivery_is_told_in_the_districts_time() -> None:
+    manifest = RunManifest(
+        run_id="r", district="d", as_of=datetime(2026, 8, 10, tzinfo=UTC), batch_hash="b",
+        delivered_at=datetime(2026, 8, 9, 2, 30, tzinfo=UTC),
+    )  # fmt: skip
+    last = ("a", datetime(2026, 8, 9, 12, tzinfo=UTC))
+    (hold,) = find_stale(manifest, last, ZoneInfo("America/New_York"))
+    assert hold.message == (
+        "delivered 2026-08-08 22:30 (America/New_York), but one of 2026-08-09 08:00 (America/New_York) was applied"
+    )
+
+
 # ---- which limit holds --------------------------------------------------------------------------
 
 ROLL_OVER = {"from": "2026-08-01", "to": "2026-08-20", "deactivate_percent": 60, "name": "roll-over"}
@@ -334,9 +348,11 @@ def test_of_many_schools_the_furthest_from_the_usual_are_told() -> None:
 
 # ---- the plan's name ----------------------------------------------------------------------------
 
-COLUMNS = ("entity", "operation", "user_key", "organization_key", "class_key", "before_json", "after")
+COLUMNS = (
+    "entity", "operation", "user_key", "organization_key", "class_key", "before_json", "after", "after_json", "reason",
+)  # fmt: skip
 CREATE = ("users", "create", 7, None, None, None, "grade 5")
-UPDATE_GRADE = ("users", "update", 8, None, 3, '{"grade": "5"}', "grade 6")
+UPDATE_GRADE = ("users", "update", 8, None, 3, '{"grade": "5"}', "grade 6", '{"grade": "6"}', "because")
 UPDATE_1 = ("users", "update", 1, None, None)
 JOIN = ("memberships", "create", 7, 1, None, None, "")
 
@@ -345,9 +361,10 @@ def name(*operations: tuple[Any, ...], district: str = "demo", source: str = "cl
     with duckdb.connect(":memory:") as connection:
         connection.execute("""
             CREATE TABLE operations (entity VARCHAR, operation VARCHAR, user_key BIGINT, organization_key BIGINT,
-                class_key BIGINT, before_json VARCHAR, after VARCHAR)""")
+                class_key BIGINT, before_json VARCHAR, after VARCHAR, after_json VARCHAR, reason VARCHAR)""")
         for operation in operations:
-            connection.execute("INSERT INTO operations VALUES (?, ?, ?, ?, ?, ?, ?)", operation)
+            values = [*operation, None, None][: len(COLUMNS)]
+            connection.execute(f"INSERT INTO operations VALUES ({', '.join('?' * len(COLUMNS))})", values)
         return plan_id(connection, district, source, version)
 
 

@@ -154,7 +154,7 @@ def test_district_run_time_source_format_and_mode_stand_on_the_page(workspace: W
     for part in (
         "Demo Unified",
         "run-7",
-        "Tuesday 3 November 2026, 02:00 EST",
+        "Tuesday 3 November 2026, 02:00 (America/New_York)",
         "data/landing/demo",
         "Batch Upload",
         "Delta: records missing from the delivery stay as they are",
@@ -511,6 +511,43 @@ def test_the_report_is_readable_by_its_owner_alone_and_replaces_an_older_one(wor
     assert "Held" in page.text
     assert sorted(path.name for path in workspace.root.glob("report*")) == ["report.html", "report.json"]
     assert {stat.S_IMODE(path.stat().st_mode) for path in workspace.root.glob("report*")} == {0o600}
+
+
+def test_an_undo_that_conflicts_names_people_by_their_internal_keys(workspace: Workspace) -> None:
+    conflict = {"entity": "enrollments", "record": "u-300 C1", "column": "status", "why": "it was changed later",
+                "run_id": "run-9", "shown": "17 C1"}  # fmt: skip
+    page = written(workspace, outcome="failed", error="run-7: one value cannot be taken back", conflicts=[conflict])
+
+    assert "enrollments 17 C1, status: it was changed later (run run-9)" in page.text
+    assert "People stand here under their internal key" in page.text
+    assert "u-300" not in page.html and "u-300" not in (workspace.root / "report.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("outcome", "users", "said"),
+    [
+        ("applied", {"create": 5, "held": 2, "unchanged": 9}, "5 create, 2 set aside"),
+        ("in_sync", {"unchanged": 9, "held": 1}, "1 set aside"),
+        ("in_sync", {"unchanged": 9}, "none"),
+        ("held", {"update": 1}, "would: 1 update"),
+        ("rejected", {"update": 1}, "would: 1 update"),
+        ("planned", {"unchanged": 9}, "would: none"),
+        ("refused", {}, "-"),
+        ("failed", {"rejected": 3}, "-"),
+    ],
+)
+def test_only_a_run_that_wrote_shows_its_changes_as_done(outcome: str, users: dict[str, int], said: str) -> None:
+    assert wording.changes(outcome, counts(**users)) == said
+
+
+def test_a_check_shows_what_would_load(workspace: Workspace) -> None:
+    checked = {"outcome": "checked", "counts": counts(rejected=2), "loadable": {"users": 1200}}
+    page = written(workspace, **checked)
+
+    assert "Would load1,200 Set aside0 Rejected2" in page.text
+    assert "Updated" not in page.text and "Unchanged" not in page.text
+    assert as_json(workspace)["counts"]["users"]["create"] == 1200
+    assert as_json(workspace)["counts"]["users"]["rejected"] == 2
 
 
 def test_a_run_that_read_nothing_is_reported_like_one_that_found_nothing(workspace: Workspace) -> None:

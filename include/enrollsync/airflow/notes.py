@@ -51,13 +51,13 @@ def _note(dag_run: DagRun) -> None:
 
 def text_of(result: dict[str, Any]) -> str:
     """A result (see `report.summary`) as a note: the verdict and its reason first, because lists show little more."""
-    from enrollsync.report.wording import summed
+    from enrollsync.report.wording import changes
 
     holds = [f"{hold['code']}: {hold['message']}" for hold in result.get("holds") or []]
     reason, *others = [line for line in (result.get("message"), *holds) if line] or [None]
     verdict = f"**{result['outcome'] or 'not finished'}**"
     findings = ", ".join(f"{code} {count:,}" for code, count in (result.get("findings") or {}).items())
-    amounts = " · ".join(part for part in (summed(result["counts"]), findings) if part)
+    amounts = " · ".join(part for part in (changes(result["outcome"], result["counts"]), findings) if part)
     first = [f"{verdict}: {reason}", amounts] if reason else [f"{verdict} · {amounts}"]
     text = "\n\n".join([*first, *others])
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 30]} … (see the report)"

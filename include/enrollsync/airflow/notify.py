@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from airflow.sdk import BaseHook, BaseNotifier, Context
 
 from enrollsync.airflow.links import FILES, file_url, run_url
-from enrollsync.report.wording import OUTCOMES, UNFINISHED, summed
+from enrollsync.report.wording import OUTCOMES, UNFINISHED, changes
 from enrollsync.settings import District, Event, load_district
 from enrollsync.workspace import RunManifest, Workspace
 
@@ -78,7 +78,7 @@ def message(event: Event, manifest: RunManifest, district: District, run: Any) -
         outcome.meaning,
         manifest.error or "",
         *holds,
-        f"Changes: {summed(manifest.counts)}",
+        f"Changes: {changes(manifest.outcome, manifest.counts)}",
         f"Findings: {findings}" if findings else "",
         f"Next: {outcome.next_step}",
         f"Run: {run_url(run)}",

@@ -213,7 +213,7 @@ def any_task_failed() -> bool:
 def _note_runs(district: str, folder: Path) -> None:
     """Leave the newest runs where the list of runs finds them without the database's password; see `runs_page.py`."""
     from enrollsync import steps
-    from enrollsync.report.wording import summed
+    from enrollsync.report.wording import changes
 
     try:
         found = steps.runs(district, database_url=database_url(load_district(district)))[:_NOTED_RUNS]
@@ -225,7 +225,7 @@ def _note_runs(district: str, folder: Path) -> None:
             "run_id": run["run_id"],
             "started_at": run["started_at"],
             "outcome": run["outcome"],
-            "changes": summed(run["counts"]),
+            "changes": changes(run["outcome"], run["counts"]),
             "wrote": run["state_after"] is not None,
         }
         for run in found

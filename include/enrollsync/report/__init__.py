@@ -54,7 +54,7 @@ def summary(manifest: RunManifest, artifacts: Path) -> dict[str, Any]:
         "run_id": manifest.run_id,
         "outcome": manifest.outcome,
         "plan_id": manifest.plan_id,
-        "counts": manifest.counts,
+        "counts": manifest.told_counts,
         "findings": manifest.findings,
         "holds": [{"code": hold.code, "message": hold.message} for hold in manifest.holds],
         "artifacts": str(artifacts),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from enrollsync.canonical import ENTITIES
-from enrollsync.report.wording import OPERATIONS
+from enrollsync.report.wording import headings
 from enrollsync.settings import District
 from enrollsync.workspace import Notice, RunManifest
 
@@ -134,13 +134,13 @@ class Facts:
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """Entity -> heading of the counts -> number; empty when the run did not come to count."""
-        counts = self.manifest.counts
+        counts, titles = self.manifest.told_counts, headings(self.manifest.outcome)
         return {
-            entity.name: {title: counts[entity.name].get(key, 0) for key, title in OPERATIONS.items()}
+            entity.name: {title: counts[entity.name].get(key, 0) for key, title in titles.items()}
             for entity in ENTITIES
             if entity.name in counts
         }
 
     def total(self, *keys: str) -> int:
         """Records of all entities under these keys of the counts (`create`, ...)."""
-        return sum(row[OPERATIONS[key]] for row in self.counts.values() for key in keys)
+        return sum(row.get(key, 0) for row in self.manifest.told_counts.values() for key in keys)

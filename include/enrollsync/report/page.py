@@ -30,6 +30,7 @@ def render(facts: Facts) -> str:
         outcome=wording.OUTCOMES.get(manifest.outcome or "", wording.UNFINISHED),
         next_step=_next_step(facts),
         wording=wording,
+        headings=list(wording.headings(manifest.outcome).values()),
         codes=CODES,
         severities=_by_severity(facts),
         widest=max((one.changed for one in facts.organizations[:MOST_ORGANIZATIONS]), default=0),
@@ -96,4 +97,4 @@ def _when(moment: datetime | None, zone: ZoneInfo) -> str:
     if moment is None:
         return ""
     local = moment.astimezone(zone)
-    return f"{local:%A} {local.day} {local:%B %Y, %H:%M %Z}"
+    return f"{local:%A} {local.day} {local:%B %Y, %H:%M} ({zone})"

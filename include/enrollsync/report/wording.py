@@ -82,6 +82,15 @@ OPERATIONS: dict[str, str] = {
     "collapsed": "Collapsed",
 }
 """Key of the counts -> heading of its column. A plan is *held* and waits for approval; records are *set aside*."""
+
+
+def headings(outcome: str | None) -> dict[str, str]:
+    """The keys of the counts that say something of a run, with their headings: a check compares with nothing."""
+    if outcome != "checked":
+        return OPERATIONS
+    return {"create": "Would load", **{key: OPERATIONS[key] for key in ("held", "rejected", "collapsed")}}
+
+
 OPERATION_NOTES: dict[str, str] = {
     "Re-identified": "the same record under a new identifier",
     "Reactivated": "an inactive record came back",
@@ -93,12 +102,32 @@ OPERATION_NOTES: dict[str, str] = {
 """Heading -> what it means, where the word alone does not say."""
 
 
-def word_for(name: str) -> str:
-    """A key of the counts as a person reads it."""
-    return OPERATIONS[name].lower() if name == "held" else name
+def word_for(name: str, outcome: str | None = None) -> str:
+    """A key of the counts as a person reads it who may type it, too."""
+    title = headings(outcome)[name].lower()
+    return title if name == "held" or outcome == "checked" else name
 
 
-def summed(counts: dict[str, dict[str, int]]) -> str:
+def decided(outcome: str, person: str | None) -> str:
+    """What a person decided of a run; nobody approves what is rejected."""
+    if not person:
+        return "-"
+    return f"{'rejected' if outcome == 'rejected' else 'approved'} by {person}"
+
+
+def changes(outcome: str | None, counts: dict[str, dict[str, int]]) -> str:
+    """What a run changed, or would have: `5 create`, `would: 5 create`, `-` where it did not come to a plan."""
+    if outcome in _WROTE_OR_HAD_TO_WRITE_NOTHING:
+        return _summed(counts)
+    planned = any(row.get(name) for row in counts.values() for name in (*_CHANGES, "unchanged"))
+    return f"would: {_summed(counts)}" if planned else "-"
+
+
+_WROTE_OR_HAD_TO_WRITE_NOTHING = {"applied", "undone", "in_sync"}
+_CHANGES = ("create", "update", "reidentify", "reactivate", "deactivate")
+
+
+def _summed(counts: dict[str, dict[str, int]]) -> str:
     """`5 create, 2 update, 1 set aside`: over all entities, without the rows that changed nothing."""
     totals: dict[str, int] = {}
     for name, number in (item for numbers in counts.values() for item in numbers.items()):

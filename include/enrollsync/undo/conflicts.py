@@ -10,7 +10,7 @@ from typing import Any
 import duckdb
 
 from enrollsync import engine
-from enrollsync.canonical import BY_NAME, ENTITIES, KIND_PREFIXES, Entity
+from enrollsync.canonical import BY_NAME, ENTITIES, KIND_PREFIXES, USERS, Entity
 from enrollsync.database.schema import primary_key
 from enrollsync.undo.images import values_of
 
@@ -126,10 +126,11 @@ def _stands(linking: Entity, table: str) -> str:
 
 
 def list_conflicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
-    """The first conflicts, with identifiers as they may be shown."""
+    """The first conflicts: `record` is for the operator who asked; `shown` has no identifiers of people, for a page."""
     parts = " UNION ALL ".join(
         f"""
-        SELECT {number} AS place, '{entity.name}' AS entity, {_shown(entity)} AS record, "column", why, found.run_id
+        SELECT {number} AS place, '{entity.name}' AS entity, {_shown(entity)} AS record, "column", why, found.run_id,
+            {_without_identifiers(entity)} AS shown
         FROM {entity.name}_conflicts AS found
         {_shown_from(entity)}"""
         for number, entity in enumerate(ENTITIES)
@@ -144,9 +145,22 @@ def list_conflicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]
 def _shown(entity: Entity) -> str:
     if entity.key:
         return engine.masked(f"coalesce(now_{entity.identifier}, back_{entity.identifier}, {_plain('now_source_key')})")
-    ends = [BY_NAME[target] for target in entity.links.values()]
+    return " || ' ' || ".join(_named(BY_NAME[target]) for target in entity.links.values())
+
+
+def _named(end: Entity) -> str:
+    return engine.masked(f"coalesce({end.name}.{end.identifier}, {_plain(f'{end.name}.source_key')})")
+
+
+def _without_identifiers(entity: Entity) -> str:
+    """As `_shown`, with the internal keys of people in the place of their identifiers: `17`, `17 C1`."""
+    if entity is USERS:
+        return "user_key::VARCHAR"
+    if entity.key:
+        return _shown(entity)
     return " || ' ' || ".join(
-        engine.masked(f"coalesce({end.name}.{end.identifier}, {_plain(f'{end.name}.source_key')})") for end in ends
+        "users.user_key::VARCHAR" if end is USERS else _named(end)
+        for end in (BY_NAME[target] for target in entity.links.values())
     )
 
 
