@@ -237,7 +237,7 @@ def _run(
             started = datetime.now(UTC)
             run_id = _new_run_id(started)
             # A path on the command line starts where the command was given, not at the project's root.
-            given = str(Path(source).resolve()) if source is not None else None
+            given = os.path.realpath(source) if source is not None else None
             workspace = steps.start(
                 district, run_id=run_id, as_of=started, source=given, dry_run=dry_run, release=release
             )

@@ -73,6 +73,12 @@ _TABLE = (
         "section 6, file level", CRITICAL, Scope.BATCH,
     ),
     Code(
+        "FILE-UNSUPPORTED", "The format cannot be read",
+        "The files are of a known format that this version has no reader for.",
+        "Deliver one of the formats that the message names.",
+        "section 6, file level", CRITICAL, Scope.BATCH,
+    ),
+    Code(
         "FILE-HEADER", "A header cannot be used",
         "A column that is missing, misspelt, doubled or unknown would be read as absent or as something else.",
         "Correct the header line as named, or add the district's own spelling to `source.columns`.",

@@ -143,6 +143,8 @@ def test_form_offers_the_deliveries_that_have_landed_newest_first(
         place.mkdir(parents=True)
         os.utime(place, (1_700_000_000 - age, 1_700_000_000 - age))
     (landing / "notes.txt").write_text("no delivery")
+    (landing / "latest").symlink_to(landing / "thursday")
+    (landing / "gone.zip").symlink_to(landing / "nothing.zip")
     districts("lincoln", path=f"path: {landing}")
     schema = parsed().dags["enrollment_sync__lincoln"].params.get_param("source").schema
     assert schema["examples"] == [str(landing / name) for name in ("friday.zip", "thursday", "wednesday")]

@@ -100,6 +100,20 @@ def test_a_folder_that_is_not_there_ends_with_4_and_one_line(district: Nightly) 
     assert (result.exit_code, "no/such/folder" in one_line(result)) == (4, True)
 
 
+def test_a_source_that_leads_in_a_circle_ends_with_4_and_one_line(district: Nightly) -> None:
+    for link, target in (("a", "b"), ("b", "a")):
+        (district.folder / link).symlink_to(district.folder / target)
+    result = enrollsync("check", "--district", district.district, "--source", str(district.folder / "a"))
+    assert (result.exit_code, "FILE-MISSING" in one_line(result)) == (4, True)
+
+
+@pytest.mark.parametrize("name", ["orgs.csv", "rosters.csv"])
+def test_a_format_that_cannot_be_read_ends_with_4_and_one_line(district: Nightly, name: str) -> None:
+    district.deliver({name: "sourcedId\n"})
+    result = enrollsync("check", "--district", district.district)
+    assert (result.exit_code, "FILE-UNSUPPORTED" in one_line(result)) == (4, True)
+
+
 def test_a_database_that_cannot_be_written_ends_with_5_and_one_line(district: Nightly) -> None:
     blocked = district.folder / "blocked"
     blocked.write_text("a file where a folder is needed")

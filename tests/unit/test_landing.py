@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from enrollsync.errors import ConfigurationError, Refused
-from enrollsync.ingest.landing import Delivery, find_delivery, recognise, shown
+from enrollsync.errors import Refused
+from enrollsync.ingest.landing import Delivery, find_delivery, shown
+from enrollsync.ingest.recognise import recognise
 from enrollsync.settings import District
 
 NOON = 1_790_000_000
@@ -112,7 +113,7 @@ def test_a_file_whose_name_is_no_text_leaves_the_delivery_as_it_is(landing: Path
     put(landing / "users.csv")
     put(landing / os.fsdecode(name))
     found = find(landing)
-    assert recognise(found, district()).name == "batch_upload"
+    assert recognise(found.files, district()).name == "batch_upload"
     assert [shown(one) for one in found.files if one != "users.csv"] == ["r\ufffd.csv"]
 
 
@@ -153,6 +154,55 @@ def test_a_folder_that_may_not_be_read_is_refused(landing: Path, monkeypatch: py
     monkeypatch.setattr(Path, "iterdir", forbidden)
     refused = refusal(landing)
     assert (refused.code, refused.message) == ("FILE-MISSING", "the delivery cannot be read: Permission denied")
+
+
+# ---- links --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["of a file", "of nothing"])
+def test_a_link_in_the_place_of_a_file_is_refused_with_what_to_do(landing: Path, there: bool) -> None:
+    put(landing / "demographics.csv")
+    target = put(landing.parent / "elsewhere.csv") if there else landing.parent / "nothing.csv"
+    (landing / "users.csv").symlink_to(target)
+    refused = refusal(landing)
+    assert (refused.code, refused.file) == ("FILE-UNSAFE", "users.csv")
+    assert refused.message == "it is a link, and links are not followed; deliver the file itself"
+
+
+@pytest.mark.parametrize("name", ["tuesday", "tuesday.zip"])
+def test_the_newest_delivery_is_refused_when_it_is_a_link_that_leads_elsewhere(landing: Path, name: str) -> None:
+    put(landing / "monday" / "users.csv")
+    if name.endswith(".zip"):
+        target = zip_up(landing.parent / "other.zip", {"users.csv": "x"})
+    else:
+        target = put(landing.parent / "other" / "users.csv").parent
+    (landing / name).symlink_to(target)
+    refused = refusal(landing)
+    assert (refused.code, refused.file) == ("FILE-UNSAFE", name)
+    assert refused.message == "it is a link, and links are not followed; deliver the files themselves"
+
+
+def test_a_link_to_another_delivery_of_the_same_folder_is_passed_over(landing: Path) -> None:
+    put(landing / "monday" / "users.csv", at=NOON)
+    put(landing / "tuesday" / "users.csv", at=NOON + 60)
+    (landing / "zz-latest").symlink_to("tuesday")
+    assert find(landing).folder.name == "tuesday"
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip"])
+def test_the_landing_folder_and_a_named_delivery_may_be_links(landing: Path, kind: str) -> None:
+    place = put(landing / "users.csv").parent if kind == "folder" else zip_up(landing / "set.zip", {"users.csv": "x"})
+    link = landing.parent / f"link{place.suffix}"
+    link.symlink_to(place)
+    assert list(find(link).files) == ["users.csv"]
+
+
+def test_a_source_that_leads_in_a_circle_is_refused_as_what_is_not_there(landing: Path) -> None:
+    (landing / "a").symlink_to(landing / "b")
+    (landing / "b").symlink_to(landing / "a")
+    assert refusal(landing / "a").code == "FILE-MISSING"
+    put(landing / "users.csv")
+    assert find(landing).folder == landing
 
 
 # ---- the newest complete delivery ---------------------------------------------------------------
@@ -314,7 +364,7 @@ def test_an_archive_without_files_where_they_belong_is_refused_by_name(landing: 
 
 
 @pytest.mark.parametrize(("entries", "entry", "said"), [
-    ({"users.csv": "x", "n" * 300 + ".csv": "x"}, "n" * 80, "File name too long"),
+    ({"users.csv": "x", "n" * 300 + ".csv": "x"}, "n" * 80 + "…", "File name too long"),
     ({"users.csv": "x", "users.csv/a": "x"}, "users.csv/a", ""),
 ])  # fmt: skip
 def test_an_entry_that_cannot_be_unpacked_is_named_without_paths_of_ours(
@@ -322,7 +372,7 @@ def test_an_entry_that_cannot_be_unpacked_is_named_without_paths_of_ours(
 ) -> None:
     refused = refusal(zip_up(landing / "set.zip", entries))
     assert (refused.code, refused.file) == ("FILE-UNSAFE", "set.zip")
-    assert f"its entry {entry!r} cannot be unpacked: {said}" in refused.message
+    assert f"its entry '{entry}' cannot be unpacked: {said}" in refused.message
     assert str(landing.parent) not in refused.message
 
 
@@ -360,12 +410,12 @@ def deliver(landing: Path, *names: str) -> Delivery:
     (["users.csv"], "clever", "batch_upload"),
 ])  # fmt: skip
 def test_the_format_is_told_from_the_files(landing: Path, names: list[str], primary: str, expected: str) -> None:
-    assert recognise(deliver(landing, *names), district(primary)).name == expected
+    assert recognise(deliver(landing, *names).files, district(primary)).name == expected
 
 
 def test_a_corrected_error_file_stands_for_the_file_that_it_came_from(landing: Path) -> None:
     found = deliver(landing, *CLEVER_FILES[:1], "Students-errors.csv", *CLEVER_FILES[2:], "other-errors.csv")
-    assert recognise(found, district("clever")).name == "clever"
+    assert recognise(found.files, district("clever")).name == "clever"
     assert found.files["students.csv"] == landing / "Students-errors.csv"
     assert "other-errors.csv" in found.files
 
@@ -375,20 +425,57 @@ def test_an_error_file_beside_the_file_that_it_came_from_stands_for_nothing(land
 
 
 @pytest.mark.parametrize(("names", "primary", "said"), [
-    (["id_changes.csv"], "clever", "none of the files is known"),
-    (["notes.csv"], "batch_upload", "none of the files is known"),
-    (["demographics.csv"], "batch_upload", "lacks users.csv"),
-    (CLEVER_FILES[:-1], "clever", "lacks enrollments.csv"),
+    (["id_changes.csv"], "batch_upload", "the Batch Upload set lacks users.csv; found: id_changes.csv; deliver"),
+    (["id_changes.csv"], "clever", "lacks schools.csv, students.csv, teachers.csv, sections.csv, enrollments.csv; fo"),
+    (["notes.csv"], "batch_upload", "none of the files is known; found: notes.csv; Batch Upload is users.csv, "),
+    (["Users (1).csv"], "batch_upload", "none of the files is known (is 'Users (1).csv' users.csv?); found: "),
+    (["demo_users_2026.csv"], "batch_upload", "(is 'demo_users_2026.csv' users.csv?)"),
+    (["demographics.csv"], "batch_upload", "the Batch Upload set lacks users.csv; found: demographics.csv; deliver"),
+    ([*CLEVER_FILES[:-1], "Enrolment.csv"], "clever", "lacks enrollments.csv (is 'Enrolment.csv' enrollments.csv?); f"),
+    ([*CLEVER_FILES[:1], *CLEVER_FILES[2:], "Student.csv"], "clever", "students.csv (is 'Student.csv' students.csv?)"),
+    ([f"x{n:02}.csv" for n in range(40)], "clever", "found: x00.csv, x01.csv, x02.csv, x03.csv, x04.csv, x05.csv, "
+     "x06.csv, x07.csv, x08.csv, x09.csv and 30 more"),
     (CLEVER_FILES, "batch_upload", "primary source is batch_upload"),
 ])  # fmt: skip
 def test_files_that_make_no_delivery_of_the_district_are_refused(
     landing: Path, names: list[str], primary: str, said: str
 ) -> None:
-    with pytest.raises(Refused, match=said) as refused:
-        recognise(deliver(landing, *names), district(primary))
+    with pytest.raises(Refused) as refused:
+        recognise(deliver(landing, *names).files, district(primary))
     assert refused.value.code == "FILE-MISSING"
+    assert said in refused.value.message
 
 
-def test_oneroster_is_named_as_what_cannot_be_read_yet(landing: Path) -> None:
-    with pytest.raises(ConfigurationError, match="OneRoster"):
-        recognise(deliver(landing, "orgs.csv", "users.csv"), district("oneroster"))
+@pytest.mark.parametrize(("names", "said"), [
+    (["orgs.csv", "users.csv"], "these are OneRoster files"),
+    (["locations.csv", "students.csv"], "Apple School Manager"),
+    (["Student.csv", "StudentEnrollment.csv"], "these are Microsoft School Data Sync files"),
+])  # fmt: skip
+def test_a_known_format_that_cannot_be_read_yet_is_refused_by_name(landing: Path, names: list[str], said: str) -> None:
+    with pytest.raises(Refused, match=said) as refused:
+        recognise(deliver(landing, *names).files, district("oneroster"))
+    assert refused.value.code == "FILE-UNSUPPORTED"
+    assert "deliver Batch Upload or Clever (SFTP CSV)" in refused.value.message
+
+
+def test_a_folder_without_csv_files_says_what_it_holds(landing: Path) -> None:
+    put(landing / "users.xlsx")
+    put(landing / ".hidden")
+    refused = refusal(landing)
+    assert refused.message.endswith("; found: users.xlsx; deliver CSV files, or correct the path")
+
+
+# ---- texts of others in messages ----------------------------------------------------------------
+
+
+def test_no_message_about_an_archive_holds_a_control_character_or_a_python_object(landing: Path) -> None:
+    long = "\x1b[31m" + "n" * 300 + ".csv"
+    refused = refusal(zip_up(landing / "set.zip", {"users.csv": "x", long: "x"}))
+    assert str(refused).isprintable() and len(str(refused)) < 250
+    path = zip_up(landing / "other.zip", {"users.csv": "x"})
+    path.write_bytes(path.read_bytes().replace(b"\x14\x00\x00\x00\x08\x00", b"\x14\x00\x00\x00\x09\x00"))
+    refused = refusal(path)
+    assert (
+        refused.message
+        == "it cannot be unpacked: That compression method is not supported; make a plain zip of the files"
+    )

@@ -78,8 +78,12 @@ def deliveries(district: District) -> list[str]:
     """The folders and zips in the district's landing folder, newest first, as they can be named in the form."""
     landing = project_root() / district.source.path
     try:
-        entries = [entry for entry in os.scandir(landing) if entry.is_dir() or entry.name.lower().endswith(".zip")]
+        entries = [entry for entry in os.scandir(landing) if not entry.is_symlink() and _may_be_picked(entry)]
         newest = sorted(entries, key=lambda entry: entry.stat().st_mtime, reverse=True)
     except OSError:
         return []
     return [str(Path(district.source.path, entry.name)) for entry in newest[:_OFFERED]]
+
+
+def _may_be_picked(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() or entry.name.lower().endswith(".zip")

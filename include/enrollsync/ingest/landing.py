@@ -1,41 +1,30 @@
-"""Where deliveries land: find the newest complete one, unpack it safely, say what it is.
+"""Where deliveries land: find the newest complete one. Links within it are not followed.
 
 Nothing here looks into a CSV file.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import lzma
 import os
 import shutil
-import stat
-import unicodedata
 import zipfile
-import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from enrollsync.errors import ConfigurationError, Refused
-from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec, Format
+from enrollsync.formats import FORMATS, FileSpec, Format
+from enrollsync.ingest.archive import unpack
+from enrollsync.ingest.recognise import recognise
+from enrollsync.printable import first_of, shortened
 from enrollsync.settings import District, project_root
 from enrollsync.workspace import Notice, RunManifest, Workspace, error_file_name
 
 _STILL_ARRIVING = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".uploading", ".lock")
-_LARGEST_UNPACKED = 8 << 30
-"""Bytes; a state's roster unpacks to less than one gigabyte."""
-_LARGEST_RATIO = 250
-"""Unpacked to packed; rosters reach 30."""
-_PIECE = 1 << 20
-"""Bytes of an entry that are unpacked at a time."""
-_ENCRYPTED = 0x1
-"""The bit among an entry's flags that says so."""
-_ONEROSTER_FILES = {"orgs.csv", "manifest.csv", "academicsessions.csv", "courses.csv"}
 
 
 @dataclass(frozen=True)
@@ -66,7 +55,7 @@ class Delivery:
 
 def _stamp(path: Path) -> tuple[int, int]:
     with _reading(path):
-        found = path.stat()
+        found = path.lstat()
     return found.st_size, found.st_mtime_ns
 
 
@@ -119,7 +108,7 @@ def _find_batch(workspace: Workspace, manifest: RunManifest, district: District)
     if manifest.picked:
         _refuse_elsewhere(place, district)
     delivery = find_delivery(place, workspace.batch)
-    declared = recognise(delivery, district)
+    declared = recognise(delivery.files, district)
     stamps = delivery.stamps()
     present = tuple(spec for spec in declared.files if spec.name in delivery.files)
     return Batch(delivery, declared, present, delivery.digest([spec.name for spec in present]), stamps)
@@ -137,11 +126,16 @@ def find_overdue(delivered_at: datetime, manifest: RunManifest, district: Distri
 
 def _refuse_elsewhere(picked: Path, district: District) -> None:
     """Who may start a district's runs may not read another district's files."""
-    landing = (project_root() / district.source.path).resolve()
-    if not picked.resolve().is_relative_to(landing if landing.is_dir() else landing.parent):
+    landing = _resolved(project_root() / district.source.path)
+    if not _resolved(picked).is_relative_to(landing if landing.is_dir() else landing.parent):
         raise ConfigurationError(
             f"district {district.district_id}: the delivery that was picked is not in `source.path`; choose one that is"
         )
+
+
+def _resolved(path: Path) -> Path:
+    """The path without links; unlike `Path.resolve`, as it is where they lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def find_delivery(source: Path, unpack_to: Path) -> Delivery:
@@ -157,7 +151,7 @@ def find_delivery(source: Path, unpack_to: Path) -> Delivery:
         if place.is_dir():
             return _folder(place)
         arrived = place.stat().st_mtime
-        _unpack(place, unpack_to)
+        unpack(place, unpack_to)
     except OSError as error:
         raise Refused("FILE-MISSING", f"the delivery cannot be read: {error.strerror or error}") from None
     return _unpacked(_only_folder(unpack_to), place.name, arrived)
@@ -174,7 +168,7 @@ def _newest(source: Path) -> Path:
         raise Refused("FILE-MISSING", f"there is no folder or zip {source}; correct the path or deliver the files")
     if source.is_file():
         return _whole_zip(source)
-    deliveries = [entry for entry in source.iterdir() if _csv_files(entry) or entry.suffix.lower() == ".zip"]
+    deliveries = [entry for entry in source.iterdir() if _is_delivery(entry) and not _is_other_name(entry)]
     if _csv_files(source):
         if not deliveries:
             return source
@@ -183,8 +177,33 @@ def _newest(source: Path) -> Path:
     if not complete and deliveries:
         raise Refused("FILE-INCOMPLETE", f"every delivery in {source} is still being written; wait for it to end")
     if not complete:
-        raise Refused("FILE-MISSING", f"there are no CSV files in {source}; deliver them, or correct the path")
-    return max(complete, key=_arrival)
+        said = f"there are no CSV files in {source}; {_found(source)}; deliver CSV files, or correct the path"
+        raise Refused("FILE-MISSING", said)
+    newest = max(complete, key=_arrival)
+    if newest != source:
+        _refuse_link(newest, "the files themselves")
+    return newest
+
+
+def _is_delivery(entry: Path) -> bool:
+    return bool(_csv_files(entry)) or entry.suffix.lower() == ".zip"
+
+
+def _is_other_name(entry: Path) -> bool:
+    """Whether it is a link to what lies beside it, as `latest` may be."""
+    return entry.is_symlink() and _resolved(entry).parent == _resolved(entry.parent)
+
+
+def _refuse_link(entry: Path, instead: str) -> None:
+    """A link could lead to files that whoever delivers may not read."""
+    if entry.is_symlink():
+        said = f"it is a link, and links are not followed; deliver {instead}"
+        raise Refused("FILE-UNSAFE", said, file=shown(entry.name))
+
+
+def _found(folder: Path) -> str:
+    names = sorted(shortened(entry.name) for entry in folder.iterdir() if not entry.name.startswith("."))
+    return f"found: {first_of(names)}" if names else "it is empty"
 
 
 def _whole_zip(source: Path) -> Path:
@@ -202,11 +221,13 @@ def _csv_files(folder: Path) -> list[Path]:
 
 
 def _is_csv(entry: Path) -> bool:
-    return entry.suffix.lower() == ".csv" and not entry.name.startswith(".") and entry.is_file()
+    """Whether it is meant as a CSV file of a delivery, be it a link."""
+    named = entry.suffix.lower() == ".csv" and not entry.name.startswith(".")
+    return named and (entry.is_symlink() or entry.is_file())
 
 
 def _arrival(delivery: Path) -> tuple[float, str]:
-    times = [entry.stat().st_mtime for entry in _csv_files(delivery)] or [delivery.stat().st_mtime]
+    times = [entry.lstat().st_mtime for entry in _csv_files(delivery)] or [delivery.lstat().st_mtime]
     return max(times), delivery.name
 
 
@@ -225,6 +246,8 @@ def _folder(folder: Path, arrived: float | None = None) -> Delivery:
     files = _csv_files(folder)
     if not files:
         raise Refused("FILE-MISSING", f"there are no CSV files in the folder {folder.name}; deliver them")
+    for path in files:
+        _refuse_link(path, "the file itself")
     by_name = {path.name.lower(): path for path in files}
     if len(by_name) < len(files):
         raise Refused("FILE-UNSAFE", "two files differ in upper and lower case of their names only; remove one")
@@ -250,87 +273,3 @@ def _only_folder(folder: Path) -> Path:
     """Archives often hold one folder that holds the files."""
     inner = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name != "__MACOSX"]
     return inner[0] if len(inner) == 1 and not _csv_files(folder) else folder
-
-
-def _unpack(archive: Path, target: Path) -> None:
-    shutil.rmtree(target, ignore_errors=True)
-    target.mkdir(parents=True, mode=0o700)
-    try:
-        with zipfile.ZipFile(archive) as opened:
-            _refuse_unsafe(opened, archive.name)
-            for entry in opened.infolist():
-                _extract(opened, entry, target / _path_of(entry), archive.name)
-    except (zipfile.BadZipFile, EOFError, zlib.error, lzma.LZMAError) as error:
-        raise Refused("FILE-INCOMPLETE", f"the zip is damaged ({error}); deliver it again", file=archive.name) from None
-    except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
-        raise Refused("FILE-UNSAFE", f"the zip cannot be unpacked: {error}", file=archive.name) from None
-
-
-def _path_of(entry: zipfile.ZipInfo) -> PurePosixPath:
-    """Where an entry is unpacked to; some programs for Windows write folders with backslashes."""
-    return PurePosixPath(entry.filename.replace("\\", "/"))
-
-
-def _is_folder(entry: zipfile.ZipInfo) -> bool:
-    return entry.filename.endswith(("/", "\\"))
-
-
-def _extract(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, target: Path, archive: str) -> None:
-    try:
-        (target if _is_folder(entry) else target.parent).mkdir(parents=True, exist_ok=True)
-        if not _is_folder(entry):
-            with opened.open(entry) as packed, target.open("xb") as unpacked:
-                shutil.copyfileobj(packed, unpacked, _PIECE)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise  # the archive is not to blame
-        what = f"its entry {entry.filename[:80]!r} cannot be unpacked: {error.strerror or error}"
-        raise Refused("FILE-UNSAFE", f"{what}; make a plain zip of the files", file=archive) from None
-
-
-def _refuse_unsafe(opened: zipfile.ZipFile, name: str) -> None:
-    entries = opened.infolist()
-    for entry in entries:
-        path = _path_of(entry)
-        if path.is_absolute() or ".." in path.parts or ":" in "".join(path.parts[:1]):
-            raise Refused("FILE-UNSAFE", "an entry's path leads out of the archive; make a plain zip", file=name)
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            raise Refused("FILE-UNSAFE", "an entry is a link; make a plain zip of the files", file=name)
-        if entry.flag_bits & _ENCRYPTED:
-            raise Refused("FILE-UNSAFE", "it is encrypted; make a plain zip without a password", file=name)
-    files = [_folded(_path_of(entry)) for entry in entries if not _is_folder(entry)]
-    if len(set(files)) < len(files):
-        raise Refused("FILE-UNSAFE", "two entries unpack to one file; make a plain zip of the files", file=name)
-    unpacked = sum(entry.file_size for entry in entries)
-    packed = sum(entry.compress_size for entry in entries)
-    if unpacked > _LARGEST_UNPACKED or (unpacked > 1 << 26 and unpacked > _LARGEST_RATIO * packed):
-        raise Refused("FILE-UNSAFE", f"it would unpack to {unpacked >> 20} MiB, which no roster does", file=name)
-
-
-def _folded(path: PurePosixPath) -> tuple[str, ...]:
-    """A path as the least particular file system tells it from others: no case, no accents apart, no dots at an end."""
-    return tuple(unicodedata.normalize("NFC", part).casefold().rstrip(". ") for part in path.parts)
-
-
-def recognise(delivery: Delivery, district: District) -> Format:
-    """Tell the format from the files' names, and that it is one this district may deliver.
-
-    Raises Refused (FILE-MISSING), or ConfigurationError for a format that is not supported.
-    """
-    if _ONEROSTER_FILES & set(delivery.files):
-        raise ConfigurationError("these are OneRoster files, which this version cannot read yet")
-    telling = set(delivery.files) - {ID_CHANGES_FILE.name}
-    overlaps = {name: sum(spec.name in telling for spec in each.files) for name, each in FORMATS.items()}
-    best = max(overlaps, key=overlaps.__getitem__)
-    if not overlaps[best]:
-        known = "; ".join(f"{one.title}: {', '.join(spec.name for spec in one.files)}" for one in FORMATS.values())
-        raise Refused("FILE-MISSING", f"none of the files is known ({known})")
-    declared = FORMATS[best]
-    if declared.name not in {district.primary_source, "batch_upload"}:
-        raise Refused("FILE-MISSING", f"these are {declared.title} files, but the district's primary source is "
-                      f"{district.primary_source}; deliver that, or correct `primary_source`")  # fmt: skip
-    missing = [spec.name for spec in declared.files if not spec.optional_file and spec.name not in delivery.files]
-    if missing:
-        raise Refused("FILE-MISSING", f"the {declared.title} set lacks {', '.join(missing)}; deliver the whole set",
-                      file=missing[0])  # fmt: skip
-    return declared
