@@ -45,9 +45,8 @@ def on_existing_dag_import_error(filename: str, stacktrace: str) -> None:
 def _tell(filename: str, stacktrace: str, known: set[str]) -> None:
     if Path(filename).name != _SHOWN_BY:
         return
-    problems = {
-        line.partition(": ")[0]: line for line in stacktrace.rpartition(f"{UnusableFiles.__name__}: ")[2].splitlines()
-    }
+    lines = stacktrace.rpartition(f"{UnusableFiles.__name__}: ")[2].splitlines()
+    problems = {line.partition(": ")[0]: line for line in lines}
     if problems.keys() == known:
         return
     _memory().parent.mkdir(parents=True, exist_ok=True)
