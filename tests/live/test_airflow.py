@@ -53,10 +53,10 @@ def test_delivery_gets_into_the_roster_by_a_triggered_run(airflow: Airflow) -> N
     landing = airflow.home / "data" / "landing" / "lincoln"
     write_sample(landing, "batch_upload", students=60, seed=3)
     dag_id = airflow.add_district("lincoln")
-    # One writer at a time: the run waits for a pool of its own.
-    assert len(airflow.call("GET", "pools")["pools"]) > 1
     run_id = airflow.trigger(dag_id)
     airflow.wait(dag_id, run_id, {"success"})
+    # One writer at a time: the start of the run has made the pool that its tasks wait for.
+    assert airflow.call("GET", "pools/roster_lincoln")["slots"] == 1
     with (landing / "users.csv").open(newline="") as file:
         delivered = {row["userId"] for row in csv.DictReader(file)}
     with psycopg.connect(airflow.roster_url) as database:
@@ -127,6 +127,9 @@ def test_files_of_a_run_are_shown_to_nobody_who_has_not_logged_in(airflow: Airfl
     (run,) = airflow.call("GET", f"dags/{lincoln.sync}/dagRuns?limit=1&order_by=-run_after")["dag_runs"]
     address = lincoln.address(run["dag_run_id"], "report.html")
     assert httpx.get(address).status_code == 401
+    led = httpx.get(address, headers={"Accept": "text/html"}, follow_redirects=True)
+    assert (led.status_code, led.url.path) == (200, "/auth/login")
+    assert led.url.params["next"] == httpx.URL(address).raw_path.decode()
     assert airflow.client.get(address).status_code == 200
     for other in (
         "run.json",
@@ -205,6 +208,17 @@ def test_undo_is_planned_approved_and_takes_the_run_back(airflow: Airflow, linco
     airflow.wait(lincoln.undo, undo_id)
     assert (lincoln.named("Corrected"), lincoln.named("Again")) == (0, 60)
     assert lincoln.run(undo_id) == ("undone", "admin")
+
+
+def test_dags_carry_the_districts_name_offer_no_backfill_and_have_one_version_after_all_these_runs(
+    airflow: Airflow, lincoln: District
+) -> None:
+    for dag_id, name in ((lincoln.sync, "Held"), (lincoln.undo, "Held: take a run back")):
+        dag = airflow.call("GET", f"dags/{dag_id}")
+        assert (dag["dag_display_name"], dag["is_backfillable"]) == (name, False)
+        assert airflow.call("GET", f"dags/{dag_id}/dagVersions")["total_entries"] == 1
+    listed = airflow.client.get(f"{airflow.place.address}/roster/districts/{lincoln.name}/runs")
+    assert "Undone" in listed.text and "60 update" in listed.text
 
 
 def test_killed_load_is_tried_again_and_ends_in_the_same_state(airflow: Airflow, lincoln: District) -> None:
