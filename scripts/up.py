@@ -91,7 +91,7 @@ def is_ready() -> bool:
         ask(f"api/v2/dags/{DAG}", token=token)
     except (OSError, ValueError):
         return False
-    return all(part["status"] == "healthy" for part in parts)
+    return all(part and part["status"] == "healthy" for part in parts)
 
 
 def wait_until_ready(airflow: subprocess.Popen[bytes]) -> None:

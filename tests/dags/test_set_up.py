@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import fcntl
+import json
 import re
+import runpy
 import socket
 import subprocess
 import sys
 import tomllib
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -119,3 +123,37 @@ def test_every_address_of_airflow_follows_the_port() -> None:
     said = subprocess.run(words, cwd=PROJECT, capture_output=True, text=True, check=True).stdout
     assert {"AIRFLOW__API__PORT=8090", "AIRFLOW__API__BASE_URL=http://localhost:8090"} <= set(said.splitlines())
     assert "8080" not in said
+
+
+@pytest.mark.parametrize(
+    ("missing", "ready"),
+    [("", True), ("/execution/health", False), ("/api/v2/dags/enrollment_sync__demo", False), ("scheduler", False)],
+    ids=["nothing", "the API that tasks talk to", "the DAG", "the scheduler"],
+)
+def test_ready_means_that_a_run_triggered_now_would_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str, ready: bool
+) -> None:
+    class Airflow(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            well = {"status": "unhealthy" if missing == "scheduler" else "healthy"}
+            self.send_response(503 if self.path == missing else 200)
+            self.end_headers()
+            token = {"access_token": "t"}
+            self.wfile.write(json.dumps(token if self.path == "/auth/token" else {"scheduler": well}).encode())
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.do_GET()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    (tmp_path / "simple_auth_manager_passwords.json.generated").write_text('{"admin": "secret"}')
+    with HTTPServer(("127.0.0.1", 0), Airflow) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))
+        monkeypatch.setenv("AIRFLOW__API__HOST", "127.0.0.1")
+        monkeypatch.setenv("AIRFLOW__API__PORT", str(server.server_port))
+        monkeypatch.setenv("AIRFLOW__API__BASE_URL", f"http://127.0.0.1:{server.server_port}")
+        assert runpy.run_path(str(PROJECT / "scripts" / "up.py"))["is_ready"]() is ready
+        server.shutdown()

@@ -8,7 +8,6 @@ from airflow.api_fastapi.core_api.security import GetUserDep, requires_access_da
 from fastapi import HTTPException, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import RedirectResponse, Response
-from starlette.exceptions import HTTPException as AnyHTTPException
 
 from enrollsync.airflow.links import login_path
 
@@ -19,13 +18,13 @@ _LONGEST_PATH = 1000
 
 async def log_in_first(request: Request, refused: Exception) -> Response:
     """Send a person without a session to the login and then back here; a program gets the status, as JSON."""
-    assert isinstance(refused, AnyHTTPException)
+    assert isinstance(refused, HTTPException)
     if _has_no_session(refused) and "text/html" in _accepted(request) and not prefers_data(request):
         return RedirectResponse(login_path(_asked_for(request)), 303, headers={"Cache-Control": "no-store"})
     return await http_exception_handler(request, refused)
 
 
-def _has_no_session(refused: AnyHTTPException) -> bool:
+def _has_no_session(refused: HTTPException) -> bool:
     """Airflow says 403 of a session that it cannot read any more, as its own pages know too."""
     return refused.status_code == 401 or (refused.status_code, refused.detail) == (403, "Invalid JWT token")
 

@@ -15,7 +15,6 @@ from typing import Annotated
 from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
 from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
-from starlette.exceptions import HTTPException as AnyHTTPException
 
 from enrollsync.airflow import runs_page
 from enrollsync.airflow.access import log_in_first, may_read_district, prefers_data, require_names
@@ -60,7 +59,7 @@ app = FastAPI(
     redoc_url=None,
     openapi_url=None,
     dependencies=[Depends(get_user), Depends(require_names)],
-    exception_handlers={AnyHTTPException: log_in_first},
+    exception_handlers={HTTPException: log_in_first},
 )
 
 
