@@ -110,3 +110,8 @@ def _options(text: str | None) -> dict[str, str]:
     if len(options) < len(given) or not _OPTIONS.issuperset(options):
         raise ValueError(f"{_FORM} (this one has something behind `?` that PostgreSQL does not know)")
     return options
+
+
+def without_addresses(text: str) -> str:
+    """The text of others on one line, with `…` for every word that could be a part of an address or of a login."""
+    return " ".join(re.sub(r"\S*([@=]|\w:[\w/])\S*", "…", text).split())

@@ -12,7 +12,7 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
@@ -22,21 +22,54 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo
 
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
+from enrollsync.address import without_addresses
+from enrollsync.breakage import told
 from enrollsync.errors import ConfigurationError, EnrollSyncError, UndoConflict
-from enrollsync.settings import load_district
+from enrollsync.settings import load_district, project_root
 
 if TYPE_CHECKING:
     from rich.status import Status
     from rich.table import Table
 
+
+class _Commands(TyperGroup):
+    """The commands; whatever ends one, it is one line and a status, never a traceback."""
+
+    def main(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, *, standalone_mode: bool = True,
+        **more: Any,
+    ) -> Any:  # fmt: skip
+        """Run a command; where the process is not to end with it, its status is returned."""
+        as_json = "--json" in (sys.argv if args is None else args)
+        try:
+            status = super().main(args, prog_name, standalone_mode=False, **more)
+        except TyperException as error:
+            said = without_addresses(error.format_message()).rstrip(".")
+            status = _tell(ConfigurationError(f"{said}; see `enrollsync --help`"), as_json)
+        except typer.Abort:
+            status = _tell(ConfigurationError("nobody answered; nothing was done"), as_json)
+        except Exception as error:
+            status = _tell(told("the command", project_root() / "data", error), as_json)
+        return sys.exit(status) if standalone_mode else status
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Without any argument, show the help."""
+        if not args:
+            typer.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Keeps a school district's roster database true to its enrollment source.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
@@ -242,7 +275,11 @@ def _run(
                 district, run_id=run_id, as_of=started, source=given, dry_run=dry_run, release=release
             )
             error = _steps(workspace, step, last, then, database, force)
-            result = step("report", partial(steps.report, database_url=database))
+            try:
+                result = step("report", partial(steps.report, database_url=database))
+            except EnrollSyncError as second:
+                # What broke the run says more than that it could not be reported either.
+                raise error or second from None
     except EnrollSyncError as refusal:
         _stop(refusal, as_json)
     _print(result, as_json)
@@ -310,8 +347,13 @@ def _errors_stop(as_json: bool) -> Iterator[None]:
         _stop(error, as_json)
 
 
-def _stop(error: EnrollSyncError, as_json: bool) -> None:
+def _stop(error: EnrollSyncError, as_json: bool) -> NoReturn:
     """Say why, in one line, and end with the error's status."""
+    raise typer.Exit(_tell(error, as_json))
+
+
+def _tell(error: EnrollSyncError, as_json: bool) -> int:
+    """Say why, in one line; returns the error's status."""
     conflicts = error.conflicts if isinstance(error, UndoConflict) else []
     if as_json:
         facts = {"conflicts": conflicts} if conflicts else {}
@@ -322,7 +364,7 @@ def _stop(error: EnrollSyncError, as_json: bool) -> None:
         _print_table((*names[:-1], "run"), shown)
     option = " (--keep-later)" if isinstance(error, UndoConflict) else ""
     typer.echo(f"enrollsync: {error}{option}", err=True)
-    raise typer.Exit(error.exit_status)
+    return error.exit_status
 
 
 def _nothing_done() -> dict[str, Any]:

@@ -20,6 +20,10 @@ class EnrollSyncError(Exception):
         return printable(super().__str__())
 
 
+class DamagedRun(EnrollSyncError):
+    """A file of the run's workspace is not what a step left there."""
+
+
 class ConfigurationError(EnrollSyncError):
     """The command or the district file is wrong."""
 

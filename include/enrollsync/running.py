@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from enrollsync.breakage import one_line
 from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, UndoConflict
 from enrollsync.formats import FORMATS
 from enrollsync.settings import District, load_district
@@ -28,44 +30,40 @@ def step(workspace: str, name: str, **anew: Any) -> Iterator[tuple[Workspace, Ru
     `anew`: fields of the manifest that say no longer what an earlier attempt found.
     """
     place = Workspace(Path(workspace))
-    manifest = place.update(error=None, **anew)
+    with one_line(name, place.root):
+        manifest = place.update(error=None, **anew)
     district = load_district(manifest.district)
     if manifest.format:
         district = district.for_source(manifest.format, FORMATS[manifest.format].headers)
     started = time.monotonic()
     try:
-        yield place, manifest, district
+        with one_line(name, place.root):
+            yield place, manifest, district
     except EnrollSyncError as error:
-        _note_error(place, error)
+        _note(place, partial(_with_error, error))
         raise
-    except _no_room() as error:
-        reason = " ".join(str(error).split())[:300]
-        what = "a file cannot be read or written, or there is not enough room"
-        failure = EnrollSyncError(f"{name}: {what}: {reason or 'memory is full'}; mend that and run again")
-        _note_error(place, failure)
-        raise failure from error
     finally:
         took = time.monotonic() - started
-        place.update(seconds=place.read().seconds | {name: took})
+        _note(place, lambda manifest: manifest.model_copy(update={"seconds": manifest.seconds | {name: took}}))
         log.info("%s ended after %.2f s: district %s, run %s", name, took, district.district_id, manifest.run_id)
 
 
-def _no_room() -> tuple[type[Exception], ...]:
-    """What is raised when disk or memory are full, or a file of the workspace is gone or may not be used."""
-    import duckdb
+def _note(place: Workspace, change: Callable[[RunManifest], RunManifest]) -> None:
+    """Write down what can be: where there is no room for it, or no manifest, whatever is wrong is told elsewhere."""
+    try:
+        place.write(change(place.read()))
+    except EnrollSyncError as error:
+        log.warning("run %s could not be noted: %s", place.root.name, error)
 
-    return duckdb.IOException, duckdb.OutOfMemoryException, MemoryError, OSError
 
-
-def _note_error(place: Workspace, error: EnrollSyncError) -> None:
-    manifest = place.read()
+def _with_error(error: EnrollSyncError, manifest: RunManifest) -> RunManifest:
     if isinstance(error, Refused):
         notice = Notice.of(error.code, error.message, file=error.file, line=error.line)
         notices = [one for one in manifest.notices if one != notice]
         findings = manifest.findings | {error.code: 1}
         manifest = manifest.model_copy(update={"notices": [*notices, notice], "findings": findings})
     conflicts = error.conflicts if isinstance(error, UndoConflict) else []
-    place.write(manifest.model_copy(update={"outcome": error.outcome, "error": str(error), "conflicts": conflicts}))
+    return manifest.model_copy(update={"outcome": error.outcome, "error": str(error), "conflicts": conflicts})
 
 
 def findings_of(place: Workspace, manifest: RunManifest) -> dict[str, int]:

@@ -319,6 +319,8 @@ def district_file(name: str) -> Path:
 
     Raises ConfigurationError when there is none, or when it cannot be looked for.
     """
+    if "://" in name:
+        raise ConfigurationError("district: found an address; write a name in include/districts, or a file's path")
     try:
         found = _district_file(Path(name))
         there = found.is_file()

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from enrollsync import report as reports
 from enrollsync import shortcut
+from enrollsync.breakage import one_line
 from enrollsync.canonical import ENTITIES
 from enrollsync.errors import ConfigurationError, EnrollSyncError, StalePlan
 from enrollsync.formats import ID_CHANGES_FILE
@@ -274,7 +275,8 @@ def draft_report(workspace: str) -> None:
     """Write the report of a run that has not ended."""
     place = Workspace(Path(workspace))
     manifest = place.read()
-    reports.write(place, manifest, load_district(manifest.district))
+    with one_line("report", place.root):
+        reports.write(place, manifest, load_district(manifest.district))
 
 
 def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
@@ -285,7 +287,8 @@ def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]
     if manifest.outcome is None:
         manifest = place.update(outcome="failed")
     started = time.monotonic()
-    reports.write(place, manifest, district)
+    with one_line("report", place.root):
+        reports.write(place, manifest, district)
     if not manifest.dry_run and manifest.outcome not in {"applied", "undone", "checked", "planned"}:
         record_run(place, manifest, district, database_url)
     place.update(seconds=manifest.seconds | {"report": time.monotonic() - started})

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from enrollsync.codes import CODES, Severity
-from enrollsync.errors import ConfigurationError
+from enrollsync.errors import ConfigurationError, DamagedRun, EnrollSyncError
 from enrollsync.printable import printable
 
 Mode = Literal["snapshot", "delta"]
@@ -240,17 +240,30 @@ class Workspace:
         return self.root / "data_docs"
 
     def read(self) -> RunManifest:
-        """The manifest as the last step left it. Raises ConfigurationError when the run's files are gone."""
+        """The manifest as the last step left it.
+
+        Raises ConfigurationError when the run's files are gone, and DamagedRun when it is no manifest.
+        """
+        path = self.root / "run.json"
         try:
-            return RunManifest.model_validate_json((self.root / "run.json").read_text())
+            return RunManifest.model_validate_json(path.read_text())
         except FileNotFoundError:
             raise ConfigurationError(f"run {self.root.name}: its files are gone; start from its first step") from None
+        except ValueError:
+            raise DamagedRun(f"run {self.root.name}: its file {path} is damaged; start a new run") from None
 
     def write(self, manifest: RunManifest) -> None:
-        """Replace the manifest in one step, so that a killed process leaves the old or the new one."""
+        """Replace the manifest in one step, so that a killed process leaves the old or the new one.
+
+        Raises EnrollSyncError when there is no room for it; the old one is kept.
+        """
         half = self.root / "run.json.part"
-        half.write_text(manifest.model_dump_json(indent=1))
-        half.replace(self.root / "run.json")
+        try:
+            half.write_text(manifest.model_dump_json(indent=1))
+            half.replace(self.root / "run.json")
+        except OSError as error:
+            said = f"run {self.root.name}: {self.root / 'run.json'} cannot be written: {error.strerror}"
+            raise EnrollSyncError(f"{said}; make room, or let this user write there, and run again") from None
 
     def update(self, **changes: Any) -> RunManifest:
         """Read, change, write."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from enrollsync import steps
 from enrollsync.cli import app
+from enrollsync.errors import DatabaseError
 from nightly import Nightly, other, student
+from secret_urls import MALFORMED, SECRET
 
 
 @pytest.fixture
@@ -172,6 +177,52 @@ def test_what_looks_like_markup_is_printed_as_it_is(district: Nightly, monkeypat
     result = enrollsync("sync", "--district", district.district)
     assert result.exit_code == 3
     assert "[/summer]" in result.stdout and str(home) in result.stdout
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(("--database",), 5), ((), 2)])
+def test_a_database_address_is_printed_nowhere(district: Nightly, arguments: tuple[str, ...], status: int) -> None:
+    for url in MALFORMED:
+        if url != SECRET or arguments:  # a mere word too many is nothing but that
+            result = enrollsync("runs", "--json", "--district", district.district, *arguments, url)
+            assert (result.exit_code, one_line(result).startswith("enrollsync: ")) == (status, True), url
+            assert SECRET not in result.stdout + result.stderr, url
+
+
+def test_a_database_address_is_kept_nowhere(district: Nightly, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "enrollsync")
+    for number, url in enumerate(MALFORMED):
+        workspace = steps.start(district.district, run_id=f"run-{number}", as_of=datetime.now(UTC))
+        with pytest.raises(DatabaseError):
+            steps.ingest(workspace, database_url=url)
+        steps.report(workspace, database_url=url)
+    kept = [path.read_bytes() for path in (district.folder / "data").rglob("*") if path.is_file()]
+    assert len(kept) >= 4 * len(MALFORMED) and "could not be remembered" in caplog.text
+    assert [content for content in kept if SECRET.encode() in content] == []
+    assert SECRET not in caplog.text
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (("carry",), "No such command 'carry'; see `enrollsync --help`"),
+    (("sync",), "Missing option '--district'; see `enrollsync --help`"),
+    (("runs", "--district"), "Option '--district' requires an argument; see"),
+    (("runs", "--distict", "demo"), "No such option: --distict"),
+    (("runs", "--district", "demo", "a\x1b[31m\nb"), "Got unexpected extra argument"),
+    (("runs", "--district", f"postgresql://u:{SECRET}@h/d"), "district: found an address; write a name in include/"),
+])  # fmt: skip
+def test_wrong_usage_ends_with_2_and_one_line(arguments: tuple[str, ...], says: str) -> None:
+    result = enrollsync(*arguments)
+    assert result.exit_code == 2
+    assert says in one_line(result) and one_line(result).isprintable() and SECRET not in result.stderr
+
+
+def test_wrong_usage_is_one_json_object_too() -> None:
+    result = enrollsync("runs", "--distict", "demo", "--json")
+    assert json.loads(result.stdout)["message"] in one_line(result)
+
+
+def test_without_any_argument_the_help_is_shown() -> None:
+    result = enrollsync()
+    assert result.exit_code == 2 and "explain" in result.stdout + result.stderr
 
 
 def test_an_argument_that_is_not_utf_8_ends_with_2_and_one_line(district: Nightly) -> None:

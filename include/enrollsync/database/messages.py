@@ -19,14 +19,17 @@ from enrollsync.errors import DatabaseError
 
 
 @contextmanager
-def one_line_errors(backend: Backend, district_id: str | None = None) -> Iterator[None]:
-    """Turn whatever a driver or the file system raises into one DatabaseError: what, where, what to do.
+def one_line_errors(backend: Backend, district_id: str | None = None, *, files: bool = True) -> Iterator[None]:
+    """Turn whatever a driver raises into one DatabaseError: what, where, what to do.
 
-    When somebody else writes, it says who; on a server that takes the district whose lock it is.
+    When somebody else writes, it says who; on a server that takes the district whose lock it is. `files`: also what
+    the file system raises; not where files of the run are used as well.
     """
     try:
         yield
-    except (SQLAlchemyError, adbc_driver_manager.Error, sqlite3.Error, OSError) as error:
+    except (*_DRIVERS, OSError) as error:
+        if isinstance(error, OSError) and not files:
+            raise
         text = backend.hide(_text_of(error))
         said = (_writer(backend, district_id) if re.search(_LOCKED, text) else None) or explain(text)
         raise DatabaseError(f"database {backend.place}: {said}") from None
@@ -44,6 +47,7 @@ def _text_of(error: Exception) -> str:
     return str(getattr(error, "orig", None) or error)
 
 
+_DRIVERS = (SQLAlchemyError, adbc_driver_manager.Error, sqlite3.Error)
 _LOCKED = "is locked|lock timeout|LockNotAvailable"
 _MEANINGS = (
     ("readonly|read-only", "cannot be written; make the file and its folder writable for this user"),
@@ -54,7 +58,7 @@ _MEANINGS = (
     ("File exists|Not a directory", "cannot be created; a part of its path is a file, name another one"),
     ("not a database|malformed", "is no SQLite database, or a damaged one; name another file or restore a backup"),
     (_LOCKED, "another program is writing to it; try again when that has ended"),
-    ("disk is full|No space left", "the disk is full; make room and run again"),
+    ("disk is full|No space left|disk I/O error", "the disk is full or cannot be written; make room and run again"),
     (
         "authentication failed|no password supplied",
         "refuses the login; check user and password of the connection",

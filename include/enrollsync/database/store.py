@@ -161,7 +161,7 @@ class Store:
                 pq.write_table(_schema_of(table).empty_table(), folder / f"{table.name}.parquet")
             _write_undos([], folder)
             return 0
-        with one_line_errors(self.backend), self.backend.reading() as session:
+        with one_line_errors(self.backend, files=False), self.backend.reading() as session:
             version = state_version(session, district_id)
             for table in _EXPORTED:
                 if table is not BASE[ENROLLMENTS.name]:
@@ -175,7 +175,7 @@ class Store:
 
         `runs.parquet` has those runs. Every column but `district_id`.
         """
-        with one_line_errors(self.backend), self.backend.reading() as session:
+        with one_line_errors(self.backend, files=False), self.backend.reading() as session:
             for table in (CHANGES, RUNS):
                 self._export_table(session, table, district_id, folder, table.c.state_after >= since)
 
@@ -310,7 +310,7 @@ class Store:
         `findings`: Parquet as `kept_findings.py` writes it.
         """
         self._require_roster()
-        with one_line_errors(self.backend, run.district_id):
+        with one_line_errors(self.backend, run.district_id, files=False):
             if findings is None:
                 with self.backend.recording(run.run_id) as connection:
                     _record(run, connection.execute, lambda query: connection.execute(query).all())
@@ -326,7 +326,10 @@ class Store:
         Whoever waits for it in vain is told of `run`.
         """
         self._require_roster()
-        with one_line_errors(self.backend, run.district_id), self.backend.writing(run.run_id) as session:
+        with (
+            one_line_errors(self.backend, run.district_id, files=False),
+            self.backend.writing(run.run_id) as session,
+        ):
             yield session
 
     def _require_roster(self) -> None:

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,16 +86,30 @@ def noted(database: Path, run_id: str) -> Iterator[None]:
     The note is locked too, so that one which a killed process left behind is known for what it is.
     """
     path = _note(database)
-    # What lies there is nobody's: there is one writer at a time.
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as note:
-        fcntl.flock(note, fcntl.LOCK_EX)
-        json.dump({"run_id": run_id, "process": os.getpid(), "since": datetime.now(UTC).isoformat()}, note)
-        note.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+    handle = _open_note(path)
+    if handle is None:
+        # A database whose folder takes no note may be written all the same.
+        yield
+        return
+    try:
+        said = {"run_id": run_id, "process": os.getpid(), "since": datetime.now(UTC).isoformat()}
+        with suppress(OSError):
+            os.write(handle, json.dumps(said).encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _open_note(path: Path) -> int | None:
+    try:
+        # What lies there is nobody's: there is one writer at a time.
+        path.unlink(missing_ok=True)
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError:
+        return None
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
 
 
 def noting_writer(database: Path) -> Writer | None:
