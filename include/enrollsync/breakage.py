@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from enrollsync import private
 from enrollsync.errors import DamagedRun, EnrollSyncError
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
@@ -63,7 +64,7 @@ def _unforeseen(what: str, folder: Path, error: Exception) -> EnrollSyncError:
 def _keep(folder: Path, error: Exception) -> Path | None:
     path = folder / "traceback.txt"
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.make_folder(folder)
         path.unlink(missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
             file.write("".join(traceback.format_exception(error)))

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from enrollsync import private
 from enrollsync.codes import CODES, Severity
 from enrollsync.errors import ConfigurationError, DamagedRun, EnrollSyncError
 from enrollsync.printable import printable
@@ -149,7 +150,7 @@ class Workspace:
 
     def create(self) -> Workspace:
         """Make the folder, readable by its owner alone: it holds children's records."""
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        private.make_folder(self.root)
         for part in (self.source, self.canonical, self.accepted, self.state, self.plan, self.quarantine):
             part.mkdir(parents=True, exist_ok=True)
         return self

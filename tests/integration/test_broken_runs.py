@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,13 @@ def test_a_workspace_without_room_ends_with_one_line_whatever_could_still_be_wri
         assert more == [], (size, more)
         assert (said.startswith("enrollsync: "), status) in [(True, "exit 1"), (True, "exit 5")], (size, said, status)
         assert "File too large" in said or "the disk is full" in said, (size, said)
+
+
+def test_the_folders_of_runs_are_their_owners_alone(nightly: Nightly) -> None:
+    workspace = Path(steps.start(nightly.district, run_id="run-1", as_of=datetime.now(UTC)))
+    made = [workspace, *list(workspace.parents)[:3]]
+    assert made[-1] == nightly.folder / "data"
+    assert {stat.S_IMODE(path.stat().st_mode) for path in made} == {0o700}
 
 
 # ---- damaged files ---------------------------------------------------------------------------------------------------

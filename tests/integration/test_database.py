@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
 from enrollsync.canonical import ENTITIES
 from enrollsync.database import RunRecord, Store, dialects, migrations, open_store
@@ -461,6 +463,54 @@ def test_a_server_that_forbids_tables_is_named(postgres_url: str) -> None:
         connection.execute("CREATE ROLE reader LOGIN")
     message = _message(open_store(postgres_url.replace("postgres:@", "reader@")).migrate)
     assert "permission denied for schema public" in message
+
+
+@pytest.mark.parametrize(("change", "says"), [
+    ("ALTER DATABASE {} SET default_transaction_read_only = on", "can only be read by this login: it is a standby, or"),
+    ("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC", "refuses this user (permission denied for "),
+])  # fmt: skip
+def test_a_server_that_only_lets_read_is_told_in_its_own_words(postgres_url: str, change: str, says: str) -> None:
+    open_store(postgres_url).migrate()
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute("DROP ROLE IF EXISTS reader")
+        connection.execute("CREATE ROLE reader LOGIN")
+        connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        connection.execute(change.format(connection.info.dbname))
+    message = _message(lambda: open_store(postgres_url.replace("postgres:@", "reader@")).record_run(RUN))
+    assert says in message
+    assert "file" not in message
+
+
+def _mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_new_file_its_companions_and_its_folders_are_their_owners_alone(tmp_path: Path, plans, query) -> None:
+    kept = tmp_path / "kept"
+    kept.mkdir(mode=0o755)
+    url = f"sqlite:///{kept}/data/rosters/demo.db"
+    store = open_store(url)
+    store.migrate()
+    folder = kept / "data" / "rosters"
+    assert [_mode(path) for path in (kept, kept / "data", folder)] == [0o755, 0o700, 0o700]
+    with store.writing(RUN) as session:
+        session.rows(text("SELECT count(*) FROM users"))
+        there = {path.name: _mode(path) for path in folder.iterdir()}
+    assert there == {f"demo.db{end}": 0o600 for end in ("", "-wal", "-shm", "-writer")}
+
+
+@pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o664, 0o600), (0o444, 0o400), (0o640, 0o640),
+                                               (0o600, 0o600)])  # fmt: skip
+def test_a_file_that_everybody_may_read_is_shut_and_one_opened_to_a_group_stays(
+    sqlite_url: str, before: int, after: int
+) -> None:
+    store = open_store(sqlite_url)
+    store.migrate()
+    path = Path(store.backend.place)
+    path.chmod(before)
+    path.parent.chmod(0o755)
+    store.migrate()
+    assert (_mode(path), _mode(path.parent)) == (after, 0o755)
 
 
 def test_the_place_of_a_sqlite_file_may_hold_signs_of_a_url(tmp_path: Path, plans) -> None:

@@ -6,7 +6,9 @@ Statements are built elsewhere, once for both. Nothing here knows what a roster 
 
 from __future__ import annotations
 
+import logging
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +24,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.ddl import ExecutableDDLElement
 
+from enrollsync import private
 from enrollsync.address import Address
 from enrollsync.database.writers import Writer, holding_sessions, named_session, named_writer, noted, noting_writer
 from enrollsync.errors import DatabaseError
@@ -35,11 +38,13 @@ if TYPE_CHECKING:
 # batch saves.
 
 LOCK_SECONDS = 30
-"""How long a writer waits for another one before it says so."""
+"""How long a session, a reader's too, waits for a lock before it says who holds it."""
 STATEMENT_MINUTES = 30
 """The longest statement of a load; a server's own limit is meant for small questions."""
 CONNECT_SECONDS = 10
 _BATCH_ROWS = 65_536
+_EVERYBODY, _ANYBODY_ELSE = 0o007, 0o077
+log = logging.getLogger(__name__)
 _SCHEMA_LOCK = 0x656E726F6C6C
 """Any number that two migrations at the same time agree on (`enroll`)."""
 
@@ -102,9 +107,19 @@ class SqliteBackend:
         return not self.path.exists()
 
     def prepare(self) -> None:
-        """Make the file's folder."""
-        self.missing()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        """Make the file and its folder, for their owner alone; what SQLite lays beside the file follows the file.
+
+        A file that everybody may read was made so by a habit of the system, and is shut; one that a group may read
+        was opened to it by somebody, and stays.
+        """
+        if self.missing():
+            private.make_folder(self.path.parent)
+            private.make_file(self.path)
+        elif (mode := stat.S_IMODE(self.path.stat().st_mode)) & _EVERYBODY:
+            try:
+                self.path.chmod(mode & ~_ANYBODY_ELSE)
+            except OSError:
+                log.warning("database %s: everybody may read it; let its owner shut it (`chmod 600`)", self.place)
 
     def connect(self, *, create: bool = False, write: bool = False) -> Engine:
         """For small questions; with `create`, for one migration at a time, and with `write`, for one writer."""
@@ -197,7 +212,7 @@ class PostgresBackend:
         self.place = str(address)
         self.url = URL.create(
             "postgresql+psycopg", address.user, address.password, address.host, address.port, address.database,
-            {"connect_timeout": str(CONNECT_SECONDS), **address.options},
+            {"connect_timeout": str(CONNECT_SECONDS), "application_name": "enrollsync", **address.options},
         )  # fmt: skip
 
     def missing(self) -> bool:
@@ -231,6 +246,7 @@ class PostgresBackend:
         """A Session that sees one state of the database, however long it reads."""
         with self._arrow() as connection, connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            cursor.execute(_lock_limit())
             yield Session(cursor, self.dialect)
 
     @contextmanager
@@ -252,14 +268,16 @@ class PostgresBackend:
             connection.commit()
 
     def writer(self, district_id: str | None) -> Writer | None:
-        """The run that holds the district's lock; None when it is not known, or another program holds it."""
+        """Who holds the district's lock, or a whole table; None when it is not known."""
         try:
             with self.connect().begin() as connection:
-                found = connection.execute(holding_sessions(district_id)).all()
+                for question in holding_sessions(district_id):
+                    if found := connection.execute(question).all():
+                        return named_writer(*found[0])
         except SQLAlchemyError:
             # Who asks has an error to tell already.
             return None
-        return named_writer([(name, since) for name, since in found])
+        return None
 
     def _arrow(self) -> ArrowConnection:
         import adbc_driver_postgresql.dbapi
@@ -282,9 +300,13 @@ class PostgresBackend:
         return text
 
 
+def _lock_limit() -> str:
+    return f"SET LOCAL lock_timeout = {_milliseconds(LOCK_SECONDS)}"
+
+
 def _limits() -> tuple[str, ...]:
     return (
-        f"SET LOCAL lock_timeout = {_milliseconds(LOCK_SECONDS)}",
+        _lock_limit(),
         f"SET LOCAL statement_timeout = '{STATEMENT_MINUTES}min'",
         # For one transaction at a time: checking a state's references in memory takes a third of the time.
         "SET LOCAL work_mem = '256MB'",

@@ -39,8 +39,11 @@ def _writer(backend: Backend, district_id: str | None) -> str | None:
     writer = backend.writer(district_id)
     if writer is None:
         return None
-    since = f" (since {writer.since.astimezone(UTC):%H:%M:%S} UTC)" if writer.since else ""
-    return f"run {writer.run_id} is writing{since}; wait until it has ended, and try again"
+    since = f"since {writer.since.astimezone(UTC):%H:%M:%S} UTC" if writer.since else ""
+    if writer.run_id is None:
+        told = ", ".join(part for part in (writer.program, since) if part)
+        return f"another program is writing to it or has locked it ({told}); try again when that has ended"
+    return f"run {writer.run_id} is writing{since and f' ({since})'}; wait until it has ended, and try again"
 
 
 def _text_of(error: Exception) -> str:
@@ -50,6 +53,15 @@ def _text_of(error: Exception) -> str:
 _DRIVERS = (SQLAlchemyError, adbc_driver_manager.Error, sqlite3.Error)
 _LOCKED = "is locked|lock timeout|LockNotAvailable"
 _MEANINGS = (
+    (
+        "read-only transaction|during recovery",
+        "can only be read by this login: it is a standby, or its transactions are read-only by default "
+        "(`default_transaction_read_only`); name the primary server, or a user who may write",
+    ),
+    (
+        "permission denied for|must be owner of",
+        "refuses this user ({reason}); grant it what it needs to read and write the roster's schema, or name another",
+    ),
     ("readonly|read-only", "cannot be written; make the file and its folder writable for this user"),
     (
         "unable to open|Permission denied",
@@ -57,7 +69,7 @@ _MEANINGS = (
     ),
     ("File exists|Not a directory", "cannot be created; a part of its path is a file, name another one"),
     ("not a database|malformed", "is no SQLite database, or a damaged one; name another file or restore a backup"),
-    (_LOCKED, "another program is writing to it; try again when that has ended"),
+    (_LOCKED, "another program is writing to it or has locked it; try again when that has ended"),
     ("disk is full|No space left|disk I/O error", "the disk is full or cannot be written; make room and run again"),
     (
         "authentication failed|no password supplied",

@@ -9,26 +9,33 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, TextClause, func, select, text
+from sqlalchemy import Select, Text, TextClause, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from enrollsync.database.migrations import VERSION_TABLE
+from enrollsync.database.schema import METADATA
 
 _SESSION = "enrollsync run "
 """Begins the name of a writing session; the run follows. PostgreSQL cuts names at 63 bytes."""
+_TABLES = [*METADATA.tables, VERSION_TABLE]
 
 
 @dataclass(frozen=True)
 class Writer:
-    """A run that holds the lock."""
+    """Who holds the lock: a run, or another program."""
 
-    run_id: str
+    run_id: str | None
     since: datetime | None
     """When it began to write; None where the server does not tell."""
+    program: str | None = None
+    """What the other program calls itself, and its process on the server."""
 
 
 # ---- PostgreSQL ------------------------------------------------------------------------------------------------------
@@ -39,11 +46,41 @@ def named_session(run_id: str) -> Select[Any]:
     return select(func.set_config("application_name", _SESSION + run_id, True))
 
 
-def holding_sessions(district_id: str | None) -> TextClause:
-    """`application_name, xact_start` of the sessions that hold the district's lock.
+def holding_sessions(district_id: str | None) -> tuple[TextClause, ...]:
+    """Questions for `application_name, pid, xact_start` of the sessions that may hold what was waited for.
 
-    Who locked or changed the row stands in it; a new district's row is not visible yet, nor is a district always known:
-    then it is whoever writes to the table and waits for nobody.
+    The first that has an answer is right. A table that is locked as a whole keeps everybody waiting, who asks here
+    too, so no table is looked into before that is known. Without a district it may have been a new schema that
+    waited, for which any lock is one too many.
+    """
+    locked = _on_tables(("AccessExclusiveLock", "ExclusiveLock", "ShareRowExclusiveLock", "ShareLock"))
+    return (locked, _writing(district_id)) if district_id else (locked, _writing(None), _on_tables(None))
+
+
+def _on_tables(modes: Sequence[str] | None) -> TextClause:
+    """Who has locked one of the roster's tables, in one of the modes or in any."""
+    return text("""
+        SELECT application_name, pid, xact_start
+        FROM pg_stat_activity
+        WHERE pid IN (
+            SELECT pid
+            FROM pg_locks
+            JOIN pg_class ON pg_class.oid = relation AND relname = ANY(:tables) AND pg_table_is_visible(pg_class.oid)
+            JOIN pg_database ON pg_database.oid = pg_locks.database AND datname = current_database()
+            WHERE granted
+                AND (mode = ANY(:modes) OR :modes IS NULL)
+                AND pid <> pg_backend_pid()
+                AND cardinality(pg_blocking_pids(pid)) = 0
+        )
+        ORDER BY xact_start, pid
+    """).bindparams(bindparam("tables", _TABLES, ARRAY(Text)), bindparam("modes", modes, ARRAY(Text)))
+
+
+def _writing(district_id: str | None) -> TextClause:
+    """Who locked or changed the district's row.
+
+    A new district's row is not visible yet, nor is a district always known: then it is whoever writes to the table and
+    waits for nobody.
     """
     return text("""
         WITH owners AS (
@@ -56,24 +93,23 @@ def holding_sessions(district_id: str | None) -> TextClause:
             SELECT pid
             FROM pg_locks
             JOIN pg_database ON pg_database.oid = pg_locks.database AND datname = current_database()
-            WHERE relation = 'district_state'::regclass
+            WHERE relation = to_regclass('district_state')
                 AND mode = 'RowExclusiveLock'
                 AND granted
                 AND cardinality(pg_blocking_pids(pid)) = 0
         )
-        SELECT application_name, xact_start
+        SELECT application_name, pid, xact_start
         FROM pg_stat_activity
         WHERE pid IN (SELECT pid FROM owners)
             OR NOT EXISTS (SELECT pid FROM owners) AND pid IN (SELECT pid FROM writers)
-    """).bindparams(district_id=district_id)
+    """).bindparams(bindparam("district_id", district_id, Text))
 
 
-def named_writer(sessions: list[tuple[str, datetime | None]]) -> Writer | None:
-    """The run that the only session is of; None when there are several, or it is another program's."""
-    if len(sessions) != 1 or not sessions[0][0].startswith(_SESSION):
-        return None
-    name, since = sessions[0]
-    return Writer(name.removeprefix(_SESSION), since)
+def named_writer(name: str, process: int, since: datetime | None) -> Writer:
+    """Who the session is of."""
+    if name.startswith(_SESSION):
+        return Writer(name.removeprefix(_SESSION), since)
+    return Writer(None, since, f"{name or 'without a name'}, process {process} on the server")
 
 
 # ---- SQLite ----------------------------------------------------------------------------------------------------------
