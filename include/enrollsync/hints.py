@@ -41,7 +41,8 @@ def cut_short(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> d
     out."""
     told = {}
     unended = {notice.file for notice in manifest.notices if notice.code == "FILE-NO-LINE-END"}
-    for entity in ENTITIES:
+    # A membership comes and goes with its person, and is told with it.
+    for entity in (entity for entity in ENTITIES if entity.name != "memberships"):
         files = files_of(entity.name, manifest, _roles_gone(connection, entity))
         signs = [
             *(f"{linking.name} still name {count:,} of them" for linking, count in _still_named(connection, entity)),

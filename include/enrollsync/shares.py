@@ -87,6 +87,7 @@ def _by_entity(connection: duckdb.DuckDBPyConnection) -> list[Share]:
         f"SELECT '{entity.name}' AS entity, count(*) AS active FROM db_{entity.name} WHERE status = 'active'"
         for entity in ENTITIES
     )
+    order = ", ".join(f"'{entity.name}'" for entity in ENTITIES)
     rows = connection.execute(f"""
         SELECT entity, entity, any_value(active),
             count(*) FILTER (operation = 'deactivate'),
@@ -95,7 +96,7 @@ def _by_entity(connection: duckdb.DuckDBPyConnection) -> list[Share]:
         FROM ({actives})
         LEFT JOIN operations USING (entity)
         GROUP BY entity
-        ORDER BY entity
+        ORDER BY list_position([{order}], entity)
     """).fetchall()
     return [_with_fields(Share(*row), *_changed_fields(connection, BY_NAME[row[0]])) for row in rows]
 

@@ -197,6 +197,14 @@ def test_a_held_run_shows_each_reason_and_where_the_limits_stand(workspace: Work
     assert "What would change" in text
 
 
+def test_holds_of_one_kind_are_explained_once(workspace: Workspace) -> None:
+    other = Notice(code="GUARD-DEACTIVATE", severity=Severity.WARNING, message="classes: 6 of 30 would be deactivated")
+    text = written(workspace, outcome="held", holds=[HOLD, other]).text
+
+    assert text.index(HOLD.message) < text.index(other.message)
+    assert text.count(CODES["GUARD-DEACTIVATE"].title) == text.count(CODES["GUARD-DEACTIVATE"].why) == 1
+
+
 def test_an_approved_hold_names_who_decided(workspace: Workspace) -> None:
     text = written(workspace, outcome="applied", holds=[HOLD], approved_by="registrar").text
 
@@ -516,9 +524,12 @@ def test_the_report_is_readable_by_its_owner_alone_and_replaces_an_older_one(wor
 def test_an_undo_that_conflicts_names_people_by_their_internal_keys(workspace: Workspace) -> None:
     conflict = {"entity": "enrollments", "record": "u-300 C1", "column": "status", "why": "it was changed later",
                 "run_id": "run-9", "shown": "17 C1"}  # fmt: skip
-    page = written(workspace, outcome="failed", error="run-7: one value cannot be taken back", conflicts=[conflict])
+    conflicts = [conflict, {**conflict, "record": "u-301 C1", "shown": "18 C1"}]
+    nothing = {"counts": counts(), "conflicts": conflicts}
+    page = written(workspace, outcome="failed", error="run-7: one value cannot be taken back", **nothing)
 
-    assert "enrollments 17 C1, status: it was changed later (run run-9)" in page.text
+    assert "Enrollments, status: it was changed later (run run-9): 17 C1, 18 C1" in page.text
+    assert "What would change" not in page.text
     assert "People stand here under their internal key" in page.text
     assert "u-300" not in page.html and "u-300" not in (workspace.root / "report.json").read_text()
 

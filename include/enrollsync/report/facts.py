@@ -24,6 +24,10 @@ MOST_CAUSES = 20
 """What records wait for, shown with how many do."""
 
 
+_MAY_NOT_COUNT = {"failed", "refused", "paused"}
+"""Outcomes of runs that may have ended before there was anything to count."""
+
+
 @dataclass(frozen=True)
 class Place:
     """Where in one file, and in which column, a code was found."""
@@ -135,6 +139,8 @@ class Facts:
     def counts(self) -> dict[str, dict[str, int]]:
         """Entity -> heading of the counts -> number; empty when the run did not come to count."""
         counts, titles = self.manifest.told_counts, headings(self.manifest.outcome)
+        if self.manifest.outcome in _MAY_NOT_COUNT and not any(any(row.values()) for row in counts.values()):
+            return {}
         return {
             entity.name: {title: counts[entity.name].get(key, 0) for key, title in titles.items()}
             for entity in ENTITIES

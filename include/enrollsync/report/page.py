@@ -8,6 +8,7 @@ import re
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -16,6 +17,7 @@ from markupsafe import Markup, escape
 from enrollsync.codes import CODES, Scope, Severity
 from enrollsync.report import wording
 from enrollsync.report.facts import MOST_CONFLICTS, MOST_ORGANIZATIONS, Facts, Group
+from enrollsync.workspace import Notice
 
 
 def render(facts: Facts) -> str:
@@ -33,9 +35,11 @@ def render(facts: Facts) -> str:
         headings=list(wording.headings(manifest.outcome).values()),
         codes=CODES,
         severities=_by_severity(facts),
+        holds=_by_code(manifest.holds),
         widest=max((one.changed for one in facts.organizations[:MOST_ORGANIZATIONS]), default=0),
         most_organizations=MOST_ORGANIZATIONS,
         most_conflicts=MOST_CONFLICTS,
+        conflicts=_conflicts(manifest.conflicts[:MOST_CONFLICTS]),
         asked=wording.asked(manifest),
         when=_when(manifest.as_of, facts.district.zone),
         delivered=_when(manifest.delivered_at, facts.district.zone),
@@ -85,6 +89,21 @@ def _by_severity(facts: Facts) -> list[tuple[str, list[Group]]]:
     shown = [group for group in facts.groups if group.code not in said]
     grouped = ((name, [group for group in shown if _section(group) == name]) for name in wording.SEVERITIES)
     return [(name, groups) for name, groups in grouped if groups]
+
+
+def _conflicts(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same reason told once, with the `records` that it keeps from being undone."""
+    grouped: dict[tuple[Any, ...], list[str]] = {}
+    names = ("entity", "column", "why", "run_id")
+    for conflict in found:
+        grouped.setdefault(tuple(conflict[name] for name in names), []).append(conflict["shown"])
+    return [{**dict(zip(names, same, strict=True)), "records": records} for same, records in grouped.items()]
+
+
+def _by_code(holds: list[Notice]) -> list[tuple[str, list[Notice]]]:
+    """The holds of each code together, in the order of the first of them: why and what to do is said once."""
+    codes = dict.fromkeys(hold.code for hold in holds)
+    return [(code, [hold for hold in holds if hold.code == code]) for code in codes]
 
 
 def _section(group: Group) -> str:
