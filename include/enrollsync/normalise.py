@@ -45,21 +45,22 @@ _MOST_LINES = 1 << 40
 
 # `edged`: whether a value may begin or end with a blank. Trimming goes through every character; this does not, and is
 # true for all values that blanks surround, for empty ones, and for some that begin or end with a letter beyond ASCII.
+# The `as_...` take a trimmed value: a macro repeats its argument, and planning is most of what a small file costs.
 _MACROS = r"""
     CREATE MACRO edged(x) AS x NOT BETWEEN '!' AND '~' OR reverse(x) NOT BETWEEN '!' AND '~';
     CREATE MACRO trimmed(x) AS CASE
         WHEN edged(x) THEN nullif(trim(x, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '')
         ELSE x
     END;
-    CREATE MACRO as_text(x) AS trimmed(x);
+    CREATE MACRO as_text(x) AS x;
     CREATE MACRO as_date(x) AS coalesce(
         CASE
-            WHEN regexp_full_match(trimmed(x), '\d{1,2}/\d{1,2}/\d{2}') THEN
-                strftime(in_our_time(try_strptime(trimmed(x), '%m/%d/%y')), '%Y-%m-%d')
-            WHEN regexp_full_match(trimmed(x), '\d{4}-\d{2}-\d{2}|\d{1,2}/\d{1,2}/\d{4}') THEN
-                strftime(try_strptime(trimmed(x), ['%Y-%m-%d', '%m/%d/%Y']), '%Y-%m-%d')
+            WHEN regexp_full_match(x, '\d{1,2}/\d{1,2}/\d{2}') THEN
+                strftime(in_our_time(try_strptime(x, '%m/%d/%y')), '%Y-%m-%d')
+            WHEN regexp_full_match(x, '\d{4}-\d{2}-\d{2}|\d{1,2}/\d{1,2}/\d{4}') THEN
+                strftime(try_strptime(x, ['%Y-%m-%d', '%m/%d/%Y']), '%Y-%m-%d')
         END,
-        trimmed(x)
+        x
     );
 """
 
@@ -103,7 +104,7 @@ def _define_macros(connection: duckdb.DuckDBPyConnection, manifest: RunManifest)
     maps = {"grade": _GRADE_SPELLINGS, "flag": _FLAGS, "role": _ROLES, "entity": _ENTITY_SPELLINGS}
     for name, spellings in maps.items():
         cases = " ".join(f"WHEN '{given}' THEN '{meant}'" for given, meant in spellings.items())
-        connection.execute(f"CREATE MACRO as_{name}(x) AS CASE lower(trimmed(x)) {cases} ELSE trimmed(x) END")
+        connection.execute(f"CREATE MACRO as_{name}(x) AS CASE lower(x) {cases} ELSE x END")
 
 
 def _constants(declared: Format) -> str:
@@ -133,11 +134,12 @@ def _mapping_query(number: int, mapping: Mapping, declared: Format, workspace: W
     _require_identifier(mapping, cells.get(entity.identifier or ""), present, district)
     raw = sorted({name for cell in cells.values() for name in (cell.column, cell.fallback) if name in present})
     own = [name for name in raw if name not in _covered(mapping, declared)]
+    trims = [f'trimmed("{name}") AS {_trimmed(name)}' for name in raw]
     values = [f"{_cell(cells.get(column), present)} AS {column}" for column in _columns(entity)]
     return f"""
         SELECT {number * _MOST_LINES} + line AS row_id, '{mapping.file}'::constant AS file, line, lines,
             {_blanks(own)} AS blanks, {", ".join(values)}{_kind(entity, cells.get("role"), present)}
-        FROM ({_lines(mapping, raw, present, workspace)})"""
+        FROM (SELECT {", ".join(["*", *trims])} FROM ({_lines(mapping, raw, present, workspace)}))"""
 
 
 def _lines(mapping: Mapping, raw: list[str], present: set[str], workspace: Workspace) -> str:
@@ -188,9 +190,14 @@ def _cell(cell: Cell | None, present: set[str]) -> str:
     if cell.constant is not None:
         return f"'{cell.constant}'::constant"
     names = [name for name in (cell.column, cell.fallback) if name in present]
-    given = [f'as_{cell.convert}("{name}")' for name in names]
+    given = [f"as_{cell.convert}({_trimmed(name)})" for name in names]
     value = f"coalesce({', '.join(given)})" if given else "NULL::VARCHAR"
     return f"'{cell.prefix}' || {value}" if cell.prefix else value
+
+
+def _trimmed(name: str) -> str:
+    """The trimmed value of a source column, beside the value as delivered."""
+    return f'"{name} trimmed"'
 
 
 def _kind(entity: Entity, role: Cell | None, present: set[str]) -> str:
@@ -214,7 +221,7 @@ def _covered(mapping: Mapping, declared: Format) -> set[str]:
 def _blanks(raw: list[str]) -> str:
     if not raw:
         return "NULL::VARCHAR"
-    marks = [f"""CASE WHEN "{name}" <> coalesce(trimmed("{name}"), '') THEN '{name}' END""" for name in raw]
+    marks = [f"""CASE WHEN "{name}" <> coalesce({_trimmed(name)}, '') THEN '{name}' END""" for name in raw]
     some = " OR ".join(f'edged("{name}")' for name in raw)
     return f"CASE WHEN {some} THEN nullif(concat_ws(', ', {', '.join(marks)}), '') END"
 
