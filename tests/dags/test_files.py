@@ -81,6 +81,16 @@ def test_person_without_a_session_is_sent_to_the_login_and_back(
     assert parse_qs(there.query) == {"next": [f"{RUN}/report.html?as_of=2026-11-01"]}
 
 
+def test_login_of_an_airflow_that_shares_its_host_is_below_its_own_path(
+    stranger: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://intranet.example/airflow")
+    answer = stranger.get(f"{RUN}/report.html", headers=BROWSER)
+    there = urlsplit(answer.headers["location"])
+    assert there.path == "/airflow/api/v2/auth/login"
+    assert parse_qs(there.query) == {"next": [f"/airflow{RUN}/report.html"]}
+
+
 @pytest.mark.parametrize("accept", ["application/json", "*/*", "application/json, text/html;q=0.5", ""])
 def test_program_without_a_session_gets_401(stranger: TestClient, accept: str) -> None:
     answer = stranger.get(f"{RUN}/report.html", headers={"Accept": accept})

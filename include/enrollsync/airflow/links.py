@@ -56,7 +56,11 @@ def dag_path(dag_id: str) -> str:
 
 
 def login_path(following: str) -> str:
-    """The path at which Airflow lets a person log in, and then leads to the path `following`, if that is its own."""
+    """The path at which Airflow lets a person log in, and then leads to the path `following`, if that is its own.
+
+    A proxy may have taken from `following` what stands before every path.
+    """
+    following = following if following.startswith(f"{_root()}/") else _root() + following
     return f"{_root()}/api/v2/auth/login?{urlencode({'next': following})}"
 
 
