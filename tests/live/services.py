@@ -34,7 +34,6 @@ INSIDE = "/opt/airflow"
 LONG_RUNNING = ("api-server", "scheduler", "dag-processor", "triggerer")
 """What is started here; the worker would need Celery."""
 START_SECONDS = 120
-PARKING_SECONDS = 3
 STOP_SECONDS = 15
 QUICKER = {
     "AIRFLOW__CORE__PARALLELISM": "2",
@@ -273,9 +272,16 @@ class Airflow:
         """Answer a task that awaits a person: `Approve` or `Reject`."""
         # Airflow 3.3.2 takes an answer that comes before its scheduler has noted the parking for a lost task, and runs
         # that once more, which asks again. Nobody reads that fast.
-        time.sleep(PARKING_SECONDS)
+        until(lambda: self._is_parked(dag_id, run_id, task_id), 120, lambda: self._story(dag_id, run_id))
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
         self.call("PATCH", path, chosen_options=[option], params_input={})
+
+    def _is_parked(self, dag_id: str, run_id: str, task_id: str) -> bool:
+        """Whether the scheduler has noted the end of the task's process, of its last try."""
+        task = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
+        ended = f"TaskInstance Finished: dag_id={dag_id}, task_id={task_id}, run_id={run_id},"
+        noted = [line for line in (self.home / "logs" / "scheduler.log").read_text().splitlines() if ended in line]
+        return any(f" try_number={task['try_number']}," in line for line in noted)
 
     def clear(self, dag_id: str, run_id: str, task_ids: Collection[str]) -> None:
         """Have these tasks of the run, and no others, run once more."""
