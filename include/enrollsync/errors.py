@@ -5,6 +5,7 @@ What is wrong with single rows is not an error but a finding (`codes.py`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from enrollsync.printable import printable
@@ -45,7 +46,19 @@ class Refused(EnrollSyncError):
         self.line = line
         self.message = message
         where = "" if file is None else f" {file}" if line is None else f" {file}, line {line}"
+        self.parts: tuple[Refused, ...] = (self,)
+        """One error for each file that is wrong."""
         super().__init__(f"{code}{where}: {message}")
+
+    @classmethod
+    def for_all(cls, parts: Sequence[Refused]) -> Refused:
+        """One error that says what is wrong with several files; its code is the first one's."""
+        if len(parts) == 1:
+            return parts[0]
+        whole = cls(parts[0].code, "; ".join(map(str, parts)))
+        whole.args = (whole.message,)
+        whole.parts = tuple(parts)
+        return whole
 
 
 class DatabaseError(EnrollSyncError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -58,10 +59,10 @@ def _note(place: Workspace, change: Callable[[RunManifest], RunManifest]) -> Non
 
 def _with_error(error: EnrollSyncError, manifest: RunManifest) -> RunManifest:
     if isinstance(error, Refused):
-        notice = Notice.of(error.code, error.message, file=error.file, line=error.line)
-        notices = [one for one in manifest.notices if one != notice]
-        findings = manifest.findings | {error.code: 1}
-        manifest = manifest.model_copy(update={"notices": [*notices, notice], "findings": findings})
+        added = [Notice.of(one.code, one.message, file=one.file, line=one.line) for one in error.parts]
+        notices = [one for one in manifest.notices if one not in added]
+        findings = manifest.findings | Counter(one.code for one in added)
+        manifest = manifest.model_copy(update={"notices": [*notices, *added], "findings": findings})
     conflicts = error.conflicts if isinstance(error, UndoConflict) else []
     return manifest.model_copy(update={"outcome": error.outcome, "error": str(error), "conflicts": conflicts})
 

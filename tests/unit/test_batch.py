@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from enrollsync.errors import Refused
 from enrollsync.ingest.batch import read_batch
 from enrollsync.ingest.landing import found_batch
 from enrollsync.settings import District
@@ -65,3 +69,20 @@ def test_lines_of_commas_are_one_notice_a_file_and_no_rows(tmp_path: Path) -> No
         "12 lines have no values and are passed over: 4, 5, 6, 7, 8, 9, 10, 11, 12, 13 and 2 more",
     ]
     assert [(file.rows, file.malformed) for file in manifest.files][:2] == [(1, 0), (2, 0)]
+
+
+def test_all_files_that_cannot_be_used_are_named_in_one_go(tmp_path: Path) -> None:
+    files = clever([pupil(1)])
+    files["students.csv"] = files["students.csv"].replace("Student_id", "Pupil")
+    files["teachers.csv"] = files["teachers.csv"].replace("Teacher_id", "Tutor", 1)
+    files["sections.csv"] = ""
+    with pytest.raises(Refused) as refused:
+        read(tmp_path, files)
+    assert [(one.code, one.file, one.line) for one in refused.value.parts] == [
+        ("FILE-HEADER", "students.csv", 1), ("FILE-HEADER", "teachers.csv", 1), ("FILE-EMPTY", "sections.csv", None),
+    ]  # fmt: skip
+    assert re.fullmatch(
+        r"FILE-HEADER students\.csv, line 1: the column Student_id is missing.*; "
+        r"FILE-HEADER teachers\.csv, line 1: the column Teacher_id is missing.*; FILE-EMPTY sections\.csv: .*",
+        str(refused.value),
+    )

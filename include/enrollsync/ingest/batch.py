@@ -31,13 +31,15 @@ _MALFORMED = pa.schema([
 def read_batch(workspace: Workspace, manifest: RunManifest, district: District, batch: Batch) -> RunManifest:
     """Read the batch's files into the workspace; returns the manifest with what was found.
 
-    Raises Refused when nothing of it can be used.
+    Raises Refused when nothing of it can be used, for all files of which none can.
     """
     delivery, declared = batch.delivery, batch.declared
     wanted = [spec for spec in batch.present if spec.read]
     with engine.connect(workspace.source, ordered=True) as connection, ThreadPoolExecutor(2) as readers:
-        results = readers.map(partial(_read, connection, workspace, delivery, declared, district), wanted)
-        read = dict(zip(wanted, results, strict=True))
+        results = list(readers.map(partial(_read, connection, workspace, delivery, declared, district), wanted))
+    if refused := [result for result in results if isinstance(result, Refused)]:
+        raise Refused.for_all(refused)
+    read = {spec: result for spec, result in zip(wanted, results, strict=True) if isinstance(result, FileRead)}
     if delivery.stamps() != batch.stamps:
         raise Refused("FILE-INCOMPLETE", "a file changed while it was read; wait for the upload to end")
     _write_malformed(workspace, read)
@@ -55,18 +57,21 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
 def _read(
     connection: duckdb.DuckDBPyConnection, workspace: Workspace, delivery: Delivery, declared: Format,
     district: District, spec: FileSpec,
-) -> FileRead:  # fmt: skip
+) -> FileRead | Refused:  # fmt: skip
     with connection.cursor() as own:
-        return read_file(
-            own,
-            delivery.files[spec.name],
-            workspace.source_table(spec.name),
-            spec,
-            declared,
-            needed_columns(declared, spec, district),
-            district.source.columns,
-            district.source.encoding,
-        )
+        try:
+            return read_file(
+                own,
+                delivery.files[spec.name],
+                workspace.source_table(spec.name),
+                spec,
+                declared,
+                needed_columns(declared, spec, district),
+                district.source.columns,
+                district.source.encoding,
+            )
+        except Refused as refused:
+            return refused
 
 
 def needed_columns(declared: Format, spec: FileSpec, district: District) -> tuple[str, ...]:

@@ -1,0 +1,43 @@
+"""A bounded share of `fuzzing.py`, and that it sees what it is there to see."""
+
+from __future__ import annotations
+
+import pytest
+
+from enrollsync.formats import FORMATS
+from fuzzing import Told, complaints_on, fuzz_deliveries, fuzz_files
+
+LINES = ["h1,h2", "a,b", '"a', 'b",c', "", ",", "a,b,"]
+SOUND = Told({2: ["a", "b"], 3: ["a\nb", "c"]}, [(7, 7)], [6], 2)
+
+
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_every_line_of_damaged_files_is_accounted_for(name: str) -> None:
+    counts, wrong = fuzz_files(name, range(1, 301), parse=15)
+    assert wrong == []
+    assert (counts["split"], counts["parsed"]) == (280, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(FORMATS))
+def test_every_line_of_damaged_deliveries_is_accounted_for(name: str) -> None:
+    counts, wrong = fuzz_deliveries(name, range(1, 5), by_great_expectations=4)
+    assert wrong == []
+    assert counts.total() == 4 and not counts["broken"]
+
+
+def test_a_file_that_is_told_rightly_gives_no_complaint() -> None:
+    assert list(complaints_on(LINES, SOUND)) == []
+
+
+@pytest.mark.parametrize(("told", "complaint"), [
+    (Told({3: ["a\nb", "c"]}, [(7, 7)], [6], 2), "line 2 is sound, but told as nothing"),
+    (Told({2: ["a", "b"]}, [(7, 7)], [6], 2), "what follows it is told by nothing"),
+    (Told({2: ["a", "x"], 3: ["a\nb", "c"]}, [(7, 7)], [6], 2), "line 2 was read otherwise"),
+    (Told(SOUND.rows, [(2, 2), (7, 7)], [6], 2), "line 2 is told as row and as malformed"),
+    (Told({**SOUND.rows, 7: ["a", "b"]}, [], [6], 2), "line 7 has 3 fields"),
+    (Told({**SOUND.rows, 6: ["", ""]}, [(7, 7)], [], 2), "line 6 has no values"),
+    (Told(SOUND.rows, [(7, 8)], [6], 2), "line 8 is told as malformed, but the file has 7"),
+])  # fmt: skip
+def test_a_file_that_is_told_wrongly_gives_a_complaint(told: Told, complaint: str) -> None:
+    assert any(complaint in said for said in complaints_on(LINES, told))
