@@ -32,6 +32,7 @@ from typer.exceptions import TyperException
 from enrollsync.address import without_addresses
 from enrollsync.breakage import told
 from enrollsync.errors import ConfigurationError, EnrollSyncError, UndoConflict
+from enrollsync.printable import printable
 from enrollsync.settings import load_district, project_root
 
 if TYPE_CHECKING:
@@ -258,6 +259,8 @@ def _run(
 ) -> None:
     """Run the steps up to `last`, then `then`; report in any case, and end with the right status."""
     try:
+        if "://" in (source or ""):
+            raise ConfigurationError("--source: found an address; write a folder or a zip")
         load_district(district)
         with nullcontext() if as_json or not sys.stderr.isatty() else _progress() as status:
             from enrollsync import steps
@@ -401,7 +404,8 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
         findings = ", ".join(f"{code} {n:,}" for code, n in result["findings"].items())
         console.print(f"findings: {findings}", soft_wrap=True)
     report = Path(result["artifacts"], "report.html")
-    console.print(f"report: {report}" if report.exists() else f"files: {report.parent}", soft_wrap=True)
+    place = f"report: {report}" if report.exists() else f"files: {report.parent}"
+    console.print(printable(place), soft_wrap=True)
 
 
 def _counts(counts: dict[str, dict[str, int]], outcome: str) -> Table:

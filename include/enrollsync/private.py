@@ -8,7 +8,7 @@ from pathlib import Path
 
 def make_folder(folder: Path) -> None:
     """Make the folder, and those above it that are missing, for their owner alone; those that are there stay."""
-    if not folder.parent.is_dir() and folder.parent != folder:
+    if not folder.parent.exists():
         make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
 

@@ -99,6 +99,12 @@ def _without_password(url: str) -> str:
 
 
 Line = Annotated[str, AfterValidator(_one_line)]
+def _without_login(place: str) -> str:
+    if re.search("://[^/]*@", place):
+        raise ValueError("holds a login, and none may stand in a file; put it into an Airflow connection")
+    return place
+
+
 ConnectionName = Annotated[str, AfterValidator(_connection_name)]
 
 
@@ -109,7 +115,7 @@ class _Settings(BaseModel):
 class SourceSettings(_Settings):
     """Where the batches are found and how their headers are spelt."""
 
-    path: str
+    path: Annotated[str, AfterValidator(_without_login)]
     """Folder or zip; relative to the project's root."""
     connection: ConnectionName | None = None
     """An Airflow connection that `path` is reached through."""
@@ -162,7 +168,7 @@ class Owner(_Settings):
     """Who looks after the district's roster, shown on its DAGs."""
 
     name: Line = Field("enrollsync", min_length=1)
-    link: str | None = Field(None, pattern=r"^(https?://|mailto:)")
+    link: Annotated[str, AfterValidator(_without_login)] | None = Field(None, pattern=r"^(https?://|mailto:)")
 
 
 class NotifySettings(_Settings):

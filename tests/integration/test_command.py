@@ -208,6 +208,7 @@ def test_a_database_address_is_kept_nowhere(district: Nightly, caplog: pytest.Lo
     (("runs", "--distict", "demo"), "No such option: --distict"),
     (("runs", "--district", "demo", "a\x1b[31m\nb"), "Got unexpected extra argument"),
     (("runs", "--district", f"postgresql://u:{SECRET}@h/d"), "district: found an address; write a name in include/"),
+    (("check", "--district", "demo", "--source", f"sftp://u:{SECRET}@h/in"), "--source: found an address; write a"),
 ])  # fmt: skip
 def test_wrong_usage_ends_with_2_and_one_line(arguments: tuple[str, ...], says: str) -> None:
     result = enrollsync(*arguments)

@@ -330,6 +330,12 @@ def test_a_password_in_the_file_is_refused_and_told_where_it_belongs(tmp_path: P
     assert "`database.url`: holds a password, and none may stand in a file; write `connection:`" in message
 
 
+@pytest.mark.parametrize("key", ["source.path", "owner.link"])
+def test_a_login_in_another_address_is_refused_unquoted(tmp_path: Path, key: str) -> None:
+    message = problem(tmp_path, with_key(key, f"https://u:{SECRET}@h/in"))
+    assert f"`{key}`: holds a login, and none may stand in a file" in message and SECRET not in message
+
+
 def test_a_nul_in_the_databases_address_gets_one_line(tmp_path: Path) -> None:
     message = problem(tmp_path, with_key("database.url", "sqlite:///a\0b.db"))
     assert "`database.url`: write sqlite:///folder/file.db" in message and "does not print" in message

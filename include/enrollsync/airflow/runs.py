@@ -232,5 +232,8 @@ def _note_runs(district: str, folder: Path) -> None:
     ]
     path = folder / "last_runs.json"
     half = path.with_suffix(".part")
-    half.write_text(json.dumps(noted))
-    half.replace(path)
+    try:
+        half.write_text(json.dumps(noted))
+        half.replace(path)
+    except OSError as error:
+        log.warning("the last runs could not be noted for the list of runs: %s", error.strerror)
