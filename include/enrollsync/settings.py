@@ -99,6 +99,8 @@ def _without_password(url: str) -> str:
 
 
 Line = Annotated[str, AfterValidator(_one_line)]
+
+
 def _without_login(place: str) -> str:
     if re.search("://[^/]*@", place):
         raise ValueError("holds a login, and none may stand in a file; put it into an Airflow connection")
