@@ -111,12 +111,19 @@ def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list
             SELECT places.organization_key, count(*) AS active,
                 count(*) FILTER (operation = 'deactivate' AND NOT explicit) AS deactivated,
                 count(*) FILTER ({_CHANGED}) AS changed,
-                count(*) FILTER (operation = 'deactivate' AND explicit) AS removed,
-                {_counted_fields(BY_NAME[entity])}
+                count(*) FILTER (operation = 'deactivate' AND explicit) AS removed
             FROM db_{entity}
             JOIN places USING ({key})
-            LEFT JOIN (SELECT {key}, operation, explicit, before_json FROM {entity}_after) USING ({key})
+            LEFT JOIN (SELECT {key}, operation, explicit FROM {entity}_after) USING ({key})
             WHERE status = 'active'
+            GROUP BY places.organization_key
+        ),
+        changing AS (
+            SELECT places.organization_key, {_counted_fields(BY_NAME[entity])}
+            FROM {entity}_after
+            JOIN places USING ({key})
+            SEMI JOIN (FROM db_{entity} WHERE status = 'active') USING ({key})
+            WHERE {_CHANGED}
             GROUP BY places.organization_key
         ),
         coming AS (
@@ -139,6 +146,7 @@ def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list
             coalesce(removed, 0), organization, organization_key, name, fields, filled
         FROM present
         FULL JOIN coming USING (organization_key)
+        LEFT JOIN changing USING (organization_key)
         LEFT JOIN named USING (organization_key)
         ORDER BY organization, organization_key
     """).fetchall()
@@ -163,21 +171,22 @@ def _names_of_fields(entity: Entity) -> tuple[str, ...]:
 
 
 def _counted_fields(entity: Entity) -> str:
-    """SQL for how many changes have each field, and how many of these had no value: `fields` and `filled`.
+    """SQL for how many of the changes have each field, and how many of these had no value: `fields` and `filled`.
 
     `before_json` names exactly what changes. Quotation marks within its texts are escaped, so that a name in quotation
     marks before a colon is a name.
     """
     keys = [f'"{name}":' for name in _names_of_fields(entity)]
     changed, filled = (
-        ", ".join(f"count(*) FILTER ({_CHANGED} AND contains(before_json, '{key}{ending}'))" for key in keys)
+        ", ".join(f"count(*) FILTER (contains(before_json, '{key}{ending}'))" for key in keys)
         for ending in ("", "null")
     )
     return f"[{changed}] AS fields, [{filled}] AS filled"
 
 
 def _changed_fields(connection: duckdb.DuckDBPyConnection, entity: Entity) -> tuple[list[int], list[int]]:
-    fields, filled = one_row(connection, f"SELECT {_counted_fields(entity)} FROM {entity.name}_after")
+    counted = f"SELECT {_counted_fields(entity)} FROM {entity.name}_after WHERE {_CHANGED}"
+    fields, filled = one_row(connection, counted)
     return fields, filled
 
 

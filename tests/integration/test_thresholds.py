@@ -95,7 +95,7 @@ def test_another_name_for_many_holds_and_says_for_whom_and_where(nightly: Nightl
         "family_name would change for 22 of 40 active users (55.0 %; the limit is 5 %): "
         "20 users of North (S1), 2 users of South (0012)",
         "20 of 20 active users of North (S1) would be changed (100.0 %; the limit is 75 %): "
-        "family_name 20, grade 20",
+        "family_name 20, grade 20; family_name, grade change for nearly all: the columns may be shifted or swapped",
     ])  # fmt: skip
     shares = json.loads((Workspace(Path(nightly.workspace)).plan / "plan.json").read_text())["shares"]
     told = {share["where"]: (share["organization_name"], share["fields"]) for share in shares if share["fields"]}
