@@ -67,7 +67,7 @@ def test_delivery_gets_into_the_roster_by_a_triggered_run(airflow: Airflow) -> N
 # ---- what an administrator does -------------------------------------------------------------------------------------
 
 
-EASILY_HELD = {"deactivate_percent": 10, "update_percent": 5, "floor": 1}
+EASILY_HELD = {"deactivate_percent": 10, "update_percent": 5, "floor": 1, "fields": {"given_name": 100}}
 
 
 @pytest.fixture(scope="module")
