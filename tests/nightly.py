@@ -25,8 +25,8 @@ from enrollsync import shortcut, steps
 from enrollsync.codes import CODES, Scope
 from enrollsync.errors import EnrollSyncError
 from enrollsync.formats import FORMATS
-from enrollsync.plan import OPERATIONS
 from enrollsync.settings import load_district
+from enrollsync.workspace import OPERATIONS
 
 _BEGINNINGS: dict[str, bytes] = {}
 """Settings and files of a first night -> the SQLite database after it."""

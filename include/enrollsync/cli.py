@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from rich.status import Status
     from rich.table import Table
 
+    from enrollsync.workspace import Answer
+
 
 class _Commands(TyperGroup):
     """The commands; whatever ends one, it is one line and a status, never a traceback."""
@@ -147,6 +149,12 @@ def sync(
     database: DatabaseOption = None,
     approve: Annotated[bool, typer.Option("--approve", help="Apply a plan that is held.")] = False,
     plan_id: PlanOption = None,
+    adds_only: Annotated[
+        bool, typer.Option("--adds-only", help="Deactivate nothing; with --approve: leave that out of the plan.")
+    ] = False,
+    use_proposal: Annotated[
+        bool, typer.Option("--use-proposal", help="Take the proposed id_changes.csv of a hold as delivered.")
+    ] = False,
     release: Annotated[bool, typer.Option("--release", help="Let held recycled identifiers through.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Take no short cut.")] = False,
     as_json: JsonOption = False,
@@ -156,16 +164,30 @@ def sync(
     def load(workspace: str) -> None:
         from enrollsync import steps
 
-        outcome = steps.result(workspace)["outcome"]
-        if outcome == "planned" or approve:
-            # Whoever lets identifiers pass to somebody else decides, even where nothing waits.
-            decided = outcome == "held" or (release and outcome == "planned")
-            approver = _user() if decided else None
-            steps.load(workspace, approved_by=approver, only_plan=plan_id, database_url=database)
+        planned = steps.result(workspace)
+        used = use_proposal and "use_proposal" in planned["answers"]
+        if used:
+            planned = steps.use_proposal(workspace, person=_user(), database_url=database)
+        if planned["outcome"] != "planned" and not approve:
+            return
+        less = approve and adds_only
+        answer: Answer | None = "without_removals" if less else "use_proposal" if used else None
+        # Whoever lets identifiers pass to somebody else decides, even where nothing waits.
+        decided = planned["outcome"] == "held" or (planned["outcome"] == "planned" and (release or answer is not None))
+        steps.load(
+            workspace, approved_by=_user() if decided else None, answer=answer if decided else None,
+            only_plan=plan_id, database_url=database,
+        )  # fmt: skip
 
     if plan_id is not None and not approve:
         _stop(ConfigurationError("--plan names the plan that --approve means; give both"), as_json)
-    _run(district, source, database, as_json, dry_run=False, last="plan", then=load, release=release, force=force)
+    if adds_only and release:
+        said = "--adds-only and --release exclude each other: a release deactivates who had the identifier; give one"
+        _stop(ConfigurationError(said), as_json)
+    _run(
+        district, source, database, as_json, dry_run=False, last="plan", then=load, release=release, force=force,
+        adds_only=adds_only and not approve,
+    )  # fmt: skip
 
 
 @app.command()
@@ -254,10 +276,13 @@ def _run(
     dry_run: bool,
     last: str,
     then: Callable[[str], None] | None = None,
-    release: bool = False,
     force: bool = False,
+    **asked: bool,
 ) -> None:
-    """Run the steps up to `last`, then `then`; report in any case, and end with the right status."""
+    """Run the steps up to `last`, then `then`; report in any case, and end with the right status.
+
+    `asked`: fields of `RunManifest`, as for `steps.start`.
+    """
     try:
         if "://" in (source or ""):
             raise ConfigurationError("--source: found an address; write a folder or a zip")
@@ -274,9 +299,7 @@ def _run(
             run_id = _new_run_id(started)
             # A path on the command line starts where the command was given, not at the project's root.
             given = os.path.realpath(source) if source is not None else None
-            workspace = steps.start(
-                district, run_id=run_id, as_of=started, source=given, dry_run=dry_run, release=release
-            )
+            workspace = steps.start(district, run_id=run_id, as_of=started, source=given, dry_run=dry_run, **asked)
             error = _steps(workspace, step, last, then, database, force)
             try:
                 result = step("report", partial(steps.report, database_url=database))
@@ -285,7 +308,7 @@ def _run(
                 raise error or second from None
     except EnrollSyncError as refusal:
         _stop(refusal, as_json)
-    _print(result, as_json)
+    _print(result, as_json, message=None if error else result["message"])
     if error:
         _stop(error, as_json=False)
     raise typer.Exit(_STATUS.get(result["outcome"], 0))
@@ -378,11 +401,11 @@ def _nothing_done() -> dict[str, Any]:
     counts = {entity.name: dict.fromkeys(COUNTED, 0) for entity in ENTITIES}
     return {
         "run_id": None, "outcome": None, "plan_id": None, "counts": counts, "findings": {}, "holds": [],
-        "artifacts": None,
+        "artifacts": None, "answers": [],
     }  # fmt: skip
 
 
-def _print(result: dict[str, Any], as_json: bool) -> None:
+def _print(result: dict[str, Any], as_json: bool, message: str | None = None) -> None:
     if as_json:
         typer.echo(json.dumps(result))
         return
@@ -403,9 +426,23 @@ def _print(result: dict[str, Any], as_json: bool) -> None:
     if result["findings"]:
         findings = ", ".join(f"{code} {n:,}" for code, n in result["findings"].items())
         console.print(f"findings: {findings}", soft_wrap=True)
+    if message:
+        console.print(message, style="yellow", soft_wrap=True)
+    for line in _how_to_answer(result):
+        console.print(line, soft_wrap=True)
     report = Path(result["artifacts"], "report.html")
     place = f"report: {report}" if report.exists() else f"files: {report.parent}"
     console.print(printable(place), soft_wrap=True)
+
+
+def _how_to_answer(result: dict[str, Any]) -> Iterator[str]:
+    """What to add to the same command so that a plan that waits is applied."""
+    from enrollsync.answers import MEANS, OPTIONS
+
+    for answer, option in OPTIONS.items():
+        if answer in result["answers"]:
+            plan = "" if answer == "use_proposal" else f" --plan {result['plan_id']}"
+            yield f"answer: `sync {option}{plan}` {MEANS[answer]}"
 
 
 def _counts(counts: dict[str, dict[str, int]], outcome: str) -> Table:
@@ -424,13 +461,14 @@ def _print_runs(found: list[dict[str, Any]], zone: ZoneInfo) -> None:
     if not found:
         typer.echo("no runs yet")
         return
-    from enrollsync.report.wording import changes, decided
+    from enrollsync.answers import answered
+    from enrollsync.report.wording import changes
 
     header = (f"started ({zone})", "run", "outcome", "decided", "changes", "plan")
     rows = [
         [
             f"{datetime.fromisoformat(run['started_at']).astimezone(zone):%Y-%m-%d %H:%M}",
-            run["run_id"], run["outcome"], decided(run["outcome"], run["approved_by"]),
+            run["run_id"], run["outcome"], answered(run["answer"], run["approved_by"]),
             changes(run["outcome"], run["counts"]), run["plan_id"] or "-",
         ]
         for run in found

@@ -315,7 +315,8 @@ _TABLE = (
     Code(
         "GUARD-REKEYED", "Many records seem to have new identifiers",
         "Planned as they stand, they would be deactivated and made anew, or wait one by one.",
-        "Look at the proposed `id_changes.csv` in the run's folder; deliver it with the batch if it is right.",
+        "Look at the proposed `id_changes.csv` in the run's folder. If it is right, use it (`--use-proposal`, or the "
+        "answer of that name in Airflow); else correct it and deliver it with the batch.",
         "rule 9", WARNING, Scope.PLAN,
     ),
     Code(

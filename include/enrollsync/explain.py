@@ -16,6 +16,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Select, func, or_, select, union
 
+from enrollsync.answers import answered
 from enrollsync.canonical import BY_NAME, ENTITIES, ID_CHANGES, KIND_PREFIXES, ORGANIZATIONS, USERS, Entity
 from enrollsync.database import Store
 from enrollsync.database.schema import (
@@ -30,7 +31,6 @@ from enrollsync.database.schema import (
     said_columns,
 )
 from enrollsync.errors import ConfigurationError
-from enrollsync.report.wording import decided
 
 _CALLED: dict[str, Entity] = {entity.singular: entity for entity in ENTITIES if entity.key}
 """What the command calls an entity."""
@@ -57,7 +57,8 @@ def explain(store: Store, district_id: str, kind: str, identifier: str) -> Row:
 
     `records`: `identifier`, `source_key`, `source`, `status`, `earlier` (`identifier`, `until`) and `life`, newest
     first: operations (`operation`, `entity`, `of`, `before`, `after`, `reason`) and findings (`finding`, `severity`,
-    `entity`, `column`, `message`), each with `when` (UTC), `run_id`, `outcome`, `approved_by`, `file` and `line`.
+    `entity`, `column`, `message`), each with `when` (UTC), `run_id`, `outcome`, `answer`, `approved_by`, `file`
+    and `line`.
     `findings`: those on rows under that identifier that became no record. What could be a social security number is
     masked (rule 5). Raises ConfigurationError when nothing is known.
     """
@@ -182,7 +183,7 @@ def _finding(row: Row) -> Row:
 
 
 def _run_of(row: Row) -> Row:
-    return {name: row[name] for name in ("when", "run_id", "outcome", "approved_by")}
+    return {name: row[name] for name in ("when", "run_id", "outcome", "answer", "approved_by")}
 
 
 _COULD_BE_A_NUMBER = re.compile(r"(?<![0-9])([0-9]{5}|[0-9]{3}-[0-9]{2}-)([0-9]{4})(?![0-9])")
@@ -230,8 +231,8 @@ def _style(event: Row) -> str:
 
 
 def _line(event: Row, zone: ZoneInfo) -> str:
-    approved = f", {decided(event['outcome'], event['approved_by'])}" if event["approved_by"] else ""
-    run = f"{_local(event['when'], zone)}  run {event['run_id']} ({event['outcome']}{approved}):"
+    person = f", {answered(event['answer'], event['approved_by'])}" if event["approved_by"] else ""
+    run = f"{_local(event['when'], zone)}  run {event['run_id']} ({event['outcome']}{person}):"
     place = f"line {event['line']} of {event['file']}" if event["file"] else ""
     if "finding" in event:
         verb = "rejected" if event["severity"] == "critical" else "set aside"
@@ -295,7 +296,7 @@ def _history(entity: Entity, district_id: str, key: int) -> Select[Any]:
 
 def _run_columns() -> list[ColumnElement[Any]]:
     when = func.coalesce(RUNS.c.ended_at, RUNS.c.started_at).label("when")
-    return [when, RUNS.c.run_id, RUNS.c.outcome, RUNS.c.approved_by, RUNS.c.source]
+    return [when, RUNS.c.run_id, RUNS.c.outcome, RUNS.c.answer, RUNS.c.approved_by, RUNS.c.source]
 
 
 def _changes(entity: Entity, district_id: str, key: int) -> Select[Any]:

@@ -7,6 +7,7 @@ of the state they were made for, so that an approval can name exactly one plan.
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -17,9 +18,7 @@ from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, columns_of
 from enrollsync.engine import connect, literal, one_row, parquet, write_parquet
 from enrollsync.errors import EnrollSyncError
 from enrollsync.shares import Share
-from enrollsync.workspace import Notice, Workspace
-
-OPERATIONS = ("create", "update", "reidentify", "reactivate", "deactivate")
+from enrollsync.workspace import OPERATIONS, Notice, Workspace
 
 
 class Plan(BaseModel):
@@ -89,7 +88,8 @@ def count_operations(connection: duckdb.DuckDBPyConnection, entity: Entity) -> d
 
 
 def write_operations(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
-    """Write every `<entity>_after` to `plan/<entity>.parquet`."""
+    """Write every `<entity>_after` to `plan/<entity>.parquet`; nothing is left of an earlier plan."""
+    shutil.rmtree(workspace.without_removals, ignore_errors=True)
     for entity in ENTITIES:
         write_parquet(connection, _planned(entity), workspace.plan_table(entity.name))
 

@@ -103,6 +103,7 @@ def record_of(manifest: RunManifest, district: District) -> RunRecord:
         started_at=manifest.as_of,
         ended_at=datetime.now(UTC),
         approved_by=manifest.approved_by,
+        answer=manifest.answer,
         delivered_at=manifest.delivered_at,
         source=manifest.format,
         mode=None if manifest.undoes else manifest.mode,

@@ -9,10 +9,10 @@ import functools
 import os
 import re
 from collections.abc import Iterable, Sequence
-from datetime import date
+from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -234,18 +234,16 @@ class SomeLimits(_Settings):
     floor: int | None = Field(None, ge=0)
 
 
-class Window(SomeLimits):
-    """Days on which other limits hold, in the district's time zone; the roll-over week of a summer."""
+class Days(_Settings):
+    """Some days on end, in the district's time zone."""
 
     first: Annotated[date, BeforeValidator(_calendar_day)] = Field(alias="from")
     last: Annotated[date, BeforeValidator(_calendar_day)] = Field(alias="to")
-    """The window's last day, on which it still holds."""
+    """The last of them."""
     name: Line | None = None
-    fields: FieldLimits = Field(default_factory=dict)
-    """As `Thresholds.fields`; what `update_percent` lets pass says nothing of names."""
 
     @model_validator(mode="after")
-    def _forwards(self) -> Window:
+    def _forwards(self) -> Self:
         if self.first > self.last:
             raise ValueError(f"`from` {self.first} is after `to` {self.last}; write the earlier day as `from`")
         return self
@@ -253,6 +251,17 @@ class Window(SomeLimits):
     def __str__(self) -> str:
         days = f"{self.first} to {self.last}"
         return f"{self.name} ({days})" if self.name else days
+
+
+class Pause(Days):
+    """Days on which scheduled runs rest; a winter break."""
+
+
+class Window(SomeLimits, Days):
+    """Days on which other limits hold; the roll-over week of a summer."""
+
+    fields: FieldLimits = Field(default_factory=dict)
+    """As `Thresholds.fields`; what `update_percent` lets pass says nothing of names."""
 
 
 def _apart(windows: list[Window]) -> list[Window]:
@@ -297,6 +306,13 @@ class District(_Settings):
     """Whether each run writes Great Expectations' own site, `data_docs/`; the report has its results in any case."""
     owner: Owner = Owner()
     notify: NotifySettings = NotifySettings()
+    pauses: list[Pause] = Field(default_factory=list)
+    """They may overlap: a day of any of them is a day of rest."""
+
+    def pause_at(self, moment: datetime) -> Pause | None:
+        """The pause that the moment's day in the district's time zone is in."""
+        day = moment.astimezone(self.zone).date()
+        return next((pause for pause in self.pauses if pause.first <= day <= pause.last), None)
 
     @property
     def zone(self) -> ZoneInfo:

@@ -13,19 +13,20 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from enrollsync import answers, shortcut
 from enrollsync import report as reports
-from enrollsync import shortcut
 from enrollsync.breakage import one_line
 from enrollsync.canonical import ENTITIES
 from enrollsync.errors import ConfigurationError, EnrollSyncError, StalePlan
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.running import database_url_of, findings_of, findings_to_keep, record_of, record_run, step
 from enrollsync.settings import District, load_district, run_folder
-from enrollsync.workspace import COUNTED, Notice, RunManifest, Workspace
+from enrollsync.workspace import COUNTED, Answer, Notice, RunManifest, Workspace
 
 if TYPE_CHECKING:
     from enrollsync.database import Store
@@ -70,6 +71,18 @@ def start(district: str, *, run_id: str, as_of: datetime, **asked: Any) -> str:
     return str(workspace.root)
 
 
+def pause(workspace: str) -> str | None:
+    """End a scheduled run, and say why, when its day is one of the district's pauses; None when it is not."""
+    place = Workspace(Path(workspace))
+    manifest = place.read()
+    resting = load_district(manifest.district).pause_at(manifest.as_of)
+    if resting is None:
+        return None
+    reason = f"scheduled runs are paused: {resting}; a run by hand runs all the same"
+    place.update(outcome="paused", error=reason)
+    return reason
+
+
 def ingest(
     workspace: str,
     *,
@@ -93,7 +106,8 @@ def ingest(
         mark = shortcut.fingerprint(batch.digest, district) + (" adds only" if manifest.adds_only else "")
         found = {"batch_hash": batch.digest, "delivered_at": batch.delivery.delivered_at, "fingerprint": mark}
         overdue = find_overdue(batch.delivery.delivered_at, manifest, district)
-        manifest = place.update(**found, format=batch.declared.name, checked_at=manifest.as_of, notices=overdue)
+        found |= {"format": batch.declared.name, "checked_at": manifest.as_of, "notices": overdue, "taken_by": None}
+        manifest = place.update(**found)
         force = force or manifest.dry_run or manifest.release or manifest.adds_only
         if not force and _nothing_to_do(place, manifest, district, database_url):
             return {"workspace": workspace, "outcome": "in_sync"}
@@ -193,8 +207,38 @@ def plan(
             plan_id=made.plan_id,
             outcome=outcome,
             state_version=made.state_version,
+            answer="use_proposal" if manifest.taken_by else None,
+            approved_by=manifest.taken_by,
         )
     return result(workspace)
+
+
+def use_proposal(workspace: str, *, person: str | None, database_url: str | None = None) -> dict[str, Any]:
+    """Take the identifier changes that the run's plan proposes as if they had been delivered, and plan again."""
+    from enrollsync.ingest.batch import replace_id_changes
+    from enrollsync.normalise import normalise
+
+    with step(workspace, "ingest") as (place, manifest, district):
+        place.proposed_id_changes.replace(place.taken_id_changes)
+        manifest = replace_id_changes(place, manifest, district, place.taken_id_changes)
+        place.write(manifest.model_copy(update={"taken_by": person}))
+        normalise(place, manifest, district)
+    validate(workspace)
+    return plan(workspace, database_url=database_url)
+
+
+def taken_before(workspace: str) -> str | None:
+    """Who has taken these very identifier changes in the run that this one follows; None when nobody has."""
+    place = Workspace(Path(workspace))
+    manifest = place.read()
+    if not (manifest.proposal_of and answers.proposes(manifest)):
+        return None
+    before = Workspace(Path(workspace_for(manifest.district, manifest.proposal_of)))
+    with suppress(OSError, ConfigurationError):
+        earlier = before.read()
+        same = before.taken_id_changes.read_bytes() == place.proposed_id_changes.read_bytes()
+        return earlier.approved_by if same and earlier.answer == "use_proposal" else None
+    return None
 
 
 def is_stale(workspace: str, *, database_url: str | None = None) -> bool:
@@ -214,53 +258,72 @@ def plan_again(workspace: str, *, database_url: str | None = None) -> dict[str, 
 
 
 def load(
-    workspace: str, *, approved_by: str | None = None, only_plan: str | None = None, database_url: str | None = None
-) -> dict[str, Any]:
+    workspace: str, *, approved_by: str | None = None, answer: Answer | None = None, only_plan: str | None = None,
+    database_url: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """Apply the plan in one transaction and return the result as far as it goes.
 
-    A held plan needs `approved_by`; `only_plan` names the one plan that may be applied. When the database moved
-    since, a plan that nobody approved is made anew, and may be held then; an approved one is refused (StalePlan).
+    A held plan needs `approved_by`, and waits on when approving it would change nothing; `only_plan` names the one plan
+    that may be applied. What is applied is the plan less its deactivations when the `answer` is `without_removals`.
+    When the database moved since, a plan that nobody approved is made anew, and may be held then; an approved one is
+    refused (StalePlan).
     """
     for _ in range(_REPLANS):
         try:
-            return _load(workspace, approved_by, only_plan, database_url)
+            return _load(workspace, approved_by, answer, only_plan, database_url)
         except StalePlan:
             if approved_by or only_plan is not None:
                 raise
             made = plan(workspace, database_url=database_url)
             if made["outcome"] != "planned":
                 return made
-    return _load(workspace, approved_by, only_plan, database_url)
+    return _load(workspace, approved_by, answer, only_plan, database_url)
 
 
-def _load(workspace: str, approved_by: str | None, only_plan: str | None, database_url: str | None) -> dict[str, Any]:
-    from enrollsync.database import open_store
-    from enrollsync.load import apply
+def _load(
+    workspace: str, approved_by: str | None, answer: Answer | None, only_plan: str | None, database_url: str | None
+) -> dict[str, Any]:
     from enrollsync.plan import load_plan
+    from enrollsync.removals import without_removals
 
     with step(workspace, "load") as (place, manifest, district):
-        made = load_plan(place)
-        if only_plan is not None and only_plan != made.plan_id:
+        shown = load_plan(place)
+        waits = bool(shown.holds or manifest.undoes)
+        if waits and not approved_by:
+            raise ConfigurationError(f"plan {shown.plan_id} is held; {answers.how(manifest)}")
+        if waits and not shown.operations:
+            said = f"plan {shown.plan_id} changes nothing, so there is nothing to approve"
+            place.update(error=f"{said}; {answers.how(manifest)}")
+            return result(workspace)
+        answer = answer or ("approve" if waits else None)
+        made = without_removals(place, shown) if answer == "without_removals" else shown
+        if only_plan not in (None, made.plan_id, shown.plan_id):
             raise StalePlan(
-                f"plan {only_plan} is not the plan any more, {made.plan_id} is; look at it and approve that"
+                f"plan {only_plan} is not the plan any more, {shown.plan_id} is; look at it and approve that"
             )
-        if (made.holds or manifest.undoes) and not approved_by:
-            raise ConfigurationError(f"plan {made.plan_id} is held; approve it with `--approve --plan {made.plan_id}`")
-        changed = "undone" if manifest.undoes else "applied"
-        done = {"outcome": changed if made.operations else "in_sync", "approved_by": approved_by}
+        # It goes by the name that was shown to whoever approved it.
+        made = made.model_copy(update={"plan_id": only_plan or shown.plan_id})
+        done = answers.done(manifest, shown, made, answer) | {"approved_by": approved_by}
         if made.operations:
-            store = open_store(database_url_of(district, database_url))
-            manifest = manifest.model_copy(update=done)
-            apply(store, place.plan, made, record_of(manifest, district), findings_to_keep(place, manifest))
+            _apply(place, manifest.model_copy(update=done), made, district, database_url)
         place.update(**done)
     return result(workspace)
+
+
+def _apply(place: Workspace, manifest: RunManifest, made: Plan, district: District, database_url: str | None) -> None:
+    from enrollsync.database import open_store
+    from enrollsync.load import apply
+
+    store = open_store(database_url_of(district, database_url))
+    folder = place.without_removals if manifest.answer == "without_removals" else place.plan
+    apply(store, folder, made, record_of(manifest, district), findings_to_keep(place, manifest))
 
 
 def reject(workspace: str, *, rejected_by: str | None, reason: str) -> dict[str, Any]:
     """Note that a held plan will not be applied: a person said no, or nobody answered (`rejected_by` None)."""
     place = Workspace(Path(workspace))
-    outcome = "rejected" if rejected_by else "held"
-    place.update(outcome=outcome, approved_by=rejected_by, error=reason)
+    answered = {"outcome": "rejected", "approved_by": rejected_by, "answer": "reject"}
+    place.update(error=reason, **(answered if rejected_by else {"outcome": "held"}))
     return result(workspace)
 
 
@@ -296,9 +359,10 @@ def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]
 
 
 def result(workspace: str) -> dict[str, Any]:
-    """The JSON object that every command prints, and `message`, one line for a person."""
+    """The JSON object that every command prints, with `message`, one line for a person, and the `answers` that fit."""
     manifest = Workspace(Path(workspace)).read()
-    return {**reports.summary(manifest, Path(workspace)), "message": manifest.error}
+    fitting = answers.possible(manifest) if manifest.outcome == "held" else ()
+    return {**reports.summary(manifest, Path(workspace)), "message": manifest.error, "answers": list(fitting)}
 
 
 def runs(district: str, *, database_url: str | None = None) -> list[dict[str, Any]]:
@@ -360,7 +424,8 @@ def plan_undo(workspace: str, *, database_url: str | None = None) -> dict[str, A
         version = store.export(district.district_id, place.state)
         store.export_changes(district.district_id, target["state_after"], place.state)
         made = undo.plan_undo(place, district.district_id, target, version, keep_later=manifest.keep_later)
-        place.update(outcome="held", plan_id=made.plan_id, counts=made.counts, state_version=version)
+        known = {"plan_id": made.plan_id, "counts": made.counts, "state_version": version}
+        place.update(**known, outcome="held", answer=None, approved_by=None)
     return result(workspace)
 
 

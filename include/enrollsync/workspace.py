@@ -17,9 +17,10 @@ from enrollsync.errors import ConfigurationError, DamagedRun, EnrollSyncError
 from enrollsync.printable import printable
 
 Mode = Literal["snapshot", "delta"]
-COUNTED = (
-    "create", "update", "reidentify", "reactivate", "deactivate", "unchanged", "held", "rejected", "collapsed",
-)  # fmt: skip
+Answer = Literal["approve", "without_removals", "use_proposal", "reject"]
+"""What a person may say to a plan that waits."""
+OPERATIONS = ("create", "update", "reidentify", "reactivate", "deactivate")
+COUNTED = (*OPERATIONS, "unchanged", "held", "rejected", "collapsed")
 """What a run counts of each entity: the operations on records, then the rows that led to none."""
 Printable = Annotated[str, AfterValidator(printable)]
 
@@ -87,6 +88,10 @@ class RunManifest(BaseModel):
     """What a person set for this run: `deactivate_percent`, `update_percent`, in place of every other limit."""
     override_reason: str | None = None
     """Why, in that person's words."""
+    proposal_of: str | None = None
+    """The run whose proposed identifier changes somebody has taken: if this one proposes the same, they are taken."""
+    taken_by: str | None = None
+    """Who has taken this run's proposed identifier changes as delivered."""
     undoes: str | None = None
     """The run that this run takes back; None for a run that reads a delivery."""
     keep_later: bool = False
@@ -116,10 +121,14 @@ class RunManifest(BaseModel):
     """Entity -> records that may load, whether the database has them or not."""
     findings: dict[str, int] = Field(default_factory=dict)
     """Code -> how many, on rows and on files."""
+    answer: Answer | None = None
+    """What a person said to the plan that waited; None where nobody was asked, or nobody answered."""
     approved_by: str | None = None
-    """Who approved the plan, or let recycled rows through; of a run that was rejected, who said no."""
+    """Who answered, or let recycled rows through."""
+    answer_by: datetime | None = None
+    """Until when a plan that waits in Airflow may be answered."""
     error: str | None = None
-    """One line for a person: why the run was refused, failed, was rejected or given up."""
+    """One line for a person: why the run was refused, failed, was rejected or given up, or what an answer left open."""
     conflicts: list[dict[str, Any]] = Field(default_factory=list)
     """What keeps an undo from being done; see `errors.UndoConflict`."""
     fingerprint: str | None = None
@@ -211,6 +220,16 @@ class Workspace:
         return self.root / "plan"
 
     @property
+    def without_removals(self) -> Path:
+        """The same files of the plan less its removals, where that was applied."""
+        return self.plan / "without_removals"
+
+    def written(self, planned: Path) -> Path:
+        """The file that says what was written, or would be, in place of this one of the plan's."""
+        left = self.without_removals / planned.name
+        return left if left.is_file() else planned
+
+    @property
     def organizations_summary(self) -> Path:
         """Per organization: records created, updated, deactivated, unchanged."""
         return self.plan / "organizations_summary.parquet"
@@ -224,6 +243,11 @@ class Workspace:
     def proposed_id_changes(self) -> Path:
         """Pairs of old and new identifiers for a person to look at, where many records seem to have new ones."""
         return self.root / "id_changes.csv"
+
+    @property
+    def taken_id_changes(self) -> Path:
+        """The proposal that a person took as delivered."""
+        return self.root / "id_changes-taken.csv"
 
     @property
     def findings(self) -> Path:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -96,9 +97,10 @@ def test_held_plan_parks_and_shows_reasons_counts_and_links(
         task.execute(context())
     assert parked.value.kwargs == {"plan_id": "p1"}, "what the answer will be about"
     (shown,) = asked
-    assert (shown["options"], shown["defaults"]) == (["Approve", "Reject"], ["Reject"])
+    assert shown["options"] == ["Approve", "Approve without removals", "Reject"]
+    assert shown["defaults"] == ["Reject"]
     assert "**GUARD-DEACTIVATE** 412 of 500 users (the limit is 10 %)" in shown["body"]
-    assert "| users | 412 | 88 |" in shown["body"]
+    assert "**users** 412 deactivated." in shown["body"]
     assert "/roster/enrollment_sync__demo/manual__2026-11-23T02%3A00%3A00%2B00%3A00/report.html" in shown["body"]
     assert "`p1`" in shown["body"]
 
@@ -108,7 +110,7 @@ def test_plan_that_may_go_ahead_asks_nobody(
 ) -> None:
     workspace.update(outcome="planned")
     approved = task.execute(context())
-    assert approved == {"workspace": str(workspace.root), "plan_id": "p1", "approved_by": None}
+    assert approved == {"workspace": str(workspace.root), "plan_id": "p1", "answer": None, "approved_by": None}
     assert asked == []
 
 
@@ -123,11 +125,90 @@ def test_nothing_to_apply_skips(
         task.execute(context(**params))
 
 
-def test_approval_lets_exactly_the_shown_plan_through_and_names_the_person(
-    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace
+@pytest.mark.parametrize(
+    ("choice", "answer"), [("Approve", "approve"), ("Approve without removals", "without_removals")]
+)
+def test_approval_lets_exactly_the_shown_plan_through_and_names_the_person_and_the_answer(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace, choice: str, answer: str
 ) -> None:
-    approved = task.execute_complete(context(), BY_ADA, plan_id="p1")
-    assert approved == {"workspace": str(workspace.root), "plan_id": "p1", "approved_by": "ada"}
+    approved = task.execute_complete(context(), {**BY_ADA, "chosen_options": [choice]}, plan_id="p1")
+    assert approved == {"workspace": str(workspace.root), "plan_id": "p1", "answer": answer, "approved_by": "ada"}
+
+
+USE = {**BY_ADA, "chosen_options": ["Use the proposed identifier changes"]}
+
+
+def takes_proposal(monkeypatch: pytest.MonkeyPatch, workspace: Workspace, outcome: str) -> None:
+    """What is planned once the proposal is taken."""
+    from enrollsync import steps
+
+    def use_proposal(place: str, person: str | None, database_url: str | None = None) -> dict[str, Any]:
+        workspace.update(outcome=outcome, plan_id="p2", answer="use_proposal", approved_by=person)
+        return {"artifacts": place, "outcome": outcome}
+
+    monkeypatch.setattr(steps, "use_proposal", use_proposal)
+
+
+def test_proposal_that_is_taken_goes_on_in_the_same_run_when_nothing_else_holds(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    takes_proposal(monkeypatch, workspace, "planned")
+    approved = task.execute_complete(context(), USE, plan_id="p1")
+    assert approved == {
+        "workspace": str(workspace.root), "plan_id": "p2", "answer": "use_proposal", "approved_by": "ada",
+    }  # fmt: skip
+
+
+def test_what_else_holds_is_asked_in_a_new_run_that_takes_the_same_proposal_first(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow.sdk.exceptions import DagRunTriggerException
+
+    takes_proposal(monkeypatch, workspace, "held")
+    asking = context()
+    with pytest.raises(DagRunTriggerException) as triggered:
+        task.execute_complete(asking, USE, plan_id="p1")
+    assert triggered.value.conf == {"reason": "roll-over", "proposal_of": asking["dag_run"].run_id}
+    manifest = workspace.read()
+    assert (manifest.outcome, manifest.answer, manifest.approved_by) == ("held", "use_proposal", "ada")
+    assert f"run {triggered.value.dag_run_id} asks again" in (manifest.error or "")
+
+
+@pytest.mark.parametrize(("proposed", "person"), [("user,1,2\n", "ada"), ("user,1,3\n", None)])
+def test_proposal_counts_as_taken_in_the_following_run_only_where_it_is_the_same(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, proposed: str, person: str | None
+) -> None:
+    from enrollsync import steps
+
+    earlier = Workspace(workspace.root.with_name("earlier")).create()
+    monkeypatch.setattr(steps, "workspace_for", lambda district, run_id: str(earlier.root))
+    earlier.write(workspace.read().model_copy(update={"answer": "use_proposal", "approved_by": "ada"}))
+    earlier.taken_id_changes.write_text("user,1,2\n")
+    workspace.proposed_id_changes.write_text(proposed)
+    workspace.update(holds=[HOLD.model_copy(update={"code": "GUARD-REKEYED"})], proposal_of="earlier")
+    assert steps.taken_before(str(workspace.root)) == person
+
+
+def test_text_of_a_district_with_many_schools_stays_short(workspace: Workspace) -> None:
+    holds = [HOLD.model_copy(update={"message": f"school {number}"}) for number in range(100)]
+    text = approval.body(workspace.update(holds=holds), {}, ZoneInfo("UTC"))
+    assert "school 5 · 94 more in the report" in text and "school 6" not in text
+
+
+def test_text_says_until_when_and_why_the_limits_are_others(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace, asked: list[dict[str, Any]]
+) -> None:
+    from airflow.sdk.exceptions import TaskAwaitingInput
+
+    workspace.update(overrides={"deactivate_percent": 40}, override_reason="roll-over week")
+    with pytest.raises(TaskAwaitingInput):
+        task.execute(context())
+    (shown,) = asked
+    until = workspace.read().answer_by
+    assert until is not None
+    assert f"{until.astimezone(ZoneInfo(task.timezone)):%Y-%m-%d %H:%M} ({task.timezone})" in shown["body"]
+    assert "Why: roll-over week" in shown["body"]
+    assert "**Approve without removals** applies it and deactivates nothing" in shown["body"]
 
 
 @pytest.mark.parametrize(

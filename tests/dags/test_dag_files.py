@@ -132,6 +132,8 @@ def test_form_asks_for_an_ordinary_night_unless_somebody_fills_it_in(districts: 
         assert params.get_param(name).schema["title"]
         assert params.get_param(name).schema["section"]
         assert params.get_param(name).description
+        # Airflow marks what may not be empty as a field that has to be filled in.
+        assert "null" in params.get_param(name).schema["type"]
 
 
 def test_form_offers_the_deliveries_that_have_landed_newest_first(

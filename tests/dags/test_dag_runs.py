@@ -52,7 +52,9 @@ class FakeSteps(SimpleNamespace):
         return {"run_id": "r1", "artifacts": workspace, "counts": {}, **self.answers["plan"]}
 
     def fail(self, workspace: str, reason: str) -> None:
-        Workspace(Path(workspace)).update(outcome="failed", error=reason)
+        place = Workspace(Path(workspace))
+        if place.read().outcome != "failed":
+            place.update(outcome="failed", error=reason)
 
     def reject(self, workspace: str, rejected_by: str | None, reason: str) -> None:
         Workspace(Path(workspace)).update(outcome="held", error=reason)
@@ -113,7 +115,7 @@ def test_good_delivery_is_loaded_by_a_manual_run_without_logical_date(
     assert state == "success"
     assert set(tasks.values()) == {"success"}
     assert steps.calls == ["ingest", "validate", "plan", "load", "report"]
-    assert steps.asked["load"] == {"approved_by": None, "only_plan": None}
+    assert steps.asked["load"] == {"approved_by": None, "answer": None, "only_plan": None}
     assert steps.asked["ingest"] == {"force": False}
     assert steps.started["district"] == "lincoln"
     assert steps.started["run_id"].startswith("manual__")
@@ -137,12 +139,15 @@ def test_what_the_form_asks_reaches_the_steps(steps: FakeSteps, run: Callable[..
     [{"update_percent": 90}, {"update_percent": 90, "reason": "  "}, {"adds_only": True, "release": True}],
     ids=["limit without a reason", "limit with an empty reason", "release that would only add"],
 )
-def test_form_that_contradicts_itself_fails_at_once_and_reads_nothing(
+def test_form_that_contradicts_itself_fails_at_once_reads_nothing_and_is_reported_in_one_line(
     steps: FakeSteps, run: Callable[..., Any], conf: dict[str, Any]
 ) -> None:
     state, tasks, tries = run(**conf)
     assert (state, tasks["ingest"], tries["ingest"]) == ("failed", "failed", 1)
-    assert steps.calls == []
+    assert steps.calls == ["report"]
+    manifest = Workspace(Path(steps.workspace)).read()
+    assert manifest.outcome == "failed"
+    assert "trigger the run again" in (manifest.error or "")
 
 
 def test_a_known_delivery_is_not_looked_at_and_is_reported(steps: FakeSteps, run: Callable[..., Any]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,15 +50,18 @@ class District:
 
     def change_names(self, middle: str) -> None:
         """Deliver the students again, each with this first name."""
+        self.change_students(lambda row: row | {"userFirstName": middle})
+
+    def change_students(self, change: Callable[[dict[str, str]], dict[str, str] | None]) -> None:
+        """Deliver again what `change` makes of each row of a student; None leaves the row out."""
         users = self.landing / "users.csv"
         with users.open(newline="") as file:
             rows = list(csv.DictReader(file))
+        changed = [change(row) if row["userRole"].casefold() == "student" else row for row in rows]
         with users.open("w", newline="") as file:
             writer = csv.DictWriter(file, fieldnames=list(rows[0]))
             writer.writeheader()
-            writer.writerows(
-                row | ({"userFirstName": middle} if row["userRole"].casefold() == "student" else {}) for row in rows
-            )
+            writer.writerows(row for row in changed if row is not None)
 
     def address(self, run_id: str, file: str) -> str:
         """Of a file of a run."""
@@ -85,6 +88,12 @@ class District:
         query = "SELECT outcome, approved_by FROM roster_runs WHERE district_id = %s AND run_id = %s"
         ((outcome, approved_by),) = self.rows(query, self.name, run_id)
         return outcome, approved_by
+
+    def answer(self, run_id: str) -> str | None:
+        """What the roster's database remembers of what a person said to the run's plan."""
+        query = "SELECT answer FROM roster_runs WHERE district_id = %s AND run_id = %s"
+        ((answer,),) = self.rows(query, self.name, run_id)
+        return None if answer is None else str(answer)
 
     def audited(self, run_id: str) -> int:
         """How many operations of a run the audit has."""

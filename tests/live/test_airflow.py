@@ -210,6 +210,58 @@ def test_undo_is_planned_approved_and_takes_the_run_back(airflow: Airflow, linco
     assert lincoln.run(undo_id) == ("undone", "admin")
 
 
+@pytest.fixture(scope="module")
+def whole(airflow: Airflow) -> District:
+    """A district whose deliveries are snapshots: who is missing goes, which is held like any change."""
+    source = {"path": "data/landing/whole", "mode": "snapshot"}
+    return District.settled(airflow, "whole", thresholds=EASILY_HELD, source=source)
+
+
+def test_plan_approved_without_removals_deactivates_nobody_and_is_held_again(airflow: Airflow, whole: District) -> None:
+    gone = {f"{user_id}" for (user_id,) in whole.rows(
+        "SELECT user_id FROM roster_users WHERE district_id = 'whole' AND role = 'student' ORDER BY user_id LIMIT 5"
+    )}  # fmt: skip
+    whole.change_students(lambda row: None if row["userId"] in gone else row | {"userFirstName": "Stays"})
+    run_id = airflow.trigger(whole.sync)
+    airflow.wait_for_task(whole.sync, run_id, "approve", {"awaiting_input"})
+    asked = airflow.hitl(whole.sync, run_id)
+    assert asked["options"] == ["Approve", "Approve without removals", "Reject"]
+    assert "Answer until **" in asked["body"]
+    airflow.answer(whole.sync, run_id, "approve", "Approve without removals")
+    airflow.wait(whole.sync, run_id)
+    assert (whole.run(run_id), whole.answer(run_id)) == (("applied", "admin"), "without_removals")
+    assert whole.named("Stays") == 55
+    inactive = "SELECT count(*) FROM roster_users WHERE district_id = 'whole' AND status = 'inactive'"
+    assert whole.rows(inactive) == [(0,)]
+    again = airflow.trigger(whole.sync)
+    airflow.wait_for_task(whole.sync, again, "approve", {"awaiting_input"})
+    airflow.answer(whole.sync, again, "approve", "Approve")
+    airflow.wait(whole.sync, again)
+    assert (whole.answer(again), whole.rows(inactive)) == ("approve", [(5,)])
+
+
+def test_proposed_identifier_changes_are_used_and_what_else_holds_is_asked_in_a_new_run(
+    airflow: Airflow, whole: District
+) -> None:
+    whole.change_students(lambda row: row | {"userId": f"N{row['userId']}", "userGrade": "7"})
+    run_id = airflow.trigger(whole.sync)
+    airflow.wait_for_task(whole.sync, run_id, "approve", {"awaiting_input"})
+    assert "Use the proposed identifier changes" in airflow.hitl(whole.sync, run_id)["options"]
+    airflow.answer(whole.sync, run_id, "approve", "Use the proposed identifier changes")
+    airflow.wait(whole.sync, run_id)
+    assert (whole.run(run_id), whole.answer(run_id)) == (("held", "admin"), "use_proposal")
+    (run,) = airflow.call("GET", f"dags/{whole.sync}/dagRuns?limit=1&order_by=-run_after")["dag_runs"]
+    airflow.wait_for_task(whole.sync, run["dag_run_id"], "approve", {"awaiting_input"})
+    asked = airflow.hitl(whole.sync, run["dag_run_id"])
+    assert "The proposed identifier changes are taken, as admin answered before." in asked["body"]
+    assert "Use the proposed identifier changes" not in asked["options"]
+    airflow.answer(whole.sync, run["dag_run_id"], "approve", "Approve")
+    airflow.wait(whole.sync, run["dag_run_id"])
+    renamed = "SELECT count(*) FROM roster_identifier_history WHERE district_id = 'whole' AND entity = 'users'"
+    assert whole.rows(renamed) == [(55,)]
+    assert whole.run(run["dag_run_id"]) == ("applied", "admin")
+
+
 def test_dags_carry_the_districts_name_offer_no_backfill_and_have_one_version_after_all_these_runs(
     airflow: Airflow, lincoln: District
 ) -> None:

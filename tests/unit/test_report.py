@@ -209,7 +209,7 @@ def test_an_approved_hold_names_who_decided(workspace: Workspace) -> None:
     text = written(workspace, outcome="applied", holds=[HOLD], approved_by="registrar").text
 
     assert "Why a person had to decide" in text
-    assert "Decided by registrar." in text
+    assert "Decided: approved by registrar." in text
 
 
 def test_counts_are_shown_for_every_entity_and_zero_is_faint(workspace: Workspace) -> None:
@@ -442,7 +442,7 @@ def test_the_checks_that_ran_stand_in_a_table_with_their_counts(workspace: Works
     assert "Checks" not in written(Workspace(workspace.root.parent / "other").create()).text
 
 
-ADVICE = "Look through the proposed id_changes.csv, correct it where it is wrong, and put it into the next delivery."
+ADVICE = "else correct it and put it into the next delivery."
 
 
 def test_proposed_identifier_changes_are_linked_with_what_to_do(workspace: Workspace) -> None:

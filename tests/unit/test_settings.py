@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ def test_the_district_that_ships_can_be_read() -> None:
     ("identifiers.columns", {"users": "userStateId"}), ("thresholds.deactivate_percent", 0),
     ("thresholds.update_percent", 100), ("thresholds.deactivate_percent", 12.5), ("thresholds.floor", 0),
     ("recheck_days", 0), ("district_id", "North_East-7"), ("thresholds.windows", []),
+    ("pauses", []),
 ])  # fmt: skip
 def test_every_key_of_the_design_is_taken(tmp_path: Path, key: str, value: Any) -> None:
     place: Any = load(tmp_path, with_key(key, value))
@@ -122,6 +123,27 @@ thresholds:
         ("roll-over (2026-08-01 to 2026-08-20)", date(2026, 8, 1), 60, None),
         ("2026-08-21 to 2026-08-21", date(2026, 8, 21), None, 50),
     ]
+
+
+@pytest.mark.parametrize(("moment", "name"), [
+    (datetime(2026, 12, 21, 4, 59, tzinfo=UTC), None),  # still the 20th in New York
+    (datetime(2026, 12, 21, 5, 0, tzinfo=UTC), "winter break (2026-12-21 to 2027-01-03)"),
+    (datetime(2027, 1, 4, 4, 59, tzinfo=UTC), "winter break (2026-12-21 to 2027-01-03)"),
+    (datetime(2027, 1, 4, 5, 0, tzinfo=UTC), "2027-01-02 to 2027-01-04"),
+])  # fmt: skip
+def test_pauses_hold_from_their_first_day_to_their_last_in_the_districts_time_zone(
+    tmp_path: Path, moment: datetime, name: str | None
+) -> None:
+    text = (
+        yaml.safe_dump(SMALLEST | {"timezone": "America/New_York"})
+        + """
+pauses:
+  - {from: 2026-12-21, to: 2027-01-03, name: winter break}
+  - {from: 2027-01-02, to: 2027-01-04}
+"""
+    )
+    pause = load(tmp_path, text).pause_at(moment)
+    assert (pause and str(pause)) == name
 
 
 def test_an_unquoted_identifier_with_leading_zeros_is_refused_before_it_means_another(tmp_path: Path) -> None:
@@ -189,6 +211,9 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
     ("thresholds.windows", [window("2026-08-01", "2026-08-20", fields={"floor": 5})],
      "`thresholds.windows.0.fields`: 'floor' is no field of users"),
     ("thresholds.windows", window("2026-08-01", "2026-08-20"), "`thresholds.windows`: Input should be a valid list"),
+    ("pauses", [window("2026-12-31", "2026-12-21")], "`pauses.0`: `from` 2026-12-31 is after `to` 2026-12-21; write"),
+    ("pauses", [window("2026-12-21", "2027-01-03", floor=3)], "`pauses.0.floor` is no known key"),
+    ("pauses", [window("in winter", "2027-01-03")], "`pauses.0.from`: is no date; write one like 2026-08-01"),
     ("recheck_days", 36_501, "`recheck_days`: Input should be less than or equal to 36500"),
     ("source.due_hours", 87_601, "`source.due_hours`: Input should be less than or equal to 87600"),
     ("source.due_hours", float("inf"), "`source.due_hours`: Input should be a finite number"),
@@ -401,7 +426,7 @@ def test_a_district_that_cannot_be_looked_for_gets_one_line(districts: Path, nam
 def test_settings_that_the_run_book_shows_can_be_used(tmp_path: Path) -> None:
     project = Path(__file__).resolve().parents[2]
     shown = re.findall(r"```yaml\n(.*?)```", (project / "docs" / "operations.md").read_text(), re.S)
-    assert len(shown) == 2
+    assert len(shown) == 3
     for text in shown:
         content = yaml.safe_load((project / "include/districts/demo.yaml").read_text())
         for key, value in yaml.safe_load(text).items():

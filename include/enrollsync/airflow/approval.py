@@ -6,29 +6,39 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException, TaskAwaitingInput
 from croniter import croniter
 
+from enrollsync import answers
 from enrollsync.airflow import runs
 from enrollsync.airflow.links import LINKS, links_of
 from enrollsync.airflow.notify import RosterNotifier
 from enrollsync.settings import District
-from enrollsync.workspace import RunManifest
+from enrollsync.workspace import Answer, RunManifest
 
 BEFORE_NEXT_RUN = timedelta(minutes=15)
 """A plan that nobody answered is given up this long before the district's next run, which would have to wait."""
 BY_HAND = timedelta(days=3)
 """How long a plan waits in a district that runs by hand only."""
 _SHORTEST = timedelta(minutes=1)
+MOST_REASONS = 6
+"""Holds of one kind that the text tells one by one."""
+CHOICES: dict[Answer, str] = {
+    "approve": ApprovalOperator.APPROVE,
+    "without_removals": "Approve without removals",
+    "use_proposal": "Use the proposed identifier changes",
+    "reject": ApprovalOperator.REJECT,
+}
+"""Answer -> what the button says, and whoever answers over REST."""
 
 
 class ApprovePlan(ApprovalOperator):
     """Lets a plan through that may go ahead by itself, and asks a person about one that is held.
 
-    `planned` is what `steps.plan` or `steps.plan_undo` returned. Returns `workspace`, `plan_id`, and `approved_by`
-    (None where nobody was asked). Rejected, or not answered in time: the next task is skipped.
+    `planned` is what `steps.plan` or `steps.plan_undo` returned. Returns `workspace`, `plan_id`, `answer` and
+    `approved_by` (both None where nobody was asked). Rejected, or not answered in time: the next task is skipped.
 
     Where the roster moves while a person looks, the plan is refused and a new run of the same DAG asks again: within a
     run, Airflow shows the first text that a task asked with, whatever it asks later.
@@ -50,17 +60,22 @@ class ApprovePlan(ApprovalOperator):
     def execute(self, context: Context) -> Any:
         """Return at once, or park until somebody answers."""
         made = runs.current_plan(self.planned["artifacts"])
-        runs.skip_when_in_sync(made)
-        if context["params"].get("dry_run"):
+        if context["params"].get("dry_run") and made["outcome"] != "in_sync":
             raise AirflowSkipException("A dry run: the plan is made, nothing is written.")
+        made = runs.with_proposal_taken_before(made)
+        runs.skip_when_in_sync(made)
         if made["outcome"] == "planned":
-            return self._approved(made["artifacts"], None)
+            return self._approved(made["artifacts"])
+        now = datetime.now(UTC)
+        runs.set_deadline(made["artifacts"], now + time_to_answer(self.schedule, self.timezone, now), now + _SHORTEST)
         runs.draft_report(made["artifacts"])
-        self.body = body(runs.manifest_of(made["artifacts"]), links_of(context["ti"]))
+        manifest = runs.manifest_of(made["artifacts"])
+        self.body = body(manifest, links_of(context["ti"]), ZoneInfo(self.timezone))
+        self.options = [CHOICES[answer] for answer in answers.possible(manifest)]
         self.notifiers = [RosterNotifier("hold", made["artifacts"])]
         if self.shown(context["ti"].id) != self.body:
             self._ask_in_a_new_run(context)
-        self.response_timeout = time_to_answer(self.schedule, self.timezone, datetime.now(UTC))
+        self.response_timeout = (manifest.answer_by or now) - now
         try:
             return super().execute(context)
         except TaskAwaitingInput as parking:
@@ -71,13 +86,21 @@ class ApprovePlan(ApprovalOperator):
         """Note the answer; the plan goes on only if it is still the one that was shown, `plan_id`."""
         workspace, person = self.planned["artifacts"], event.get("responded_by_user")
         name = (person["name"] or person["id"]) if person else None
-        if self.APPROVE not in event.get("chosen_options", ()):
+        chosen = (event.get("chosen_options") or [self.REJECT])[0]
+        self.options = list(CHOICES.values())
+        if chosen == self.REJECT:
             runs.reject(workspace, name)
             return super().execute_complete(context, event)  # which skips the next task
-        super().execute_complete(context, event)
+        HITLOperator.execute_complete(self, context, event)
         if runs.manifest_of(workspace).plan_id != plan_id or runs.is_stale(workspace):
             self._ask_in_a_new_run(context)
-        return self._approved(workspace, name)
+        (answer,) = (answer for answer, choice in CHOICES.items() if choice == chosen)
+        runs.note_answer(workspace, answer, name)
+        if answer == "use_proposal":
+            made = runs.skip_when_in_sync(runs.use_proposal(workspace, name))
+            if made["outcome"] == "held":
+                self._ask_in_a_new_run(context, proposal_of=context["dag_run"].run_id)
+        return self._approved(workspace)
 
     def shown(self, task_instance: Any) -> str | None:
         """Ask, and return the text that Airflow shows for it: that of the run's first request, if this is not it."""
@@ -91,39 +114,77 @@ class ApprovePlan(ApprovalOperator):
         kept: Any = SUPERVISOR_COMMS.send(request)
         return None if kept is None else str(kept.body)
 
-    def _ask_in_a_new_run(self, context: Context) -> NoReturn:
+    def _ask_in_a_new_run(self, context: Context, **conf: str) -> NoReturn:
         run = context["dag_run"]
         again = f"again__{datetime.now(UTC):%Y%m%dT%H%M%S}"
-        runs.give_up(self.planned["artifacts"], f"the plan changed while it waited; run {again} asks again")
+        why = "the identifier changes are taken, and something else holds the plan" if conf else "the plan changed"
+        runs.give_up(self.planned["artifacts"], f"{why}; run {again} asks again")
         raise DagRunTriggerException(
-            trigger_dag_id=run.dag_id, dag_run_id=again, conf=run.conf, reset_dag_run=False,
+            trigger_dag_id=run.dag_id, dag_run_id=again, conf={**(run.conf or {}), **conf}, reset_dag_run=False,
             skip_when_already_exists=True, wait_for_completion=False, allowed_states=[], failed_states=[],
             poke_interval=0, deferrable=False,
         )  # fmt: skip
 
-    def _approved(self, workspace: str, person: str | None) -> dict[str, Any]:
-        return {"workspace": workspace, "plan_id": runs.manifest_of(workspace).plan_id, "approved_by": person}
+    def _approved(self, workspace: str) -> dict[str, Any]:
+        manifest = runs.manifest_of(workspace)
+        told = {"plan_id": manifest.plan_id, "answer": manifest.answer, "approved_by": manifest.approved_by}
+        return {"workspace": workspace, **told}
 
 
-def body(manifest: RunManifest, links: dict[str, str]) -> str:
-    """What the person reads, as Markdown: reasons with their limits, counts, links; no names."""
-    from enrollsync.report.wording import OPERATIONS
+def body(manifest: RunManifest, links: dict[str, str], zone: ZoneInfo) -> str:
+    """What the person reads, as Markdown: reasons with their limits, what was asked, counts, links; no names.
 
-    reasons = [f"- **{hold.code}** {hold.message}" for hold in manifest.holds]
+    It is dense, so that it and the buttons below it fit into a window of 1280 pixels.
+    """
+    from enrollsync.report.wording import asked
+
+    reasons = [f"- **{code}** {said}" for code, said in _reasons(manifest).items()]
     if manifest.undoes:
         reasons.append(f"- It takes back what run `{manifest.undoes}` changed.")
-    counts = manifest.counts
-    shown = {key: title for key, title in OPERATIONS.items() if any(row[key] for row in counts.values())}
-    table = [
-        f"| | {' | '.join(shown.values())} |",
-        f"|---|{'---:|' * len(shown)}",
-        *(f"| {entity} | {' | '.join(f'{row[key]:,}' for key in shown)} |" for entity, row in counts.items()),
-    ]
+    if manifest.taken_by:
+        reasons.append(f"- The proposed identifier changes are taken, as {manifest.taken_by} answered before.")
+    reasons += [f"- {title}: {said}" for title, said in asked(manifest)]
+    until = (
+        f"{manifest.answer_by.astimezone(zone):%a %Y-%m-%d %H:%M} ({zone})" if manifest.answer_by else "the next run"
+    )
     named = " · ".join(f"[{name}]({url})" for name, url in links.items())
-    return "\n\n".join(["\n".join(reasons), "\n".join(table), named, f"Plan `{manifest.plan_id}`. {_MEANS}"])
+    means = " · ".join(f"**{CHOICES[answer]}** {_MEANS[answer]}" for answer in answers.possible(manifest))
+    plan = f"Answer until **{until}**. Plan `{manifest.plan_id}`."
+    return "\n\n".join([plan, "\n".join(reasons), f"{_changes(manifest)} {named}", means])
 
 
-_MEANS = "Approve applies exactly this plan; Reject, or no answer, writes nothing."
+def _reasons(manifest: RunManifest) -> dict[str, str]:
+    """Code -> what its holds say; a district with many schools may have one for each of them."""
+    said: dict[str, list[str]] = {}
+    for hold in manifest.holds:
+        said.setdefault(hold.code, []).append(hold.message)
+    more = {code: len(messages) - MOST_REASONS for code, messages in said.items()}
+    return {
+        code: " · ".join(messages[:MOST_REASONS]) + (f" · {more[code]:,} more in the report" if more[code] > 0 else "")
+        for code, messages in said.items()
+    }
+
+
+def _changes(manifest: RunManifest) -> str:
+    from enrollsync.report.wording import OPERATIONS
+
+    told = {
+        entity: ", ".join(f"{row[key]:,} {title.lower()}" for key, title in OPERATIONS.items() if _is_told(key, row))
+        for entity, row in manifest.counts.items()
+    }
+    return "; ".join(f"**{entity}** {changes}" for entity, changes in told.items() if changes) + "."
+
+
+def _is_told(key: str, row: dict[str, int]) -> bool:
+    return row[key] > 0 and key not in {"unchanged", "collapsed"}
+
+
+_MEANS: dict[Answer, str] = {
+    "approve": "applies exactly this plan.",
+    "without_removals": "applies it and deactivates nothing; the next run holds that again.",
+    "use_proposal": "takes the run's id_changes.csv as if it had been delivered, and plans again.",
+    "reject": "or no answer writes nothing.",
+}
 
 
 def time_to_answer(schedule: str | None, timezone: str, now: datetime) -> timedelta:

@@ -14,6 +14,8 @@ from enrollsync.settings import District, project_root
 _OFFERED = 20
 """Deliveries to choose from; older ones can still be named."""
 _READ, _WRITE, _LIMITS = "What to read", "What to write", "Limits of this run"
+_SWITCH = ["null", "boolean"]
+"""Airflow marks a switch as one that must be filled in unless it may be empty; empty is off."""
 
 
 def sync_form(district: District) -> ParamsDict:
@@ -25,19 +27,19 @@ def sync_form(district: District) -> ParamsDict:
             "that is older than the delivery applied last waits for approval.",
         ),
         "force": Param(
-            False, type="boolean", title="Full check", section=_READ,
+            False, type=_SWITCH, title="Full check", section=_READ,
             description="Compare row by row even if neither the delivery nor the roster seems to have changed.",
         ),
         "dry_run": Param(
-            False, type="boolean", title="Dry run", section=_WRITE,
+            False, type=_SWITCH, title="Dry run", section=_WRITE,
             description="Make the plan and the report, and write nothing.",
         ),
         "adds_only": Param(
-            False, type="boolean", title="Add and update only", section=_WRITE,
+            False, type=_SWITCH, title="Add and update only", section=_WRITE,
             description="Deactivate nothing, not even what the delivery removes; the next ordinary run will.",
         ),
         "release": Param(
-            False, type="boolean", title="Release recycled identifiers", section=_WRITE,
+            False, type=_SWITCH, title="Release recycled identifiers", section=_WRITE,
             description="Give identifiers that another person had before to the new person (PLAN-RECYCLED).",
         ),
         "deactivate_percent": _percent("Deactivated at most (%)", district.thresholds.deactivate_percent),
@@ -60,7 +62,7 @@ def undo_form(district: District) -> ParamsDict:
             "approves it.",
         ),
         "keep_later": Param(
-            False, type="boolean", title="Keep later changes",
+            False, type=_SWITCH, title="Keep later changes",
             description="Leave alone what later runs changed. Without this, such a conflict ends the run.",
         ),
     }  # fmt: skip

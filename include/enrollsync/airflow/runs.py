@@ -9,6 +9,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 from enrollsync.airflow import signals
 from enrollsync.errors import ConfigurationError, EnrollSyncError
 from enrollsync.settings import District, load_district
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.workspace import Answer, RunManifest, Workspace
 
 log = logging.getLogger(__name__)
 
@@ -29,27 +30,39 @@ _NOTED_RUNS = 20
 def start(district: str) -> str:
     """Make the workspace of the current DAG run, with what was asked in its form, and return its path.
 
-    Raises ConfigurationError when limits were changed and nobody said why.
+    Raises ConfigurationError when the form contradicts itself, which the run's report says too, and ends the task as
+    skipped when it is a scheduled run in one of the district's pauses.
     """
     from enrollsync import steps
 
-    params = get_current_context()["params"]
+    context = get_current_context()
+    params = context["params"]
     limits = {name: params[name] for name in ("deactivate_percent", "update_percent") if params[name] is not None}
+    asked: dict[str, Any] = {name: bool(params[name]) for name in ("dry_run", "adds_only", "release")}
+    source = params["source"] or None
+    workspace = steps.start(
+        district, **_run(), **asked, source=source, picked=source is not None, overrides=limits,
+        override_reason=params["reason"] if limits else None,
+        proposal_of=(context["dag_run"].conf or {}).get("proposal_of"),
+    )  # fmt: skip
+    if problem := _contradiction(limits, params):
+        steps.fail(workspace, problem)
+        raise ConfigurationError(problem)
+    if context["dag_run"].run_type == "scheduled" and (reason := steps.pause(workspace)):
+        raise AirflowSkipException(reason)
+    return workspace
+
+
+def _contradiction(limits: Mapping[str, float], params: Mapping[str, Any]) -> str | None:
+    """What is wrong with the form as a whole; its fields are checked one by one before a run starts."""
     if limits and not (params["reason"] or "").strip():
-        raise ConfigurationError(
-            f"the form changes {', '.join(limits)} and leaves `Why` empty; trigger the run again and say why"
-        )
+        return f"the form changes {', '.join(limits)} and leaves `Why` empty; trigger the run again and say why"
     if params["adds_only"] and params["release"]:
-        raise ConfigurationError(
+        return (
             "`Add and update only` and `Release recycled identifiers` exclude each other: a release deactivates the "
             "person who had the identifier; trigger the run again with one of them"
         )
-    asked = {name: params[name] for name in ("dry_run", "adds_only", "release")}
-    source = params["source"] or None
-    return steps.start(
-        district, **_run(), **asked, source=source, picked=source is not None, overrides=limits,
-        override_reason=params["reason"] if limits else None,
-    )  # fmt: skip
+    return None
 
 
 def start_undo(district: str) -> str:
@@ -106,7 +119,7 @@ def database_url(district: District) -> str | None:
 def skip_when_in_sync(result: dict[str, Any]) -> dict[str, Any]:
     """End the current task, and so those that follow, as skipped when there is nothing to do; else return `result`."""
     if result["outcome"] == "in_sync":
-        raise AirflowSkipException("In sync: the roster says what the delivery says.")
+        raise AirflowSkipException(result.get("message") or "In sync: the roster says what the delivery says.")
     return result
 
 
@@ -126,6 +139,34 @@ def is_stale(workspace: str) -> bool:
     from enrollsync import steps
 
     return steps.is_stale(workspace, database_url=database_of(workspace))
+
+
+def with_proposal_taken_before(made: dict[str, Any]) -> dict[str, Any]:
+    """The plan made again with its proposed identifier changes, where the run before this one had that answer."""
+    from enrollsync import steps
+
+    workspace = made["artifacts"]
+    person = steps.taken_before(workspace) if made["outcome"] == "held" else None
+    return made if person is None else use_proposal(workspace, person)
+
+
+def use_proposal(workspace: str, person: str | None) -> dict[str, Any]:
+    """Take the proposed identifier changes as delivered and plan again."""
+    from enrollsync import steps
+
+    return steps.use_proposal(workspace, person=person, database_url=database_of(workspace))
+
+
+def note_answer(workspace: str, answer: Answer, person: str | None) -> None:
+    """Keep what a person said to the plan that waits."""
+    Workspace(Path(workspace)).update(answer=answer, approved_by=person)
+
+
+def set_deadline(workspace: str, until: datetime, earliest: datetime) -> None:
+    """Until when the plan may be answered; asked once more, it stays what it was unless that is before `earliest`."""
+    known = manifest_of(workspace).answer_by
+    if known is None or known < earliest:
+        Workspace(Path(workspace)).update(answer_by=until)
 
 
 def draft_report(workspace: str) -> None:
@@ -164,7 +205,9 @@ def load(approved: Mapping[str, Any] | None) -> dict[str, Any]:
         raise AirflowSkipException("No plan was let through; the note on the run, or its report, says why.")
     workspace, person = approved["workspace"], approved["approved_by"]
     only = approved["plan_id"] if person else None
-    result = steps.load(workspace, approved_by=person, only_plan=only, database_url=database_of(workspace))
+    result = steps.load(
+        workspace, approved_by=person, answer=approved["answer"], only_plan=only, database_url=database_of(workspace)
+    )
     if result["outcome"] == "held":
         give_up(workspace, "the roster moved meanwhile and the new plan is held; clear `approve` to be asked")
         raise AirflowSkipException("The roster moved meanwhile and the new plan is held; clear `approve` to be asked.")

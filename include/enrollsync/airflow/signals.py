@@ -45,5 +45,8 @@ def run_ended(workspace: str, *, failed: bool) -> None:
     manifest = Workspace(Path(workspace)).read()
     district = load_district(manifest.district)
     measure(manifest, district.district_id)
+    rests = district.pause_at(manifest.as_of) is not None
     for event in events_of(manifest, failed=failed):
+        if event == "missing" and rests:  # nothing was to come
+            continue
         RosterNotifier(event, workspace)(get_current_context())

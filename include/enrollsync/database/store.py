@@ -71,6 +71,8 @@ class RunRecord:
     """With a time zone, like all instants here."""
     ended_at: datetime | None = None
     approved_by: str | None = None
+    answer: str | None = None
+    """What that person answered to a plan that waited, one of `workspace.Answer`."""
     delivered_at: datetime | None = None
     source: str | None = None
     mode: str | None = None
@@ -96,6 +98,7 @@ class RunRecord:
             "started_at": instant(self.started_at),
             "ended_at": instant(self.ended_at),
             "approved_by": self.approved_by,
+            "answer": self.answer,
             "delivered_at": instant(self.delivered_at),
             "source": self.source,
             "mode": self.mode,

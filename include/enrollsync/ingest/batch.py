@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 
 from enrollsync import engine
 from enrollsync.errors import Refused
-from enrollsync.formats import FileSpec, Format
+from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec, Format
 from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.landing import Batch, Delivery, shown
 from enrollsync.ingest.lines import Malformed
@@ -50,6 +51,24 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
             "files": [_described(spec, result) for spec, result in read.items()],
             "supplied": _supplied(declared, read),
             "notices": [*manifest.notices, *_notices(delivery, declared, read)],
+        }
+    )
+
+
+def replace_id_changes(workspace: Workspace, manifest: RunManifest, district: District, path: Path) -> RunManifest:
+    """Read `path` as the batch's `id_changes.csv`, as if it had been delivered so; returns the manifest with it."""
+    spec, declared = ID_CHANGES_FILE, FORMATS[manifest.format or ""]
+    ours = district.source.model_copy(update={"columns": {}, "encoding": "utf-8"})
+    delivery = Delivery(path.parent, {spec.name: path}, manifest.delivered_at or manifest.as_of)
+    with engine.connect(workspace.source, ordered=True) as connection:
+        result = _read(connection, workspace, delivery, declared, district.model_copy(update={"source": ours}), spec)
+    if isinstance(result, Refused):
+        raise result
+    others = [file for file in manifest.files if file.name != spec.name]
+    return manifest.model_copy(
+        update={
+            "files": [*others, _described(spec, result)],
+            "supplied": manifest.supplied | _supplied(declared, {spec: result}),
         }
     )
 

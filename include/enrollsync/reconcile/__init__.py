@@ -19,7 +19,7 @@ from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.guard import find_holds
 from enrollsync.hints import all_terms_ended
 from enrollsync.normalise import source_name
-from enrollsync.plan import OPERATIONS, Plan, count_operations, gather_operations, plan_id, write_operations
+from enrollsync.plan import Plan, count_operations, gather_operations, plan_id, write_operations
 from enrollsync.reconcile.absence import plan_absences
 from enrollsync.reconcile.changes import plan_changes
 from enrollsync.reconcile.clashes import CODES_OF_CLASHES
@@ -27,7 +27,7 @@ from enrollsync.reconcile.matching import match_entities
 from enrollsync.reconcile.rekeying import propose_id_changes
 from enrollsync.settings import District
 from enrollsync.shares import measure
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.workspace import OPERATIONS, RunManifest, Workspace
 
 _PLANNED_CODES = ("PLAN-AMBIGUOUS", "PLAN-RECYCLED", "PLAN-REIDENTIFY-TAKEN", "ID-LEADING-ZERO")
 _ASKED_CODES = ("REF-UNKNOWN", WAITS, *CODES_OF_CLASHES)

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import duckdb
 
-from enrollsync.canonical import ENTITIES, Entity
-from enrollsync.engine import one_row
+from enrollsync.canonical import ENTITIES, ID_CHANGES, Entity
+from enrollsync.engine import one_row, parquet
 from enrollsync.workspace import Notice, Workspace
 
 _LEAST = 20
@@ -89,9 +89,10 @@ def _lost_zeros(entity: Entity) -> str:
 
 
 def _write(connection: duckdb.DuckDBPyConnection, workspace: Workspace, rekeyed: list[Entity]) -> None:
-    """For its owner alone: it holds the identifiers of children."""
+    """For its owner alone: it holds the identifiers of children. What was delivered stays in it."""
     workspace.proposed_id_changes.touch(mode=0o600)
-    pairs = " UNION ALL ".join(_pairs(entity) for entity in rekeyed)
+    delivered = f"SELECT entity, old_id, new_id FROM {parquet(workspace.canonical_table(ID_CHANGES.name))}"
+    pairs = " UNION ALL ".join([delivered, *(_pairs(entity) for entity in rekeyed)])
     connection.sql(f"SELECT * FROM ({pairs}) ORDER BY entity, old_id").write_csv(
         str(workspace.proposed_id_changes), header=True, use_tmp_file=False
     )

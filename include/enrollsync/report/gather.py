@@ -176,7 +176,7 @@ def _organizations(connection: duckdb.DuckDBPyConnection, workspace: Workspace) 
 
     One without a name goes by its identifier, which the summary has masked where it could be a social security number.
     """
-    path = workspace.organizations_summary
+    path = workspace.written(workspace.organizations_summary)
     if not path.is_file():
         return ()
     found = connection.execute(

@@ -35,7 +35,7 @@ def _operations(entity: Entity, workspace: Workspace) -> str:
         SELECT {ENTITIES.index(entity)} AS place, '{entity.name}' AS entity, operation, {record} AS record, reason,
             file, line, before_json AS before,
             coalesce(after_json, to_json(struct_pack({values}))::VARCHAR) AS after
-        FROM {engine.parquet(workspace.plan_table(entity.name))} AS plan{joins}"""
+        FROM {engine.parquet(workspace.written(workspace.plan_table(entity.name)))} AS plan{joins}"""
 
 
 def _ends(entity: Entity) -> dict[str, str]:

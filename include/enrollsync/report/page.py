@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from enrollsync.answers import answered
 from enrollsync.codes import CODES, Scope, Severity
 from enrollsync.report import wording
 from enrollsync.report.facts import MOST_CONFLICTS, MOST_ORGANIZATIONS, Facts, Group
@@ -33,6 +34,7 @@ def render(facts: Facts) -> str:
         next_step=_next_step(facts),
         wording=wording,
         headings=list(wording.headings(manifest.outcome).values()),
+        answered=answered,
         codes=CODES,
         severities=_by_severity(facts),
         holds=_by_code(manifest.holds),

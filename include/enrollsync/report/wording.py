@@ -50,6 +50,10 @@ OUTCOMES: dict[str, Outcome] = {
         "Rejected", "A person said no to these changes; nothing was written.",
         "Correct the delivery and send it again.", "wait", _WOULD,
     ),
+    "paused": Outcome(
+        "Paused", "The district rests on this day, so its scheduled run looked at nothing.",
+        "Nothing; the first scheduled run after the pause looks again. A run by hand runs now too.", "calm", _WOULD,
+    ),
     "refused": Outcome(
         "Refused", "The delivery could not be used; nothing was written and the roster is as it was.",
         "Correct what is named below and deliver again.", "bad", "What was found in the files",
@@ -106,13 +110,6 @@ def word_for(name: str, outcome: str | None = None) -> str:
     """A key of the counts as a person reads it who may type it, too."""
     title = headings(outcome)[name].lower()
     return title if name == "held" or outcome == "checked" else name
-
-
-def decided(outcome: str, person: str | None) -> str:
-    """What a person decided of a run; nobody approves what is rejected."""
-    if not person:
-        return "-"
-    return f"{'rejected' if outcome == 'rejected' else 'approved'} by {person}"
 
 
 def changes(outcome: str | None, counts: dict[str, dict[str, int]]) -> str:
