@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enrollsync.breakage import one_line
-from enrollsync.errors import ConfigurationError, EnrollSyncError, Refused, UndoConflict
+from enrollsync.connections import database_url
+from enrollsync.errors import EnrollSyncError, Refused, UndoConflict
 from enrollsync.formats import FORMATS
 from enrollsync.settings import District, load_district
 from enrollsync.workspace import Notice, RunManifest, Workspace
@@ -80,13 +81,13 @@ def findings_of(place: Workspace, manifest: RunManifest) -> dict[str, int]:
 
 
 def database_url_of(district: District, given: str | None) -> str:
-    """The URL that was given, else the district's own. Raises ConfigurationError where there is none."""
-    url = district.database.url if given is None else given
-    if not url:
-        raise ConfigurationError(
-            f"district {district.district_id}: `database.connection` is known to Airflow alone; give --database URL"
-        )
-    return url
+    """The URL that was given, else the district's own, which may be behind a connection in the environment.
+
+    Raises ConfigurationError where there is none.
+    """
+    if given is not None:
+        return given
+    return district.database.url or database_url(str(district.database.connection))
 
 
 def record_of(manifest: RunManifest, district: District) -> RunRecord:
