@@ -341,10 +341,10 @@ def sound_files(declared: Format) -> dict[str, bytes]:
     return {name: text.encode() for name, text in files.items()}
 
 
-def fuzz_files(name: str, cases: Iterable[int], *, parse: int = 1) -> tuple[Counter[str], list[str]]:
+def fuzz_files(name: str, cases: Iterable[int], *, whole: int = 1) -> tuple[Counter[str], list[str]]:
     """Counts what came of the cases, and tells what is wrong, with the case that shows it.
 
-    Every `parse`th file is read whole; of the others only the records are split.
+    Every `whole`th file is read whole; of the others only the records are split.
     """
     declared = FORMATS[name]
     sound, wrong, counts = sound_files(declared), list[str](), Counter[str]()
@@ -354,7 +354,7 @@ def fuzz_files(name: str, cases: Iterable[int], *, parse: int = 1) -> tuple[Coun
             chance = random.Random(f"{name} {case}")
             file = chance.choice(sorted(sound))
             data = damaged(chance, sound[file])
-            parsed = case % parse == 0
+            parsed = case % whole == 0
             counts["parsed" if parsed else "split"] += 1
             try:
                 found = check_file(files, declared.file(file), data, sound[file], parsed=parsed)
@@ -552,17 +552,17 @@ def _complaints_on_counts(read: Counter[str], manifest: RunManifest, workspace: 
             yield f"{entity}: {read[entity]} rows were read, counted are {numbers}"
 
 
-def fuzz_deliveries(name: str, cases: Iterable[int], *, by_great_expectations: int) -> tuple[Counter[str], list[str]]:
+def fuzz_deliveries(name: str, cases: Iterable[int], *, whole: int = 1) -> tuple[Counter[str], list[str]]:
     """Counts outcomes, and tells what is wrong, with the case that shows it.
 
-    Every so manieth case is checked by Great Expectations too, which must say the same as pandas.
+    Every `whole`th case is checked by Great Expectations too, which must say the same as pandas.
     """
     counts, wrong = Counter[str](), list[str]()
     with tempfile.TemporaryDirectory(dir=_quick_folder()) as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ENROLLSYNC_HOME", folder)
         patch.setattr(collect, "write_checks", lambda *_: None)
         patch.setattr(engine, "connect", _one_thread(engine.connect))
-        nights = Nights(Path(folder), FORMATS[name], by_great_expectations=by_great_expectations)
+        nights = Nights(Path(folder), FORMATS[name], by_great_expectations=whole)
         for case in cases:
             outcome, found = nights.complaints(case)
             counts[outcome] += 1
@@ -592,17 +592,22 @@ def main() -> int:
     parser.add_argument("--whole", type=int, default=20, help="every so manieth case: a file is read whole, a delivery "
                         "checked by Great Expectations")  # fmt: skip
     asked = parser.parse_args()
-    began = time.monotonic()
-    numbers = range(asked.seed, asked.seed + asked.cases)
-    if asked.what == "files":
-        counts, wrong = fuzz_files(asked.format, numbers, parse=asked.whole)
-    else:
-        counts, wrong = fuzz_deliveries(asked.format, numbers, by_great_expectations=asked.whole)
-    for one in wrong:
-        print(one)
-    print(f"{asked.what} {asked.format}: seeds {numbers[0]} to {numbers[-1]}, {dict(counts)}, {len(wrong)} complaints, "
-          f"{time.monotonic() - began:.0f} s")  # fmt: skip
-    return 1 if wrong else 0
+    began, counts, complaints = time.monotonic(), Counter[str](), 0
+    for first in range(asked.seed, asked.seed + asked.cases, _TOLD_AFTER[asked.what]):
+        last = min(first + _TOLD_AFTER[asked.what], asked.seed + asked.cases) - 1
+        come_of, wrong = _FUZZ[asked.what](asked.format, range(first, last + 1), whole=asked.whole)
+        counts += come_of
+        complaints += len(wrong)
+        for one in wrong:
+            print(one)
+        print(f"{asked.what} {asked.format}: seeds {asked.seed} to {last}, {dict(counts)}, {complaints} complaints, "
+              f"{time.monotonic() - began:.0f} s", flush=True)  # fmt: skip
+    return 1 if complaints else 0
+
+
+_FUZZ = {"files": fuzz_files, "deliveries": fuzz_deliveries}
+_TOLD_AFTER = {"files": 10_000, "deliveries": 100}
+"""So many cases at a time."""
 
 
 if __name__ == "__main__":

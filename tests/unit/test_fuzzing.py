@@ -13,7 +13,7 @@ SOUND = Told({2: ["a", "b"], 3: ["a\nb", "c"]}, [(7, 7)], [6], 2)
 
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_every_line_of_damaged_files_is_accounted_for(name: str) -> None:
-    counts, wrong = fuzz_files(name, range(1, 301), parse=15)
+    counts, wrong = fuzz_files(name, range(1, 301), whole=15)
     assert wrong == []
     assert (counts["split"], counts["parsed"]) == (280, 20)
 
@@ -21,7 +21,7 @@ def test_every_line_of_damaged_files_is_accounted_for(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FORMATS))
 def test_every_line_of_damaged_deliveries_is_accounted_for(name: str) -> None:
-    counts, wrong = fuzz_deliveries(name, range(1, 5), by_great_expectations=4)
+    counts, wrong = fuzz_deliveries(name, range(1, 5), whole=4)
     assert wrong == []
     assert counts.total() == 4 and not counts["broken"]
 
