@@ -57,6 +57,11 @@ def literal(value: str | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else "'" + value.replace("'", "''") + "'"
 
 
+def name(column: str) -> str:
+    """A column's name as SQL writes it, whatever characters it has."""
+    return '"' + column.replace('"', '""') + '"'
+
+
 def masked(identifier: str) -> str:
     """SQL for an identifier that may be shown: what looks like a social security number keeps four digits (rule 5)."""
     return (

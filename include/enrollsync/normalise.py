@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 
 from enrollsync import engine
 from enrollsync.canonical import BY_NAME, ENTITIES, GRADES, ID_CHANGES, KINDS, Entity
-from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, Cell, Format, Mapping, When, source_column
 from enrollsync.ingest.read import numbered
 from enrollsync.settings import District
@@ -40,6 +39,8 @@ _ENTITY_SPELLINGS: dict[str, str] = {
 
 _YEARS_AHEAD = 5
 """A year of two digits lies at most so far ahead: terms end sooner, and nobody born a century before is left."""
+BETWEEN_BLANKS = "\n"
+"""Between the columns that `blanks` names: no header has a line break."""
 _MOST_LINES = 1 << 40
 """More lines than any file has: a row's id is its mapping's number times this, and its first line."""
 
@@ -131,10 +132,9 @@ def _mapping_query(number: int, mapping: Mapping, declared: Format, workspace: W
     if entity.identifier and (column := identifier_column(mapping, district)):
         cells[entity.identifier] = Cell(column)
     present = _present_columns(workspace, mapping.file)
-    _require_identifier(mapping, cells.get(entity.identifier or ""), present, district)
     raw = sorted({name for cell in cells.values() for name in (cell.column, cell.fallback) if name in present})
     own = [name for name in raw if name not in _covered(mapping, declared)]
-    trims = [f'trimmed("{name}") AS {_trimmed(name)}' for name in raw]
+    trims = [f"trimmed({engine.name(name)}) AS {_trimmed(name)}" for name in raw]
     values = [f"{_cell(cells.get(column), present)} AS {column}" for column in _columns(entity)]
     return f"""
         SELECT {number * _MOST_LINES} + line AS row_id, '{mapping.file}'::constant AS file, line, lines,
@@ -145,7 +145,7 @@ def _mapping_query(number: int, mapping: Mapping, declared: Format, workspace: W
 def _lines(mapping: Mapping, raw: list[str], present: set[str], workspace: Workspace) -> str:
     """The lines that the mapping takes; those that say the same are one row."""
     conditions = " AND ".join(_condition(when, present) for when in mapping.when) or "true"
-    columns = "".join(f', "{name}"' for name in raw)
+    columns = "".join(f", {engine.name(name)}" for name in raw)
     table = numbered(workspace.source_table(mapping.file))
     if not mapping.repeats:
         return f"""
@@ -176,14 +176,6 @@ def _present_columns(workspace: Workspace, file: str) -> set[str]:
     return set(pq.read_schema(workspace.source_table(file)).names)
 
 
-def _require_identifier(mapping: Mapping, cell: Cell | None, present: set[str], district: District) -> None:
-    if cell and cell.column in district.identifiers.columns.values() and cell.column not in present:
-        message = (
-            f"the column {cell.column}, which `identifiers.columns` names, is missing; correct the file or the setting"
-        )
-        raise Refused("FILE-HEADER", message, file=mapping.file, line=1)
-
-
 def _cell(cell: Cell | None, present: set[str]) -> str:
     if cell is None:
         return "NULL::VARCHAR"
@@ -197,7 +189,7 @@ def _cell(cell: Cell | None, present: set[str]) -> str:
 
 def _trimmed(name: str) -> str:
     """The trimmed value of a source column, beside the value as delivered."""
-    return f'"{name} trimmed"'
+    return engine.name(f"{name} trimmed")
 
 
 def _kind(entity: Entity, role: Cell | None, present: set[str]) -> str:
@@ -221,16 +213,20 @@ def _covered(mapping: Mapping, declared: Format) -> set[str]:
 def _blanks(raw: list[str]) -> str:
     if not raw:
         return "NULL::VARCHAR"
-    marks = [f"""CASE WHEN "{name}" <> coalesce({_trimmed(name)}, '') THEN '{name}' END""" for name in raw]
-    some = " OR ".join(f'edged("{name}")' for name in raw)
-    return f"CASE WHEN {some} THEN nullif(concat_ws(', ', {', '.join(marks)}), '') END"
+    marks = [
+        f"CASE WHEN {engine.name(name)} <> coalesce({_trimmed(name)}, '') THEN {engine.literal(name)} END"
+        for name in raw
+    ]
+    some = " OR ".join(f"edged({engine.name(name)})" for name in raw)
+    return f"CASE WHEN {some} THEN nullif(concat_ws({engine.literal(BETWEEN_BLANKS)}, {', '.join(marks)}), '') END"
 
 
 def _condition(when: When, present: set[str]) -> str:
     if when.column not in present:
         return "true" if when.negate else "false"
-    test = f'trimmed("{when.column}") IS NOT NULL'
+    value = f"trimmed({engine.name(when.column)})"
+    test = f"{value} IS NOT NULL"
     if when.one_of:
         choices = ", ".join(f"'{choice}'" for choice in when.one_of)
-        test = f"""coalesce(lower(trimmed("{when.column}")), '') IN ({choices})"""
+        test = f"coalesce(lower({value}), '') IN ({choices})"
     return f"NOT ({test})" if when.negate else test

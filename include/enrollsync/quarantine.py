@@ -12,7 +12,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from enrollsync import findings
+from enrollsync import engine, findings
 from enrollsync.codes import CODES
 from enrollsync.engine import cell, connect
 from enrollsync.ingest.corrected import ERRORS
@@ -128,7 +128,7 @@ def _cells(workspace: Workspace, file: SourceFile) -> list[str]:
     """SQL for each column of a rejected line: as delivered but for secret ones, or the whole line in the first."""
     stored = iter(stored_columns(workspace.source_table(file.name)))
     columns = [None if name in file.secret_columns else next(stored, None) for name in file.header]
-    first, *others = (f'delivered."{name}"' if name else "NULL" for name in columns)
+    first, *others = (f"delivered.{engine.name(name)}" if name else "NULL" for name in columns)
     return [f"CASE WHEN malformed.line IS NULL THEN {first} ELSE malformed.raw END", *others]
 
 

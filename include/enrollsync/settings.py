@@ -5,6 +5,7 @@ Secrets never stand in it; it names Airflow connections instead.
 
 from __future__ import annotations
 
+import codecs
 import functools
 import os
 import re
@@ -68,12 +69,25 @@ def _bare_off(value: object) -> object:
     return "off" if value is False else value
 
 
+_NO_FILES = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
+"""Python's encodings of text that none of whoever writes rosters writes: they read plain text as something else."""
+
+
 def _known_encoding(name: str) -> str:
     try:
-        "".encode(name)
-    except LookupError:
-        raise ValueError("is no text encoding; write one like utf-8 or cp1252") from None
+        is_known = codecs.lookup(name).name not in _NO_FILES and "".encode(name) is not None
+    except (LookupError, ValueError):
+        is_known = False
+    if not is_known:
+        raise ValueError("is no encoding of text files; write one like utf-8 or cp1252")
     return name
+
+
+def _storable(column: str) -> str:
+    """The lines of a file have their numbers beside its columns."""
+    if column.casefold() in {"line", "lines"}:
+        raise ValueError("cannot be read under this name; give the column another one with `source.columns`")
+    return column
 
 
 def _one_line(text: str) -> str:
@@ -160,9 +174,10 @@ class IdentifierSettings(_Settings):
     ssn: Annotated[Literal["critical", "warning", "off"], BeforeValidator(_bare_off)] = "warning"
     charset: Literal["alphanumeric", "extended"] | None = None
     """None: the source's own, `alphanumeric` for Batch Upload, else `extended`."""
-    columns: dict[Literal["organizations", "classes", "users", "students", "teachers", "staff"], str] = Field(
-        default_factory=dict
-    )
+    columns: dict[
+        Literal["organizations", "classes", "users", "students", "teachers", "staff"],
+        Annotated[str, AfterValidator(_storable)],
+    ] = Field(default_factory=dict)
     """`organizations`, `classes`, `users`, `students`, `teachers` or `staff` -> source column of the identifier."""
 
 

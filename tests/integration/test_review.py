@@ -265,6 +265,16 @@ def test_an_identifier_column_of_the_districts_own_is_read_in_any_case(district:
     assert ("N-1",) in district.view("users", "user_id")
 
 
+def test_an_identifier_column_of_any_name_serves_from_ingest_to_quarantine(district: Nightly) -> None:
+    name = """the "ID", o'clock"""
+    district.settings["identifiers"] = {"columns": {"students": name}}
+    column = '"' + name.replace('"', '""') + '"'
+    students = f"School_id,Student_id,Last_name,First_name,{column}\nS1,p-1,Lee,Ann, L1 \nS1,p-2,,Bo,L2\n"
+    assert district.run(clever(TWELVE[:1]) | {"students.csv": students})["outcome"] == "applied"
+    assert ("L1",) in district.view("users", "user_id")
+    assert (Path(district.workspace) / "quarantine" / "students-errors.csv").read_text().count("L2") == 1
+
+
 def test_an_identifier_column_that_is_missing_refuses_the_file(district: Nightly) -> None:
     district.settings["identifiers"] = {"columns": {"students": "Local_id"}}
     assert district.run(clever(TWELVE))["findings"] == {"FILE-HEADER": 1}

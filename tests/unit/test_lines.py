@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import encodings.aliases
+import random
 import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from enrollsync.errors import Refused
 from enrollsync.ingest.lines import Records, Text, load_text, record_width, split_records
+from enrollsync.settings import SourceSettings
 
 HEADER = "h1,h2,h3,h4,h5,h6"
 PLAIN = "a,b,c,d,e,f"
@@ -226,6 +230,30 @@ def test_a_byte_that_cannot_be_read_is_named_with_its_line(tmp_path: Path, end: 
     with pytest.raises(Refused) as refused:
         load(tmp_path, content, encoding)
     assert (refused.value.code, refused.value.line) == ("FILE-ENCODING", 3)
+
+
+NO_TEXT_FILES = {
+    "base64_codec", "bz2_codec", "hex_codec", "idna", "mbcs", "punycode", "quopri_codec", "raw_unicode_escape",
+    "rot_13", "undefined", "unicode_escape", "utf_7", "uu_codec", "zlib_codec",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("encoding", sorted({*encodings.aliases.aliases.values(), *NO_TEXT_FILES, "utf_8_sig"}))
+def test_whatever_the_encoding_is_it_is_refused_or_a_file_is_read_in_it_or_refused(
+    tmp_path: Path, encoding: str
+) -> None:
+    settings_of_source = {"path": "x", "encoding": encoding}
+    if encoding in NO_TEXT_FILES:
+        with pytest.raises(ValidationError, match="is no encoding of text files"):
+            SourceSettings.model_validate(settings_of_source)
+        return
+    assert SourceSettings.model_validate(settings_of_source).encoding == encoding
+    chance = random.Random(encoding)
+    for content in ("h\né".encode(), b"\\ud800\n+2AA-", *(chance.randbytes(300) for _ in range(20))):
+        try:
+            assert load(tmp_path, content, encoding).data.decode()
+        except Refused as refused:
+            assert refused.code == "FILE-ENCODING"
 
 
 @pytest.mark.parametrize(("content", "title"), [

@@ -326,14 +326,39 @@ def test_a_header_that_cannot_be_used_is_refused_with_what_is_wrong(header: str,
 
 
 def test_all_that_is_wrong_with_a_header_is_said_at_once() -> None:
-    with pytest.raises(Refused, match="schoolId is missing.*userLastName is missing.*column 4 is not known"):
+    with pytest.raises(Refused, match="schoolId is missing.*userLastName is missing.*column 'shoeSize' is not known"):
         read("userId,userRole,userFirstName,shoeSize\n")
 
 
-def test_a_first_row_in_the_place_of_the_header_is_not_quoted() -> None:
-    with pytest.raises(Refused) as refused:
-        read("S1,300,student,Leena,Parath,C1\nS1,301,student,Bo,Li,C1\n")
-    assert not any(value in str(refused.value) for value in ("300", "Leena", "Parath"))
+@pytest.mark.parametrize("name", ["Leena", "Acton", "Userly", "ClassNam"])
+def test_a_first_row_in_the_place_of_the_header_is_not_quoted_however_like_a_header_a_name_is(name: str) -> None:
+    with pytest.raises(Refused, match="the columns 1, 2, 3, 4, 5, 6 are not known") as refused:
+        read(f"S1,300,student,{name},Parath,C1\nS1,301,student,Bo,Li,C1\n")
+    assert not any(value in str(refused.value) for value in ("300", name, "Parath"))
+
+
+def test_a_header_of_which_one_required_column_can_be_recognised_is_quoted() -> None:
+    with pytest.raises(Refused, match=r"'user id' \(is 'userId' meant\?\), 'shoe\\x1bsize' are not known"):
+        read("user id,shoe\x1bsize\n")
+
+
+def test_ten_thousand_unknown_columns_make_a_short_message() -> None:
+    strangers = ",".join(f"x{number}" for number in range(10_000))
+    with pytest.raises(Refused, match="'x0', 'x1'.*, 'x9' and 9,990 more are not known") as refused:
+        read(f"{HEADER},{strangers}\n")
+    assert len(str(refused.value)) < 300
+
+
+@pytest.mark.parametrize(("cells", "said"), [
+    (["x" * 140_000], f"the column '{'x' * 80}…' is not known"),
+    (["x" * LONGEST], "longer than two million characters"), (["x", "x"], "the column 'x' stands there 2 times"),
+    ([""] * 300 + ["x"], "column 7 has no name; .* and 290 more"),
+    ([str(n // 2) for n in range(60)], "'0' stands there 2 times; .* and 20 more"),
+])  # fmt: skip
+def test_a_header_of_any_length_is_refused_in_a_few_words(cells: list[str], said: str) -> None:
+    with pytest.raises(Refused, match=said) as refused:
+        read(f"{HEADER},{','.join(cells)}\n")
+    assert len(str(refused.value)) < 900
 
 
 def test_the_district_may_rename_headers() -> None:
@@ -348,6 +373,13 @@ def test_clever_headers_may_differ_in_case_and_have_strangers() -> None:
         declared=CLEVER, file="enrollments.csv", needed=("School_id", "Section_id", "Student_id"),
     )  # fmt: skip
     assert (table.rows, table.others) == ({2: ["S1", "X1", "7"]}, {2: {" 1": "44"}})
+
+
+@pytest.mark.parametrize("name", ["o'clock", 'the "id"', "a, b", 'x"; DROP TABLE a; --', "%s {}", "c1"])
+def test_a_needed_column_of_any_name_is_stored_under_it(name: str) -> None:
+    header = as_record(["School_id", "Section_id", "Student_id", name])
+    table = read(f"{header}\nS1,X1,7,8\n", declared=CLEVER, file="enrollments.csv", needed=("Student_id", name))
+    assert table.rows == {2: ["7", "8"]}
 
 
 @pytest.mark.parametrize("stranger", ["shoe\x07size", '"shoe size', 'shoe "size"x,"y'])

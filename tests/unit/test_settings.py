@@ -185,7 +185,11 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
     ("database", {}, "`database`: needs either `url` or `connection`"),
     ("database.connection", "db", "`database`: needs either `url` or `connection`"),
     ("source", "x", "`source`: Input should be"),
-    ("source.encoding", "utf-9", "`source.encoding`: is no text encoding; write one like utf-8 or cp1252"),
+    *(
+        ("source.encoding", name, "`source.encoding`: is no encoding of text files; write one like utf-8 or cp1252")
+        for name in ("utf-9", "utf-7", "u7", "unicode_escape", "base64", "rot13", "undefined", "idna", "", "a\\0b")
+    ),
+    ("identifiers.columns", {"users": "Line"}, "cannot be read under this name; give the column another one"),
     ("identifiers.columns", {"user": "userStateId"}, "Input should be 'organizations', 'classes', 'users'"),
     ("thresholds.entities", {"user": {}}, "`thresholds.entities.user.[key]`: Input should be 'organizations', 'users'"),
     ("thresholds.entities", {"users": {"flor": 3}}, "`thresholds.entities.users.flor` is no known key"),

@@ -125,7 +125,7 @@ def test_rule_2_the_district_may_choose_the_other_charset(check: Check) -> None:
 
 
 def test_rule_2_trimmed_blanks_are_an_info_for_each_column_and_once_a_line(check: Check) -> None:
-    blanks = "schoolId, userId"
+    blanks = "schoolId\nuserId"
     found = check(
         organizations=[organization(blanks="schoolId")], users=[person(blanks="userId")],
         memberships=[membership(blanks=blanks)], enrollments=[enrollment(blanks="userId")],

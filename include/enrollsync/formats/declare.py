@@ -84,6 +84,11 @@ class Format:
     """Whether headers that the format does not know are passed over; False: the file is refused."""
     charset: Literal["alphanumeric", "extended"] = "extended"
 
+    def principal(self, spec: FileSpec) -> Mapping | None:
+        """The mapping by which the file's lines become rows of its principal entity; None where nothing maps it."""
+        ours = (mapping for mapping in self.mappings if (mapping.file, mapping.entity) == (spec.name, spec.entity))
+        return next(ours, None)
+
     @property
     def headers(self) -> tuple[str, ...]:
         """All headers of all files."""

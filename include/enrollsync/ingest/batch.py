@@ -19,7 +19,8 @@ from enrollsync.ingest.landing import Batch, Delivery, shown
 from enrollsync.ingest.lines import Malformed
 from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.ingest.secrets import hides, without_secrets
-from enrollsync.printable import first_of
+from enrollsync.normalise import identifier_column
+from enrollsync.printable import first_of, quoted
 from enrollsync.settings import District
 from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace, error_file_name
 
@@ -48,7 +49,7 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
         update={
             "format": declared.name,
             "mode": district.source.mode or declared.mode,
-            "files": [_described(spec, result) for spec, result in read.items()],
+            "files": [_described(spec, result, declared, district) for spec, result in read.items()],
             "supplied": _supplied(declared, read),
             "notices": [*manifest.notices, *_notices(delivery, declared, read)],
         }
@@ -79,7 +80,7 @@ def _read(
 ) -> FileRead | Refused:  # fmt: skip
     with connection.cursor() as own:
         try:
-            return read_file(
+            result = read_file(
                 own,
                 delivery.files[spec.name],
                 workspace.source_table(spec.name),
@@ -89,8 +90,19 @@ def _read(
                 district.source.columns,
                 district.source.encoding,
             )
+            _require_identifiers(declared, spec, district, result)
         except Refused as refused:
             return refused
+    return result
+
+
+def _require_identifiers(declared: Format, spec: FileSpec, district: District, result: FileRead) -> None:
+    """Without the column that the district's identifiers stand in, nobody in the file has any."""
+    mappings = [mapping for mapping in declared.mappings if mapping.file == spec.name and mapping.setting]
+    asked = {identifier_column(mapping, district) for mapping in mappings} & set(district.identifiers.columns.values())
+    for column in sorted(name for name in asked if name and name not in result.header.positions()):
+        said = f"the column {quoted(column)}, which `identifiers.columns` names, is missing; correct file or setting"
+        raise Refused("FILE-HEADER", said, file=spec.name, line=1)
 
 
 def needed_columns(declared: Format, spec: FileSpec, district: District) -> tuple[str, ...]:
@@ -103,7 +115,9 @@ def needed_columns(declared: Format, spec: FileSpec, district: District) -> tupl
     return tuple(name for name in sorted(named) if name not in spec.secret)
 
 
-def _described(spec: FileSpec, result: FileRead) -> SourceFile:
+def _described(spec: FileSpec, result: FileRead, declared: Format, district: District) -> SourceFile:
+    mapping = declared.principal(spec)
+    identifier = identifier_column(mapping, district) if spec.secret and mapping else None
     return SourceFile(
         name=spec.name,
         entity=spec.entity,
@@ -111,15 +125,15 @@ def _described(spec: FileSpec, result: FileRead) -> SourceFile:
         rows=result.rows,
         malformed=len(result.malformed),
         secret_columns=_secret_columns(spec, result),
-        blind=any(_hides(bad, spec, result) for bad in result.malformed),
+        blind=identifier is not None and any(_hides(bad, spec, result, identifier) for bad in result.malformed),
     )
 
 
-def _hides(bad: Malformed, spec: FileSpec, result: FileRead) -> bool:
-    """Whether nobody may look where the line's identifier could be; it is the second of the columns required."""
+def _hides(bad: Malformed, spec: FileSpec, result: FileRead, identifier: str) -> bool:
+    """Whether nobody may look where the line's identifier could be."""
     header = result.header
-    identifier = header.as_written[header.positions()[spec.required[1]]]
-    return hides(bad.raw, header.as_written, _secret_columns(spec, result), identifier)
+    written = header.as_written[header.positions()[identifier]]
+    return hides(bad.raw, header.as_written, _secret_columns(spec, result), written)
 
 
 def _secret_columns(spec: FileSpec, result: FileRead) -> list[str]:

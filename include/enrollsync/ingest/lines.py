@@ -227,6 +227,9 @@ def load_text(path: Path, encoding: str = "utf-8") -> Text:
         line = _count_ends(data[: error.start].decode(error.encoding, "replace")) + 1
         what = f"this is {kind}, not a CSV file" if kind else f"a byte on this line is not {encoding}"
         raise Refused("FILE-ENCODING", f"{what}; save it as CSV in UTF-8", file=path.name, line=line) from None
+    except UnicodeError:
+        said = f"its bytes are not {encoding}; save it as CSV in UTF-8"
+        raise Refused("FILE-ENCODING", said, file=path.name) from None
     if b"\r" in decoded:
         decoded = decoded.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     return Text(decoded, original=decoded is data)

@@ -5,7 +5,6 @@ Malformed lines come back as data; only what makes a whole file useless is raise
 
 from __future__ import annotations
 
-import csv
 import difflib
 import re
 from collections import Counter
@@ -21,7 +20,17 @@ from enrollsync import engine
 from enrollsync.errors import Refused
 from enrollsync.formats import FileSpec, Format
 from enrollsync.ingest import corrected
-from enrollsync.ingest.lines import Malformed, Records, Text, load_text, record_width, split_records
+from enrollsync.ingest.lines import (
+    LONGEST,
+    Malformed,
+    Records,
+    Text,
+    load_text,
+    parse_header,
+    record_width,
+    split_records,
+)
+from enrollsync.printable import first_of, quoted
 
 _REASONS = {
     "MISSING COLUMNS": "it has too few fields",
@@ -32,6 +41,8 @@ _REASONS = {
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 """What spreadsheets put in the place of commas."""
+_HINTED = 10
+"""Unknown columns for which a known one is looked for that may be meant."""
 
 
 @dataclass(frozen=True)
@@ -99,19 +110,32 @@ def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str
     """
     if not re.search(rb"[^\xef\xbb\xbf\r\n \t]", text.data):
         raise Refused("FILE-EMPTY", "the file is empty; export it again", file=spec.name)
-    header = _understood(text.line(0), spec, declared, renames)
+    line = text.line(0)
+    if len(line) > LONGEST:
+        raise Refused("FILE-HEADER", "it is longer than two million characters", file=spec.name, line=1)
+    header = _understood(line, spec, declared, renames)
     expected = header.expected
-    missing = _missing(expected, spec)
-    if len(missing) == len(spec.required):
-        _refuse_other_layout(text.line(0), spec, declared, renames)
-    problems = [*missing, *_doubled(expected, spec), *_unknown(expected, spec, declared, quote=not missing)]
+    if not set(spec.required) & set(expected):
+        _refuse_other_layout(line, spec, declared, renames)
+    quote = _is_header(expected, spec)
+    problems = [*_missing(expected, spec, quote), *_doubled(expected, spec, quote)]
+    problems += [*_nameless(expected), *([] if declared.unknown_headers else _unknown(expected, spec, quote))]
     if problems:
         raise Refused("FILE-HEADER", "; ".join(problems), file=spec.name, line=1)
     return header
 
 
+def _is_header(expected: list[str], spec: FileSpec) -> bool:
+    """Whether the line is the header, however it is spelt; in any other a cell may be a child's name: no quoting."""
+    return not {_letters(name) for name in spec.required}.isdisjoint(map(_letters, expected))
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
+
+
 def _understood(line: str, spec: FileSpec, declared: Format, renames: dict[str, str], separator: str = ",") -> Header:
-    cells = [cell.strip() for cell in next(csv.reader([line], delimiter=separator), [])]
+    cells = [cell.strip() for cell in parse_header(line, separator)]
     is_corrected = cells[:1] == [corrected.ERRORS]
     if is_corrected:
         cells = [engine.without_escape(cell) for cell in cells[1:]]
@@ -136,41 +160,45 @@ def _spelling(name: str, declared: Format) -> str:
     return name if declared.header_case else name.casefold()
 
 
-def _missing(expected: list[str], spec: FileSpec) -> list[str]:
-    return [
-        f"the column {name} is missing{_hint(name, [cell for cell in expected if cell not in spec.known])}"
-        for name in spec.required
-        if name not in expected
-    ]
+def _missing(expected: list[str], spec: FileSpec, quote: bool) -> list[str]:
+    strangers = [cell for cell in expected if cell not in spec.known] if quote else []
+    return [f"the column {name} is missing{_hint(name, strangers)}" for name in spec.required if name not in expected]
 
 
-def _doubled(expected: list[str], spec: FileSpec) -> list[str]:
+def _doubled(expected: list[str], spec: FileSpec, quote: bool) -> list[str]:
     counts = Counter(name for name in expected if name)
-    return [
-        f"the column {name if name in spec.known else expected.index(name) + 1} stands there {count} times"
+    said = [
+        f"the column {name if name in spec.known else _told(name, expected, quote)} stands there {count} times"
         for name, count in counts.items()
         if count > 1
     ]
+    return [first_of(said, "; ")] if said else []
 
 
-def _unknown(expected: list[str], spec: FileSpec, declared: Format, *, quote: bool) -> list[str]:
-    """Without `quote` a strange cell is named by its place: where headers are missing, it may be a child's name."""
-    named = [index for index, name in enumerate(expected) if name]
-    inner_empty = [index + 1 for index, name in enumerate(expected) if not name and named and index < named[-1]]
-    problems = [f"column {index} has no name" for index in inner_empty]
-    if not declared.unknown_headers:
-        strange = [name for name in dict.fromkeys(expected) if name and name not in spec.known]
-        for name in strange:
-            hint = _hint(name, spec.known)
-            shown = repr(name) if quote or hint else expected.index(name) + 1
-            problems.append(f"the column {shown} is not known{hint}")
-    return problems
+def _nameless(expected: list[str]) -> list[str]:
+    """Empty cells at the end are none."""
+    named = max((place for place, name in enumerate(expected) if name), default=0)
+    said = [f"column {place + 1} has no name" for place, name in enumerate(expected[:named]) if not name]
+    return [first_of(said, "; ")] if said else []
+
+
+def _unknown(expected: list[str], spec: FileSpec, quote: bool) -> list[str]:
+    strange = [name for name in dict.fromkeys(expected) if name and name not in spec.known]
+    hints = {name: _hint(name, spec.known) for name in strange[:_HINTED]} if quote else {}
+    said = [f"{_told(name, expected, quote)}{hints.get(name, '')}" for name in strange]
+    if len(said) == 1:
+        return [f"the column {said[0]} is not known"]
+    return [f"the columns {first_of(said)} are not known"] if said else []
+
+
+def _told(name: str, expected: list[str], quote: bool) -> str:
+    return quoted(name) if quote else str(expected.index(name) + 1)
 
 
 def _hint(name: str, candidates: list[str] | tuple[str, ...]) -> str:
     folded = {candidate.casefold(): candidate for candidate in candidates}
     close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75)
-    return f" (is {folded[close[0]]!r} meant?)" if close else ""
+    return f" (is {quoted(folded[close[0]])} meant?)" if close else ""
 
 
 def _stored(expected: list[str], needed: tuple[str, ...], secret: tuple[str, ...]) -> dict[str, int]:
@@ -248,7 +276,7 @@ def _read_csv(header: Header, width: int, needed: tuple[str, ...], secret: tuple
     if header.corrected:
         values = {name: engine.uncelled(value) for name, value in values.items()}
         values[corrected.STILL_MALFORMED] = corrected.still_malformed(width)
-    chosen = ", ".join(f'{value} AS "{name}"' for name, value in values.items())
+    chosen = ", ".join(f"{value} AS {engine.name(name)}" for name, value in values.items())
     return f"""
         SELECT {chosen}
         FROM read_csv(

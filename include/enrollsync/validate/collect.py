@@ -16,8 +16,8 @@ from great_expectations.expectations.metadata_types import FailureSeverity
 
 from enrollsync import findings
 from enrollsync.codes import CODES, Scope
-from enrollsync.engine import write_parquet
-from enrollsync.normalise import source_name
+from enrollsync.engine import literal, write_parquet
+from enrollsync.normalise import BETWEEN_BLANKS, source_name
 from enrollsync.settings import District
 from enrollsync.validate.checking import Answer
 from enrollsync.validate.frames import rows
@@ -80,7 +80,8 @@ def add(
         f"""
         INSERT INTO found
         WITH trimmed AS (
-            SELECT failed.row_id, checks.*, this.file, this.lines, unnest(string_split(this.blanks, ', ')) AS source
+            SELECT failed.row_id, checks.*, this.file, this.lines,
+                unnest(string_split(this.blanks, {literal(BETWEEN_BLANKS)})) AS source
             FROM failed
             JOIN checks ON checks.number = failed.number
             JOIN {rows(workspace, entity)} AS this ON this.row_id = failed.row_id
