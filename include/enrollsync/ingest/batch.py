@@ -68,7 +68,7 @@ def replace_id_changes(workspace: Workspace, manifest: RunManifest, district: Di
     others = [file for file in manifest.files if file.name != spec.name]
     return manifest.model_copy(
         update={
-            "files": [*others, _described(spec, result)],
+            "files": [*others, _described(spec, result, declared, district)],
             "supplied": manifest.supplied | _supplied(declared, {spec: result}),
         }
     )
