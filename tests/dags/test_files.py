@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +12,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+
+from enrollsync.settings import project_root
 
 RUN = "/roster/enrollment_sync__lincoln/manual__2026-11-23T02%3A00%3A00%2B00%3A00"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -217,6 +220,24 @@ def test_who_may_not_read_the_districts_dag_gets_403_be_there_such_a_district_or
 ) -> None:
     log_in(monkeypatch, role=None)
     assert stranger.get(f"{path}?dag_id=enrollment_sync__other".replace("lincoln", district)).status_code == 403
+
+
+def test_deliveries_that_have_landed_are_listed_newest_first(
+    reader: TestClient, districts: Callable[..., Path]
+) -> None:
+    districts("lincoln", path="path: landing")
+    landing = project_root() / "landing"
+    for age, name in enumerate(["friday.zip", "thursday", "wednesday"]):
+        place = landing / name
+        place.mkdir(parents=True)
+        os.utime(place, (1_700_000_000 - age, 1_700_000_000 - age))
+    (landing / "notes.txt").write_text("no delivery")
+    (landing / "latest").symlink_to(landing / "thursday")
+    (landing / "gone.zip").symlink_to(landing / "nothing.zip")
+    listed = reader.get(LIST, headers={"Accept": "application/json"}).json()["deliveries"]
+    assert [one["path"] for one in listed] == ["landing/friday.zip", "landing/thursday", "landing/wednesday"]
+    assert listed[0]["arrived"] == "2023-11-14 17:13 EST"
+    assert "landing/thursday</code>" in reader.get(LIST, headers=BROWSER).text
 
 
 def test_list_of_runs_of_no_district_is_404(reader: TestClient) -> None:

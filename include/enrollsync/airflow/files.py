@@ -65,11 +65,11 @@ app = FastAPI(
 
 @app.get("/districts/{district_id}/runs", dependencies=[Depends(may_read_district)])
 def runs(request: Request, of: Annotated[District, Depends(district)]) -> Response:
-    """The district's last runs."""
-    listed = runs_page.list_runs(of)
+    """The district's last runs, and the deliveries that a run by hand may read."""
+    listed = {"runs": runs_page.list_runs(of), "deliveries": runs_page.list_deliveries(of)}
     if prefers_data(request):
-        return JSONResponse({"district_id": of.district_id, "runs": listed}, headers=_HEADERS)
-    return HTMLResponse(runs_page.render(of, listed), headers=_HEADERS)
+        return JSONResponse({"district_id": of.district_id, **listed}, headers=_HEADERS)
+    return HTMLResponse(runs_page.render(of, **listed), headers=_HEADERS)
 
 
 of_run = APIRouter(prefix="/{dag_id}/{run_id}", dependencies=[Depends(requires_access_dag("GET"))])

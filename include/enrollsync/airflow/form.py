@@ -1,18 +1,17 @@
-"""The forms that Airflow shows before a DAG is triggered by hand; `runs.py` reads what was filled in."""
+"""The forms that Airflow shows before a DAG is triggered by hand; `runs.py` reads what was filled in.
+
+What changes from night to night stands on a page of its own (`runs_page.py`): in a form it would make a new version of
+the DAG each time.
+"""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
 
 from airflow.sdk import Param
 from airflow.sdk.definitions.param import ParamsDict
 
 from enrollsync.airflow.links import runs_path
-from enrollsync.settings import District, project_root
+from enrollsync.settings import District
 
-_OFFERED = 20
-"""Deliveries to choose from; older ones can still be named."""
 _READ, _WRITE, _LIMITS = "What to read", "What to write", "Limits of this run"
 _SWITCH = ["null", "boolean"]
 """Airflow marks a switch as one that must be filled in unless it may be empty; empty is off."""
@@ -22,9 +21,10 @@ def sync_form(district: District) -> ParamsDict:
     """The form of `enrollment_sync__<district_id>`; filled in by nobody, it asks for an ordinary night."""
     fields = {
         "source": Param(
-            None, type=["null", "string"], title="Delivery", section=_READ, examples=deliveries(district),
-            description="Empty: the newest one. Else an earlier folder or zip in the district's landing folder. One "
-            "that is older than the delivery applied last waits for approval.",
+            None, type=["null", "string"], title="Delivery", section=_READ,
+            description_md="Empty: the newest one. Else an earlier folder or zip in the district's landing folder, "
+            f"from [the list of them]({runs_path(district.district_id)}#deliveries). One that is older than the "
+            "delivery applied last waits for approval.",
         ),
         "force": Param(
             False, type=_SWITCH, title="Full check", section=_READ,
@@ -74,18 +74,3 @@ def _percent(title: str, usual: float) -> Param:
         None, type=["null", "number"], minimum=0, maximum=100, title=title, section=_LIMITS,
         description=f"Empty: the district's own limits (in general {usual:g}). Counts for all records and schools.",
     )  # fmt: skip
-
-
-def deliveries(district: District) -> list[str]:
-    """The folders and zips in the district's landing folder, newest first, as they can be named in the form."""
-    landing = project_root() / district.source.path
-    try:
-        entries = [entry for entry in os.scandir(landing) if not entry.is_symlink() and _may_be_picked(entry)]
-        newest = sorted(entries, key=lambda entry: entry.stat().st_mtime, reverse=True)
-    except OSError:
-        return []
-    return [str(Path(district.source.path, entry.name)) for entry in newest[:_OFFERED]]
-
-
-def _may_be_picked(entry: os.DirEntry[str]) -> bool:
-    return entry.is_dir() or entry.name.lower().endswith(".zip")

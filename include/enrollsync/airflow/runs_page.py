@@ -1,26 +1,34 @@
-"""The list of a district's last runs, as a page and as data: where a person picks one to look at or to take back."""
+"""A district's last runs and deliveries, as a page and as data: where a person picks one for a form of Airflow's."""
 
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from enrollsync.airflow.links import dag_path, file_path
+from enrollsync.printable import printable
 from enrollsync.report.wording import OUTCOMES, UNFINISHED
-from enrollsync.settings import District, run_folder, runs_folder
+from enrollsync.settings import District, project_root, run_folder, runs_folder
+
+_OFFERED = 20
+"""Deliveries to choose from; older ones can still be named."""
 
 
-def render(district: District, runs: list[dict[str, Any]]) -> str:
+def render(district: District, runs: list[dict[str, Any]], deliveries: list[dict[str, str]]) -> str:
     """The page; every value in it is escaped."""
     style = files("enrollsync.report").joinpath("page.css").read_text(encoding="utf-8")
-    undo = dag_path(f"enrollment_undo__{district.district_id}")
-    return _template().render(district=district, runs=runs, undo=undo, style=Markup(style))
+    sync, undo = (dag_path(f"{dag}__{district.district_id}") for dag in ("enrollment_sync", "enrollment_undo"))
+    return _template().render(
+        district=district, runs=runs, deliveries=deliveries, sync=sync, undo=undo, style=Markup(style)
+    )
 
 
 @cache
@@ -57,3 +65,24 @@ def _shown(run: dict[str, Any], district: District) -> dict[str, Any]:
         "changes": run["changes"] if run["wrote"] else None,
         "report": file_path(dag_id, run_id, "report.html") if reported else None,
     }
+
+
+def list_deliveries(district: District) -> list[dict[str, str]]:
+    """The folders and zips in the district's landing folder, newest first: `path` (as a form takes it), `arrived`."""
+    landing = project_root() / district.source.path
+    try:
+        entries = [entry for entry in os.scandir(landing) if not entry.is_symlink() and _may_be_picked(entry)]
+        newest = sorted(((entry.stat().st_mtime, entry.name) for entry in entries), reverse=True)
+    except OSError:
+        return []
+    return [
+        {
+            "path": printable(str(Path(district.source.path, name))),
+            "arrived": f"{datetime.fromtimestamp(arrived, district.zone):%Y-%m-%d %H:%M %Z}",
+        }
+        for arrived, name in newest[:_OFFERED]
+    ]
+
+
+def _may_be_picked(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() or entry.name.lower().endswith(".zip")
