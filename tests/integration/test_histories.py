@@ -59,11 +59,11 @@ class Model:
             if kind == "damage":
                 if person.status == "active":
                     damaged.add(place)
-            elif kind == "swap":
-                self._swap(place, (place + 1) % PEOPLE, moved, {p for _, p in edits if _ != "swap"})
+            elif kind in SWAPS:
+                self._swap(place, (place + 1) % PEOPLE, moved, {p for _, p in edits if _ not in SWAPS})
             else:
                 self.people[place] = self._edited(person, kind)
-        return self._files(damaged, moved)
+        return self._files(damaged, moved if "swap told" in {kind for kind, _ in edits} else {})
 
     def _edited(self, person: Person, kind: str) -> Person:
         if kind == "absent":
@@ -88,7 +88,7 @@ class Model:
         self.people[one] = replace(first, identifier=second.identifier)
         self.people[two] = replace(second, identifier=first.identifier)
 
-    def _files(self, damaged: set[int], moved: dict[str, str]) -> dict[str, Any]:
+    def _files(self, damaged: set[int], told: dict[str, str]) -> dict[str, Any]:
         here = [person for person in self.people if person.status == "active"]
         rows = [
             pupil(person.number, Student_id=person.identifier + "#" * (person.number in damaged), Grade=person.grade)
@@ -96,8 +96,8 @@ class Model:
         ]
         pairs = [(person.section, row["Student_id"]) for person, row in zip(here, rows, strict=True)]
         files = clever(rows, sections=[section("X1"), section("X2")], enrollments=pairs)
-        if moved:
-            lines = "".join(f"user,{old},{new}\n" for old, new in moved.items())
+        if told:
+            lines = "".join(f"user,{old},{new}\n" for old, new in told.items())
             files["id_changes.csv"] = f"entity,old_id,new_id\n{lines}"
         return files
 
@@ -110,7 +110,9 @@ class Model:
         return sorted((p.identifier, p.section) for p in self.people if p.status == "active")
 
 
-KINDS = ["grade", "identifier", "section", "absent", "return", "swap", "damage"]
+SWAPS = ("swap", "swap told")
+"""By the rows alone, or in an id_changes.csv as well."""
+KINDS = ["grade", "identifier", "section", "absent", "return", *SWAPS, "damage"]
 nights = st.lists(
     st.lists(st.tuples(st.sampled_from(KINDS), st.integers(0, PEOPLE - 1)), max_size=3, unique_by=lambda edit: edit[1]),
     min_size=2,

@@ -275,10 +275,12 @@ def test_rule_10_a_new_name_alone_is_an_update(nightly: Nightly) -> None:
     assert nightly.view("users", "given_name, family_name") == [("Leen", "Smith")]
 
 
-def test_rule_10_a_swap_that_no_id_changes_file_explains_waits(nightly: Nightly) -> None:
+def test_rule_9_a_swap_by_rows_alone_is_applied_as_a_whole(nightly: Nightly) -> None:
     nightly.run([student("1"), other(2)])
-    before = nightly.everything()
+    keys = dict(nightly.view("users", "given_name, user_key"))
     swapped: list[dict[str, Any]] = [student("u2"), other(2) | {"userId": "1"}]
     result = nightly.run(swapped)
-    assert nightly.everything() == before
-    assert faults(result) == {"PLAN-RECYCLED": 2}
+    assert result["counts"]["users"] | {"reidentify": 2, "held": 0} == result["counts"]["users"]
+    assert nightly.view("users", "user_id, given_name") == [("1", "Given2"), ("u2", "Leena")]
+    assert dict(nightly.view("users", "given_name, user_key")) == keys
+    assert faults(result) == {}

@@ -194,13 +194,26 @@ def test_a_school_that_is_merely_called_the_same_waits(nightly: Nightly) -> None
 # ---- people, beyond test_identifier_rules -------------------------------------------------------
 
 
-def test_somebody_else_behind_the_old_identifier_keeps_both_rows_waiting(nightly: Nightly) -> None:
-    nightly.begin([student("300"), other(1)])
-    before = nightly.everything()
-    somebody = {"userFirstName": "Bo", "userLastName": "Li", "userEmail": "bo@demo.example", "userBirthDate": ""}
-    nightly.run([student("301"), student("300", **somebody)])
-    assert nightly.findings() == [("PLAN-AMBIGUOUS", "users.csv", 2), ("PLAN-RECYCLED", "users.csv", 3)]
-    assert nightly.everything() == before
+def test_who_gives_an_identifier_up_to_somebody_new_keeps_everything_and_an_undo_restores_both(
+    nightly_everywhere: Nightly,
+) -> None:
+    district = nightly_everywhere
+    district.begin([student("300"), other(1), other(2)])
+    before, key = district.everything(), dict(district.view("users", "user_id, user_key"))["300"]
+    rows = [student("301"), other(9) | {"userId": "300"}, other(1) | {"userId": "u2"}, other(2) | {"userId": "u1"}]
+    result = district.run(rows)
+    assert result["counts"]["users"] | {"reidentify": 3, "create": 1, "held": 0} == result["counts"]["users"]
+    assert result["findings"] == {}
+    add_up(result, users=4, memberships=4, enrollments=4)
+    assert district.view("users", "user_id, given_name") == [
+        ("300", "Given9"), ("301", "Leena"), ("u1", "Given2"), ("u2", "Given1"),
+    ]  # fmt: skip
+    assert dict(district.view("users", "user_id, user_key"))["301"] == key
+    assert district.view("enrollments", "user_id", f"user_key = {key}") == [("301",)]
+    assert district.view("identifier_history", "old_id, new_id") == [("300", "301"), ("u1", "u2"), ("u2", "u1")]
+    assert district.run(rows[::-1])["outcome"] == "in_sync"
+    assert district.undo(result["run_id"])["outcome"] == "undone"
+    assert district.everything() == before
 
 
 def test_a_changed_identifier_under_its_own_source_key_is_a_plain_change(district: Nightly) -> None:
@@ -317,35 +330,6 @@ def test_rule_10_released_in_a_snapshot_the_old_links_become_inactive(district: 
     assert district.view("enrollments", "status", "user_id = 'p-1'") == [("active",)]
     add_up(result, users=13, memberships=13, enrollments=13)
     assert district.run()["outcome"] == "in_sync"
-
-
-def test_rule_10_released_while_the_other_person_moved_on_both_are_right(nightly: Nightly) -> None:
-    nightly.begin([student("300")])
-    old = dict(nightly.view("users", "user_id, user_key"))["300"]
-    result = release(nightly, [student("301"), student("300", **BO)])
-    assert result["findings"] == {}
-    assert nightly.view("users", "user_id, given_name, status") == [
-        ("300", "Bo", "active"), ("301", "Leena", "active"),
-    ]  # fmt: skip
-    assert dict(nightly.view("users", "user_id, user_key"))["301"] == old
-    assert nightly.run()["outcome"] == "in_sync"
-
-
-@pytest.mark.parametrize("last", ["1", "6"], ids=["swap", "chain"])
-def test_rule_10_released_rows_that_are_known_people_under_other_identifiers_are_those_people(
-    nightly: Nightly, last: str
-) -> None:
-    nightly.begin([student("1"), other(2)])
-    keys = dict(nightly.view("users", "given_name, user_key"))
-    rows = [student("u2"), other(2) | {"userId": last}]
-    assert nightly.run(rows)["outcome"] == "in_sync"
-    result = release(nightly, rows)
-    assert result["counts"]["users"] | {"reidentify": 2, "create": 0, "deactivate": 0} == result["counts"]["users"]
-    assert nightly.view("users", "user_id, given_name, status") == sorted([
-        ("u2", "Leena", "active"), (last, "Given2", "active"),
-    ])  # fmt: skip
-    assert dict(nightly.view("users", "given_name, user_key")) == keys
-    assert nightly.run()["outcome"] == "in_sync"
 
 
 def test_rule_10_a_released_row_that_is_almost_somebody_known_waits_all_the_same(nightly: Nightly) -> None:

@@ -1,4 +1,7 @@
-"""Which unknown row resembles a record that the batch does not mention, and whether it is that record (rule 9b).
+"""Which row resembles a record that is not the one behind its key, and whether it is that record's (rule 9b).
+
+A row may be another record's when nobody known is behind its key, or somebody whom it is unlike (`resemblance`). A
+record may be another row's when no row speaks of it, or one that is unlike it.
 
 Leaves `<entity>_lookalikes`, a pair of a row (`source_key`) and a record (`old_key`) each: `alone` where the row
 differs from the record in its identifier only and neither has another candidate; `near` where the pair is close enough
@@ -6,6 +9,8 @@ for the row to wait; `single` where row and record have each other only, which i
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import duckdb
 
@@ -15,15 +20,47 @@ from enrollsync.workspace import RunManifest
 
 _COMPARED = ("user_district_id", "user_state_id", "given_name", "middle_name", "family_name", "email", "grade",
              "birth_date")  # fmt: skip
+_STRONG = ("birth_date", "email", "user_district_id", "user_state_id")
+"""What proves, together with the name, that two are one."""
 _SCHEDULE = ("course_code", "period", "term", "term_start", "term_end")
 """What tells classes of one name apart: where it differs, it is another class, as next year's is."""
+
+
+def resemblance(entity: Entity, new: Callable[[str], str], old: Callable[[str], str]) -> dict[str, str]:
+    """SQL conditions on a row and the record behind its key, `new` and `old` giving a column of each.
+
+    `unlike`: they may be two, if a better record or row is found. `stranger`: they are two, as far as anybody can see.
+    `another`: they are two people by rule 10. Only values that both have count.
+    """
+
+    def differ(*names: str) -> str:
+        return "(" + " OR ".join(f"coalesce({new(name)} <> {old(name)}, false)" for name in names) + ")"
+
+    if entity is USERS:
+        return _resemblance_of_users(new, old)
+    told_apart = ("name",) if entity is ORGANIZATIONS else ("name", "organization_key", *_SCHEDULE)
+    return {"unlike": differ(*told_apart), "stranger": "false", "another": "false"}
+
+
+def _resemblance_of_users(new: Callable[[str], str], old: Callable[[str], str]) -> dict[str, str]:
+    def compared(name: str, how: str) -> str:
+        return f"coalesce(lower({new(name)}) {how} lower({old(name)}), false)"
+
+    given, family, birth, email = (
+        compared(name, "<>") for name in ("given_name", "family_name", "birth_date", "email")
+    )
+    proven = " OR ".join(compared(name, "=") for name in _STRONG)
+    another = f"({given} AND {family} AND ({birth} OR {email}))"
+    stranger = f"({another} OR ({birth} OR {email}) AND NOT ({proven}))"
+    return {"unlike": f"({given} OR {family} OR {stranger})", "stranger": stranger, "another": another}
 
 
 def find_lookalikes(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> None:
     """Create `<entity>_lookalikes`, and hold the rows that only lost their identifier's leading zeros."""
     name = entity.name
-    connection.execute(_missed(entity, manifest))
-    possible = f"SELECT EXISTS (FROM {name}_missed) AND EXISTS ({_newcomers(entity, manifest)})"
+    connection.execute(_seekers(entity))
+    connection.execute(_missed(entity))
+    possible = f"SELECT EXISTS (FROM {name}_missed) AND EXISTS (FROM {name}_seekers)"
     if engine.one_row(connection, possible)[0]:
         connection.execute(_lost_zeros(entity))
         connection.execute(_lookalikes(entity, manifest))
@@ -38,36 +75,43 @@ def kind(table: str) -> str:
     return f"CASE {table}.role {cases} END"
 
 
-def _newcomers(entity: Entity, manifest: RunManifest) -> str:
-    """Rows of nobody known; when recycled rows are let through, also those whose identifier is somebody else's."""
-    recycled = "OR another" if manifest.release else ""
-    return f"SELECT source_key FROM {entity.name}_matched WHERE old_key IS NULL {recycled}"
+def _seekers(entity: Entity) -> str:
+    """Rows of nobody known, and rows that are unlike the record behind their key (`own_key`).
 
-
-def _missed(entity: Entity, manifest: RunManifest) -> str:
-    """Records that no row speaks of, and whether they are `free` to be an unknown row's record.
-
-    Vanished ones are; one behind whose identifier stands another is when a person lets recycled rows through; one that
-    `id_changes.csv` names, and another source's, can be resembled, no more.
+    Where `id_changes.csv` names that record, it has said who is who.
     """
-    key = entity.key
+    name = entity.name
     return f"""
-        CREATE TABLE {entity.name}_missed AS
-        SELECT {key}, true AS free
-        FROM {entity.name}_vanished
+        CREATE TABLE {name}_seekers AS
+        SELECT source_key, old_key AS own_key, stranger
+        FROM {name}_matched
+        WHERE old_key IS NULL OR unlike AND old_key NOT IN (SELECT key FROM {name}_named)"""
+
+
+def _missed(entity: Entity) -> str:
+    """Records of which no row speaks, or one that is unlike them (`own_row`).
+
+    Only `free` ones can be another row's: one that `id_changes.csv` names, another source's, and one whose own row was
+    rejected (`rejected`) can be resembled, no more.
+    """
+    name, key = entity.name, entity.key
+    return f"""
+        CREATE TABLE {name}_missed AS
+        SELECT {key}, NOT rejected AS free, rejected, NULL AS own_row
+        FROM {name}_unmatched
         UNION ALL
-        SELECT DISTINCT old_key, {"true" if manifest.release else "false"}
-        FROM {entity.name}_matched
-        WHERE another
+        SELECT own_key, true, false, source_key
+        FROM {name}_seekers
+        WHERE own_key IS NOT NULL
         UNION ALL
-        SELECT key, false
-        FROM {entity.name}_named
+        SELECT key, false, false, NULL
+        FROM {name}_named
         UNION ALL
-        SELECT {key}, false
-        FROM db_{entity.name} AS old
+        SELECT {key}, false, false, NULL
+        FROM db_{name} AS old
         WHERE source <> getvariable('source')
-            AND {key} NOT IN (SELECT key FROM {entity.name}_named)
-            AND NOT EXISTS (FROM {entity.name}_matched AS matched WHERE matched.old_key = old.{key})"""
+            AND {key} NOT IN (SELECT key FROM {name}_named)
+            AND NOT EXISTS (FROM {name}_matched AS matched WHERE matched.old_key = old.{key})"""
 
 
 def _lost_zeros(entity: Entity) -> str:
@@ -84,13 +128,18 @@ def _lost_zeros(entity: Entity) -> str:
         ) AS new
         JOIN (
             FROM db_{entity.name}
-            SEMI JOIN {entity.name}_missed USING ({entity.key})
+            SEMI JOIN (FROM {entity.name}_missed WHERE own_row IS NULL AND NOT rejected) USING ({entity.key})
             WHERE {identifier} LIKE '0%'
         ) AS old ON ltrim(old.{identifier}, '0') = ltrim(new.{identifier}, '0')
         WHERE length(old.{identifier}) > length(new.{identifier}) {same_kind}"""
 
 
 def _lookalikes(entity: Entity, manifest: RunManifest) -> str:
+    """Pairs, but for rows that stay with the record behind their key, and for the records of such rows.
+
+    A row that is unlike that record leaves it (`leaving`) when it is a stranger to it, when it fits another record, or
+    when another row fits that one.
+    """
     queries = {
         USERS.name: _similar_users(manifest),
         CLASSES.name: _similar_classes(manifest),
@@ -98,20 +147,32 @@ def _lookalikes(entity: Entity, manifest: RunManifest) -> str:
     }
     return f"""
         CREATE TABLE {entity.name}_lookalikes AS
-        WITH newcomers AS (
+        WITH seekers AS (
             FROM {entity.name}_linked
-            SEMI JOIN ({_newcomers(entity, manifest)}) USING (source_key)
+            JOIN {entity.name}_seekers USING (source_key)
         ),
         missed AS (
             FROM db_{entity.name}
             JOIN {entity.name}_missed USING ({entity.key})
             WHERE source = getvariable('source')
         ),
-        {queries[entity.name]}
+        {queries[entity.name]},
+        leaving AS (
+            SELECT source_key
+            FROM seekers
+            WHERE stranger
+            UNION
+            SELECT unnest([source_key, own_row])
+            FROM pairs
+            WHERE fits AND near
+        )
         SELECT source_key, old_key, near,
-            fits AND near AND {_only_one("near", "source_key")} AND {_only_one("near", "old_key")} AS alone,
+            fits AND free AND near AND {_only_one("near", "source_key")} AND {_only_one("near", "old_key")} AS alone,
             {_only_one("true", "source_key")} AND {_only_one("true", "old_key")} AS single
-        FROM pairs"""
+        FROM pairs
+        WHERE (own_key IS NULL OR source_key IN (FROM leaving))
+            AND (own_row IS NULL OR own_row IN (FROM leaving WHERE source_key IS NOT NULL))
+            AND (fits OR NOT rejected)"""
 
 
 def _only_one(which: str, of: str) -> str:
@@ -133,9 +194,10 @@ def _similar_users(manifest: RunManifest) -> str:
     secured = " UNION ALL ".join(
         f"""
                 SELECT new.source_key, old.user_key, true AS strong
-                FROM newcomers AS new
+                FROM seekers AS new
                 JOIN missed AS old ON {names} AND new.{name} = old.{name}"""
-        for name in ("birth_date", "user_district_id", "user_state_id")
+        for name in _STRONG
+        if name != "email"
     )
     return f"""
         clashing_emails AS (
@@ -147,7 +209,7 @@ def _similar_users(manifest: RunManifest) -> str:
             UNION
             SELECT lower(email), {kind("unsaid")}
             FROM db_users AS unsaid
-            ANTI JOIN users_matched AS matched ON matched.old_key = unsaid.user_key
+            ANTI JOIN (FROM users_matched WHERE NOT unlike) AS matched ON matched.old_key = unsaid.user_key
             WHERE email IS NOT NULL AND status = 'active'
             GROUP BY ALL
             HAVING count(*) > 1
@@ -157,7 +219,7 @@ def _similar_users(manifest: RunManifest) -> str:
             FROM ({secured}
                 UNION ALL
                 SELECT new.source_key, old.user_key, (lower(new.email), {kind("new")}) NOT IN (FROM clashing_emails)
-                FROM newcomers AS new
+                FROM seekers AS new
                 JOIN missed AS old ON {names} AND lower(new.email) = lower(old.email)
             )
             GROUP BY ALL
@@ -171,15 +233,14 @@ def _similar_users(manifest: RunManifest) -> str:
             WHERE old.organization_key = organization.key AND old.status = 'active'
         ),
         pairs AS (
-            SELECT candidates.source_key, old.user_key AS old_key, true AS near,
+            SELECT candidates.source_key, own_key, old.user_key AS old_key, own_row, free, rejected, true AS near,
                 {_same(_COMPARED, manifest.supplied.get("users", {}))}
                     AND {kind("new")} = {kind("old")}
                     AND old.status = 'active'
-                    AND old.free
                     AND strong
                     AND schoolmates.source_key IS NOT NULL AS fits
             FROM candidates
-            JOIN newcomers AS new ON new.source_key = candidates.source_key
+            JOIN seekers AS new ON new.source_key = candidates.source_key
             JOIN missed AS old ON old.user_key = candidates.user_key
             LEFT JOIN schoolmates ON schoolmates.source_key = candidates.source_key
                 AND schoolmates.user_key = candidates.user_key
@@ -189,68 +250,95 @@ def _similar_users(manifest: RunManifest) -> str:
 def _similar_classes(manifest: RunManifest) -> str:
     """Same name, school, course, period and term; near with a person in common, where the batch says who is in it.
 
-    A fit agrees in every other value too, and says at least one of course, period and term.
+    A fit agrees in every other value too, and says at least one of course, period and term. Where the row's key leads
+    to a class, or a row to this class, nothing less will do.
     """
     supplied = manifest.supplied.get("classes", {})
     unknown_people = "false" if "enrollments" in manifest.supplied else "true"
     return f"""
         resembling AS (
-            SELECT new.source_key, old.class_key,
+            SELECT new.source_key, own_key, old.class_key AS old_key, own_row, free, rejected,
                 {_same(("course_name", "subject", "grade"), supplied)}
-                    AND coalesce(new.course_code, new.period, new.term) IS NOT NULL
-                    AND old.free AS fits
-            FROM newcomers AS new
+                    AND coalesce(new.course_code, new.period, new.term) IS NOT NULL AS fits
+            FROM seekers AS new
             JOIN missed AS old ON new.name = old.name AND new.organization_key = old.organization_key
             WHERE old.status = 'active' AND {_same(_SCHEDULE, supplied)}
         ),
-        acquainted AS (
-            SELECT DISTINCT resembling.source_key, resembling.class_key
-            FROM resembling
-            JOIN enrollments_accepted AS person ON person.class_source_key = resembling.source_key
-            JOIN users_keys ON users_keys.source_key = person.user_source_key
-            JOIN db_enrollments AS enrolled ON enrolled.class_key = resembling.class_key
-                AND enrolled.user_key = users_keys.key
+        {_COMPARED_BY_PEOPLE},
+        shared AS (
+            SELECT source_key, old_key, count(*) AS people
+            FROM (
+                SELECT DISTINCT compared.source_key, compared.old_key, enrolled.user_key
+                FROM compared
+                JOIN enrollments_accepted AS person ON person.class_source_key = compared.source_key
+                JOIN users_keys ON users_keys.source_key = person.user_source_key
+                JOIN db_enrollments AS enrolled ON enrolled.class_key = compared.old_key
+                    AND enrolled.user_key = users_keys.key
+            )
+            GROUP BY ALL
         ),
-        pairs AS (
-            SELECT resembling.source_key, class_key AS old_key, fits,
-                {unknown_people} OR acquainted.source_key IS NOT NULL AS near
-            FROM resembling
-            LEFT JOIN acquainted USING (source_key, class_key)
-        )"""
+        {_closest("fits", f"shared.people IS NOT NULL OR {unknown_people}")}"""
 
 
 def _similar_organizations() -> str:
     """Same name and type; a fit has a class or a person in common, a school that is merely called the same waits."""
     return f"""
         resembling AS (
-            SELECT new.source_key, old.organization_key, old.free
-            FROM newcomers AS new
+            SELECT new.source_key, own_key, old.organization_key AS old_key, own_row, free, rejected, true AS fits
+            FROM seekers AS new
             JOIN missed AS old ON new.name = old.name AND new.type = old.type
             WHERE old.status = 'active'
         ),
-        acquainted AS ({_in_common("users", "memberships")}
-            UNION
-            {_in_common("classes", "classes")}
+        {_COMPARED_BY_PEOPLE},
+        shared AS (
+            SELECT source_key, old_key, count(*) AS people
+            FROM ({_in_common("users", "memberships")}
+                UNION
+                {_in_common("classes", "classes")}
+            )
+            GROUP BY ALL
         ),
-        pairs AS (
-            SELECT resembling.source_key, organization_key AS old_key, true AS near,
-                free AND acquainted.source_key IS NOT NULL AS fits
+        {_closest("shared.people IS NOT NULL", "true")}"""
+
+
+_COMPARED_BY_PEOPLE = """compared AS (
+            SELECT source_key, old_key
             FROM resembling
-            LEFT JOIN acquainted USING (source_key, organization_key)
+            UNION
+            SELECT source_key, own_key
+            FROM seekers
+            WHERE own_key IS NOT NULL AND source_key IN (SELECT unnest([source_key, own_row]) FROM resembling)
+        )"""
+"""The pairs that resemble each other, and for each row or record in them what its key says."""
+
+
+def _closest(fits: str, near: str) -> str:
+    """`pairs`: of those that resemble each other, what no key speaks against.
+
+    A key is outdone by a fit that has more people in common, in the row's eyes and in the record's.
+    """
+    return f"""pairs AS (
+            SELECT resembling.* REPLACE ({fits} AS fits), {near} AS near
+            FROM resembling
+            LEFT JOIN shared USING (source_key, old_key)
+            LEFT JOIN shared AS by_key ON by_key.source_key = resembling.source_key AND by_key.old_key = own_key
+            LEFT JOIN shared AS rival ON rival.source_key = own_row AND rival.old_key = resembling.old_key
+            WHERE own_key IS NULL AND own_row IS NULL
+                OR fits AND shared.people > greatest(coalesce(by_key.people, 0), coalesce(rival.people, 0))
         )"""
 
 
 def _in_common(entity: str, placed_by: str) -> str:
-    """People or classes that the batch places in the new organization and the roster in the old one.
+    """People or classes that the batch places in the row's organization and the roster in the record's.
 
     They are matched after the organizations are, so that their source keys must do here.
     """
     key, own = ("user_key", "user_source_key") if entity == "users" else ("class_key", "source_key")
     return f"""
-            SELECT resembling.source_key, resembling.organization_key
-            FROM resembling
-            JOIN {placed_by}_accepted AS new ON new.organization_source_key = resembling.source_key
-            JOIN {entity}_addressed AS known ON known.source_key = new.{own} AND known.source = getvariable('source')
-            JOIN db_{placed_by} AS old ON old.{key} = known.{key}
-                AND old.organization_key = resembling.organization_key
-            WHERE old.status = 'active'"""
+                SELECT compared.source_key, compared.old_key, '{entity}', known.{key}
+                FROM compared
+                JOIN {placed_by}_accepted AS new ON new.organization_source_key = compared.source_key
+                JOIN {entity}_addressed AS known ON known.source_key = new.{own}
+                    AND known.source = getvariable('source')
+                JOIN db_{placed_by} AS old ON old.{key} = known.{key} AND old.organization_key = compared.old_key
+                WHERE old.status = 'active'"""

@@ -1,7 +1,8 @@
 """Which accepted row is which record of the database, and which rows must wait for a person (rules 6, 9 and 10).
 
-Keys decide, but for rule 10, which looks at names, birth date and email; what else a record says is compared later
-(`changes.py`). For every entity there is, in the order in which it is made:
+Keys decide, unless a row is unlike the record behind its key: then it may be another record's row under a new
+identifier (rule 9), or somebody new (rule 10). What else a record says is compared later (`changes.py`). For every
+entity there is, in the order in which it is made:
 
     _accepted   rows that may load: the entity's columns, and where they were said (`accept.records`)
     _present    the identity of every delivered row, rejected ones included
@@ -12,11 +13,14 @@ Keys decide, but for rule 10, which looks at names, birth date and email; what e
 
 and for those with a key of their own besides:
 
-    _matched    row -> old_key, the record behind its source key or identifier; `another`: a recycled identifier
-    _vanished   keys of this source's records that no delivered row speaks of
-    _lookalikes pairs of an unknown row and a missed record (`likeness.py`)
+    _matched    row -> old_key, the record behind its source key or identifier, and how little it is like that
+                (`likeness.resemblance`); `another`: somebody else by rule 10
+    _unmatched  this source's records behind the key of no row that may load; `rejected`: of one that may not
+    _vanished   those that no delivered row speaks of at all
+    _lookalikes pairs of a row and a record that is not behind its key (`likeness.py`)
     _candidates rows that may be planned, with the record that each changes (old_key; NULL: a new one)
     _unsaid     records that `id_changes.csv` names and no row speaks of; `goes`: they are renamed all the same
+    _claims     candidates that get an identifier or a source key which their record does not have (`taken.py`)
     _released   records whose identifier passes to somebody else, and the row (source_key) that takes it
     _known      rows that are planned: source_key, old_key (NULL: new), and the record's key, fresh for a new one
     _waiting    source keys of rows that wait or hang on nothing
@@ -34,8 +38,9 @@ from enrollsync.accept import records
 from enrollsync.canonical import BY_NAME, CLASSES, ENTITIES, MEMBERSHIPS, USERS, Entity
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.reconcile.clashes import find_clashes
-from enrollsync.reconcile.likeness import find_lookalikes, kind
+from enrollsync.reconcile.likeness import find_lookalikes, kind, resemblance
 from enrollsync.reconcile.renames import read_id_changes, renamed_without_a_row, respoken
+from enrollsync.reconcile.taken import hold_taken
 from enrollsync.settings import District
 from enrollsync.workspace import RunManifest, Workspace
 
@@ -142,12 +147,9 @@ def _unlinked(entity: Entity, *, needed: bool) -> str:
 
 
 def _matched(entity: Entity) -> str:
-    """By the source's own key; by the identifier where the record came from another source (people: of one kind).
-
-    `another` is rule 10: both names differ, and birth date or email differs, counting only what both sides have.
-    """
+    """By the source's own key; by the identifier where the record came from another source (people: of one kind)."""
     same_kind = f"AND {kind('others')} = {kind('new')}" if entity is USERS else ""
-    old_key = f"coalesce(own.{entity.key}, others.{entity.key})"
+    flags = resemblance(entity, lambda name: f"new.{name}", lambda name: f"coalesce(own.{name}, others.{name})")
     return f"""
         CREATE TABLE {entity.name}_matched AS
         WITH others AS (
@@ -155,57 +157,57 @@ def _matched(entity: Entity) -> str:
             FROM {entity.name}_addressed
             WHERE source <> getvariable('source') AND {entity.identifier} IS NOT NULL
         )
-        SELECT new.source_key, new.{entity.identifier}, {old_key} AS old_key,
-            {_another_person() if entity is USERS else "false"} AS another
+        SELECT new.source_key, new.{entity.identifier}, coalesce(own.{entity.key}, others.{entity.key}) AS old_key,
+            {", ".join(f"{condition} AS {flag}" for flag, condition in flags.items())}
         FROM {entity.name}_linked AS new
         LEFT JOIN {entity.name}_addressed AS own ON own.source = getvariable('source')
             AND own.source_key = new.source_key
         LEFT JOIN others ON others.{entity.identifier} = new.{entity.identifier} AND own.{entity.key} IS NULL
             {same_kind};
-        CREATE TABLE {entity.name}_vanished AS
-        SELECT old.{entity.key}
+        CREATE TABLE {entity.name}_unmatched AS
+        SELECT old.{entity.key}, old.source_key IN (SELECT source_key FROM {entity.name}_present) AS rejected
         FROM db_{entity.name} AS old
         ANTI JOIN {entity.name}_matched AS matched ON matched.old_key = old.{entity.key}
-        ANTI JOIN {entity.name}_present AS present ON present.source_key = old.source_key
         ANTI JOIN {entity.name}_named AS named ON named.key = old.{entity.key}
-        WHERE old.source = getvariable('source')"""
-
-
-def _another_person() -> str:
-    def differs(name: str) -> str:
-        return f"coalesce(lower(new.{name}) <> lower(coalesce(own.{name}, others.{name})), false)"
-
-    names = " AND ".join(map(differs, ("given_name", "family_name")))
-    return f"{names} AND ({' OR '.join(map(differs, ('birth_date', 'email')))})"
+        WHERE old.source = getvariable('source');
+        CREATE VIEW {entity.name}_vanished AS
+        SELECT {entity.key}
+        FROM {entity.name}_unmatched
+        WHERE NOT rejected"""
 
 
 def _hold(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> None:
-    connection.execute(_waiting(entity, manifest))
+    connection.execute(_waiting(entity))
     connection.execute(_candidates(entity))
-    connection.execute(_released(entity))
-    # Holding one record can keep its identifier from another, so look again until nothing more is held.
-    while connection.execute(_taken(entity)).fetchall():
-        pass
+    connection.execute(_released(entity, manifest))
+    hold_taken(connection, entity, manifest)
 
 
-def _waiting(entity: Entity, manifest: RunManifest) -> str:
-    """Why a row waits, the first reason that holds: one code a row."""
+def _waiting(entity: Entity) -> str:
+    """Why a row waits, the first reason that holds: one code a row.
+
+    Where rows that wait may be the record behind another row's key, that row is no reason to change it.
+    """
     name = entity.name
     return f"""
         INSERT INTO {name}_held
-        WITH reasons AS (
+        WITH ambiguous AS (
+            FROM {name}_lookalikes
+            WHERE near AND NOT alone
+        ),
+        reasons AS (
             SELECT new.source_key, 'PLAN-REIDENTIFY-TAKEN' AS code, renamed.key AS old_key, 1 AS place
             FROM {name}_matched AS new
             JOIN {name}_renames AS renamed ON new.source_key IN (renamed.source_key, renamed.new_source_key)
             WHERE fate = 'taken'
             UNION ALL
             SELECT source_key, 'PLAN-AMBIGUOUS', old_key, 2
-            FROM {name}_lookalikes
-            WHERE near AND NOT alone
+            FROM ambiguous
             UNION ALL
-            SELECT source_key, 'PLAN-RECYCLED', old_key, 3
+            SELECT source_key, 'PLAN-AMBIGUOUS', old_key, 3
             FROM {name}_matched
-            WHERE another AND {"false" if manifest.release else "true"}
+            WHERE unlike AND NOT another AND old_key IN (SELECT old_key FROM ambiguous)
+                AND source_key NOT IN (SELECT source_key FROM {name}_lookalikes WHERE alone)
         )
         SELECT source_key, code, old_key
         FROM reasons
@@ -216,6 +218,7 @@ def _waiting(entity: Entity, manifest: RunManifest) -> str:
 def _candidates(entity: Entity) -> str:
     """Rows that do not wait yet, and records that are renamed without a row (`unsaid`), with their new identifiers.
 
+    Behind the key of somebody else, or of a record that another row is, a row is a new record's.
     `<entity>_unsaid` has every record that `id_changes.csv` names and no row speaks of; `goes` where it is renamed.
     """
     name, identifier = entity.name, entity.identifier
@@ -226,10 +229,11 @@ def _candidates(entity: Entity) -> str:
         ANTI JOIN {name}_matched AS matched ON matched.old_key = key
         LEFT JOIN (FROM {name}_renames WHERE fate = 'open') AS renamed USING (key);
         CREATE TABLE {name}_candidates AS
-        SELECT new.source_key, new.{identifier}, CASE WHEN another THEN found.old_key
-                ELSE coalesce(new.old_key, found.old_key) END AS old_key, false AS unsaid
+        SELECT new.source_key, new.{identifier}, CASE WHEN another OR found_by.old_key IS NOT NULL THEN found.old_key
+                ELSE coalesce(found.old_key, new.old_key) END AS old_key, false AS unsaid
         FROM {name}_matched AS new
         LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found USING (source_key)
+        LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found_by ON found_by.old_key = new.old_key
         WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
         UNION ALL
         SELECT new_source_key, new_id, key, true
@@ -237,8 +241,11 @@ def _candidates(entity: Entity) -> str:
         WHERE goes"""
 
 
-def _released(entity: Entity) -> str:
-    """Records whose identifier passes to somebody else (rule 10), and the rows that take it."""
+def _released(entity: Entity, manifest: RunManifest) -> str:
+    """Records whose identifier passes to somebody new (rule 10), and the rows that take it, where a person lets them.
+
+    A record of which another row speaks that waits keeps its identifier.
+    """
     name = entity.name
     return f"""
         CREATE VIEW {name}_released AS
@@ -248,43 +255,10 @@ def _released(entity: Entity) -> str:
         )
         SELECT matched.old_key AS key, source_key
         FROM {name}_matched AS matched
-        SEMI JOIN going USING (source_key)
-        WHERE another AND matched.old_key NOT IN (SELECT old_key FROM going WHERE old_key IS NOT NULL)"""
-
-
-def _taken(entity: Entity) -> str:
-    """Hold the rows whose new identifier another record keeps, or gets as well (rule 9)."""
-    name, identifier, key = entity.name, entity.identifier, entity.key
-    return f"""
-        INSERT INTO {name}_held
-        WITH going AS (
-            SELECT source_key, {identifier}, old_key
-            FROM {name}_candidates
-            WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
-        ),
-        claims AS (
-            SELECT going.*
-            FROM going
-            LEFT JOIN db_{name} AS old ON old.{key} = going.old_key
-            WHERE going.{identifier} IS NOT NULL AND going.{identifier} IS DISTINCT FROM old.{identifier}
-        ),
-        kept AS (
-            SELECT old.{identifier}
-            FROM db_{name} AS old
-            SEMI JOIN claims USING ({identifier})
-            LEFT JOIN going ON going.old_key = old.{key}
-            WHERE (going.old_key IS NULL OR going.{identifier} IS NOT DISTINCT FROM old.{identifier})
-                AND old.{key} NOT IN (SELECT key FROM {name}_released)
-            UNION
-            SELECT {identifier}
-            FROM claims
-            GROUP BY ALL
-            HAVING count(*) > 1
-        )
-        SELECT claims.source_key, 'PLAN-REIDENTIFY-TAKEN', claims.old_key
-        FROM claims
-        JOIN kept USING ({identifier})
-        RETURNING source_key"""
+        SEMI JOIN (FROM going WHERE old_key IS NULL) USING (source_key)
+        WHERE {str(manifest.release).lower()} AND another
+            AND matched.old_key NOT IN (SELECT old_key FROM going WHERE old_key IS NOT NULL)
+            AND matched.old_key NOT IN (SELECT old_key FROM {name}_held WHERE old_key IS NOT NULL)"""
 
 
 def _known(entity: Entity) -> str:

@@ -1,0 +1,188 @@
+"""A roster that plans change without a database, and deliveries that nobody checks: reconciling alone, in a blink.
+
+Rows are those of Batch Upload (`nightly.student`), also where the district's source is called `clever`: then source
+keys carry the kind of person.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from canonical_rows import Row, district_for, manifest_for, write_canonical
+from enrollsync.accept import accept
+from enrollsync.canonical import BY_NAME, ENTITIES, KINDS
+from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, arrow_schema, columns_of, primary_key, typed_column
+from enrollsync.findings import schema
+from enrollsync.plan import Plan
+from enrollsync.reconcile import reconcile
+from enrollsync.workspace import RunManifest, Workspace
+
+_VALUES = {
+    "user_district_id": "userDistrictId", "user_state_id": "userStateId", "role": "userRole",
+    "given_name": "userFirstName", "middle_name": "userMiddleName", "family_name": "userLastName",
+    "email": "userEmail", "grade": "userGrade", "birth_date": "userBirthDate",
+}  # fmt: skip
+_CLASS_VALUES = {"name": "className", "course_code": "course", "period": "period", "term": "term"}
+
+
+@dataclass
+class Planned:
+    """What one delivery would change."""
+
+    plan: Plan
+    held: list[tuple[str, str]]
+    """Code and identifier of each row that waits, sorted."""
+    operations: dict[str, list[dict[str, Any]]]
+    """Entity -> rows of the plan."""
+
+    def done(self, entity: str = "users") -> dict[str, str]:
+        """Identifier -> operation."""
+        named = str(BY_NAME[entity].identifier)
+        return {row[named]: row["operation"] for row in self.operations[entity]}
+
+    def outcome(self, identifier: str) -> str | None:
+        """What becomes of a person's row: an operation, the code for which it waits, or nothing."""
+        return (self.done() | {held: code for code, held in self.held}).get(identifier)
+
+
+@dataclass
+class Roster:
+    """A district's records, as its plans leave them."""
+
+    folder: Path
+    source: str = "batch_upload"
+    mode: str = "delta"
+    release: bool = False
+    tables: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {entity.name: [] for entity in ENTITIES})
+    numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    workspace: Workspace = field(init=False)
+
+    def plan(self, rows: Iterable[Row], rejected: Iterable[str] = ()) -> Planned:
+        """Plan a delivery; rows of the people in `rejected` (identifiers) are rejected by some check."""
+        delivered = list(rows)
+        self.workspace = Workspace(self.folder / f"run-{next(self.numbers)}").create()
+        district = district_for(self.source)
+        file = "users.csv" if self.source == "batch_upload" else "students.csv"
+        tables = {name: _merged(name, made, file) for name, made in _canonical(delivered, self.source).items()}
+        manifest = manifest_for(self.source, mode=self.mode, release=self.release, supplied=_supplied(file))
+        write_canonical(self.workspace, tables)
+        _write_findings(self.workspace, file, [2 + n for n, row in enumerate(delivered) if row["userId"] in rejected])
+        self._write_state()
+        plan = reconcile(self.workspace, manifest, district, self.workspace.state, 1, _accepted(self, manifest))
+        operations = {e.name: pq.read_table(self.workspace.plan_table(e.name)).to_pylist() for e in ENTITIES}
+        return Planned(plan, self._held(delivered), operations)
+
+    def night(self, rows: Iterable[Row], rejected: Iterable[str] = ()) -> Planned:
+        """Plan a delivery and apply the plan."""
+        planned = self.plan(rows, rejected)
+        for entity in ENTITIES:
+            known = {_key(entity.name, row): row for row in self.tables[entity.name]}
+            for row in planned.operations[entity.name]:
+                known[_key(entity.name, row)] = {name: row[name] for name in columns_of(entity)}
+            self.tables[entity.name] = list(known.values())
+            for word in (entity.identifier, "source_key") if entity.key else ():
+                words = [row[word] for row in known.values() if row[word] is not None]
+                assert len(words) == len(set(words)), f"{entity.name}: two have the same {word}"
+        return planned
+
+    def people(self) -> dict[str, tuple[str, int]]:
+        """Identifier -> given name and internal key of everybody who is active."""
+        return {
+            row["user_id"]: (row["given_name"], row["user_key"])
+            for row in self.tables["users"]
+            if row["status"] == "active"
+        }
+
+    def attending(self) -> set[tuple[int, int]]:
+        """Class and user key of every active enrollment."""
+        rows = self.tables["enrollments"]
+        return {(row["class_key"], row["user_key"]) for row in rows if row["status"] == "active"}
+
+    def _held(self, delivered: list[Row]) -> list[tuple[str, str]]:
+        found = duckdb.sql(f"""
+            SELECT DISTINCT code, line
+            FROM read_parquet('{self.workspace.findings}')
+            WHERE code LIKE 'PLAN-%' AND entity = 'users'
+        """).fetchall()
+        return sorted((code, delivered[line - 2]["userId"]) for code, line in found)
+
+    def _write_state(self) -> None:
+        for entity in ENTITIES:
+            names = arrow_schema([typed_column(name) for name in columns_of(entity)])
+            table = pa.Table.from_pylist(self.tables[entity.name], names)
+            pq.write_table(table, self.workspace.state / f"{BASE[entity.name].name}.parquet")
+        history = arrow_schema([column for column in IDENTIFIER_HISTORY.columns if column.name != "district_id"])
+        pq.write_table(history.empty_table(), self.workspace.state / "identifier_history.parquet")
+        undos = pa.schema([("number", pa.int64()), ("run_id", pa.string()), ("first_run", pa.string()),
+                           ("takes_back", pa.bool_())])  # fmt: skip
+        pq.write_table(undos.empty_table(), self.workspace.state / "undos.parquet")
+
+
+def _key(entity: str, row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in primary_key(BY_NAME[entity]))
+
+
+def _accepted(roster: Roster, manifest: RunManifest) -> dict[str, dict[str, int]]:
+    malformed = pa.schema([("file", pa.string()), ("line", pa.int64()), ("last_line", pa.int64()),
+                           ("reason", pa.string()), ("raw", pa.string())])  # fmt: skip
+    pq.write_table(malformed.empty_table(), roster.workspace.malformed)
+    return accept(roster.workspace, manifest)
+
+
+def _write_findings(workspace: Workspace, file: str, lines: list[int]) -> None:
+    with duckdb.connect(":memory:") as connection:
+        connection.execute(f"CREATE TABLE found ({schema()})")
+        for line in lines:
+            connection.execute(
+                "INSERT INTO found (code, severity, entity, file, line) VALUES (?, 'critical', 'users', ?, ?)",
+                ["ROW-MALFORMED", file, line],
+            )
+        connection.execute(f"COPY found TO '{workspace.findings}' (FORMAT parquet)")
+
+
+def _supplied(file: str) -> dict[str, dict[str, list[str]]]:
+    return {entity.name: {column: [file] for column in entity.columns} for entity in ENTITIES}
+
+
+def _canonical(rows: list[Row], source: str) -> dict[str, list[Row]]:
+    tables: dict[str, list[Row]] = {entity.name: [] for entity in ENTITIES}
+    for line, row in enumerate(rows, start=2):
+        kind = KINDS[row["userRole"]]
+        user = f"{kind}:{row['userId']}" if source == "clever" else row["userId"]
+        school, role = row["schoolId"], row["userRole"]
+        made = {
+            "organizations": {
+                "source_key": school, "organization_id": school, "name": row["schoolName"], "type": "school",
+            },
+            "users": {
+                "source_key": user, "user_id": row["userId"], "kind": kind,
+                **{name: row.get(column) or None for name, column in _VALUES.items()},
+            },
+            "memberships": {"user_source_key": user, "organization_source_key": school, "role": role},
+            "classes": {
+                "source_key": row["classId"], "class_id": row["classId"], "organization_source_key": school,
+                **{name: row.get(column) or None for name, column in _CLASS_VALUES.items()},
+            },
+            "enrollments": {"class_source_key": row["classId"], "user_source_key": user, "role": role,
+                            "is_primary": "false"},
+        }  # fmt: skip
+        for name, values in made.items():
+            tables[name].append({**values, "line": line})
+    return tables
+
+
+def _merged(entity: str, rows: list[Row], file: str) -> list[Row]:
+    """Each distinct row once, with all its lines."""
+    lines: dict[tuple[tuple[str, Any], ...], list[int]] = {}
+    for row in rows:
+        said = tuple((name, value) for name, value in row.items() if name != "line")
+        lines.setdefault(said, []).append(row["line"])
+    return [{**dict(said), "file": file, "lines": found} for said, found in lines.items()]
