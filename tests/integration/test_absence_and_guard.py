@@ -82,6 +82,19 @@ def test_in_a_delta_another_school_is_added_and_becomes_the_primary_one(nightly:
     assert nightly.run()["outcome"] == "in_sync"
 
 
+def test_in_a_snapshot_a_school_that_is_left_is_no_more_the_primary_one_until_that_is_undone(district: Nightly) -> None:
+    schools = [{"School_id": "S1", "School_name": "North"}, {"School_id": "S2", "School_name": "South"}]
+    before = district.everything()
+    result = district.run(clever([pupil(1, School_id="S2"), *TWENTY[1:-1]], schools=schools))
+    memberships = district.view("memberships", "organization_id, is_primary, status", "user_id IN ('p-1', 'p-20')")
+    assert [(school, bool(primary), status) for school, primary, status in memberships] == [
+        ("S1", False, "inactive"), ("S1", False, "inactive"), ("S2", True, "active"),
+    ]  # fmt: skip
+    assert district.run()["outcome"] == "in_sync"
+    district.undo(result["run_id"])
+    assert district.everything() == before
+
+
 def test_remove_class_deactivates_the_class_and_unenrolls_everyone(nightly: Nightly) -> None:
     nightly.begin([student(), other(1), other(2, classId="C2", className="Art")])
     nightly.run([{"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C1"}])

@@ -283,6 +283,40 @@ def test_an_older_roster_keeps_its_audit_when_the_schema_moves(database_url: str
     assert keys == [{"user_key": 7, "organization_key": 3}]
 
 
+def test_an_older_rosters_inactive_memberships_lose_their_mark_and_their_runs_say_so(database_url: str, query) -> None:
+    store = open_store(database_url)
+    store.backend.prepare()
+    with store.backend.connect(create=True).begin() as connection:
+        migrations.upgrade(connection, "0004")
+        for statement in MOVED_BEFORE:
+            connection.exec_driver_sql(statement)
+    store.migrate()
+    found = query(database_url, "SELECT organization_key, is_primary FROM roster_memberships ORDER BY 1")
+    assert [bool(row["is_primary"]) for row in found] == [False, False, True]
+    told = query(database_url, "SELECT before_json FROM changes ORDER BY sequence")
+    assert [row["before_json"] for row in told] == [
+        '{"status":"active"}', '{"is_primary":true,"status":"active"}', '{"status":"active"}',
+    ]  # fmt: skip
+
+
+MOVED_BEFORE = (
+    "INSERT INTO organizations (district_id, organization_key, source_key, organization_id, status, source) VALUES "
+    + ", ".join(f"('demo', {key}, 'S{key}', 'S{key}', 'active', 'clever')" for key in (1, 2, 3)),
+    "INSERT INTO users (district_id, user_key, source_key, user_id, status, source)"
+    " VALUES ('demo', 7, 'student:300', '300', 'active', 'clever')",
+    "INSERT INTO memberships (district_id, user_key, organization_key, is_primary, status, source) VALUES"
+    " ('demo', 7, 1, true, 'inactive', 'clever'), ('demo', 7, 2, false, 'inactive', 'clever'),"
+    " ('demo', 7, 3, true, 'active', 'clever')",
+    "INSERT INTO changes (district_id, state_after, sequence, entity, user_key, organization_key, operation,"
+    " before_json, after_json) VALUES "
+    + ", ".join(
+        f"('demo', {state}, {state}, 'memberships', 7, {school}, 'deactivate',"
+        """ '{"status":"active"}', '{"status":"inactive"}')"""
+        for state, school in ((1, 1), (2, 1), (3, 2))
+    ),
+)
+"""A student whose first school was left, come back to, and left again."""
+
 OLD_ROSTER = (
     "INSERT INTO runs (district_id, run_id, outcome, started_at, counts_json, findings_json, state_before, state_after)"
     " VALUES ('demo', 'run-1', 'applied', '2026-01-01', '{}', '{}', 0, 1)",

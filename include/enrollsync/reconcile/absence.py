@@ -200,14 +200,20 @@ def _delivered_roles(entity: Entity, manifest: RunManifest) -> list[str]:
 
 
 def _deactivations(entity: Entity) -> str:
-    """Rows as they will be, inactive."""
+    """Rows as they will be, inactive; a membership is then nobody's primary one."""
     if entity.key:
         return _deactivated_records(entity)
-    columns = ", ".join("'inactive' AS status" if name == "status" else name for name in columns_of(entity))
+    new = {"status": "'inactive'"}
+    before, after = """'{"status":"active"}'""", """'{"status":"inactive"}'"""
+    if entity.name == "memberships":
+        new["is_primary"] = "false"
+        before = f"""CASE WHEN old.is_primary THEN '{{"is_primary":true,"status":"active"}}' ELSE {before} END"""
+        after = f"""CASE WHEN old.is_primary THEN '{{"is_primary":false,"status":"inactive"}}' ELSE {after} END"""
+    columns = ", ".join(f"{new.get(name, f'old.{name}')} AS {name}" for name in columns_of(entity))
     return f"""
         CREATE TABLE {entity.name}_deactivated AS
         SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
-            '{{"status":"active"}}' AS before_json, '{{"status":"inactive"}}' AS after_json, {columns}
+            {before} AS before_json, {after} AS after_json, {columns}
         FROM {entity.name}_gone AS gone
         JOIN db_{entity.name} AS old USING ({", ".join(primary_key(entity))})"""
 
