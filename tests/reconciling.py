@@ -18,12 +18,13 @@ import pyarrow.parquet as pq
 
 from canonical_rows import Row, district_for, manifest_for, write_canonical
 from enrollsync.accept import accept
-from enrollsync.canonical import BY_NAME, ENTITIES, KINDS
+from enrollsync.canonical import BY_NAME, ENTITIES, ID_CHANGES, KINDS
 from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, arrow_schema, columns_of, primary_key, typed_column
 from enrollsync.findings import schema
+from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan import Plan
 from enrollsync.reconcile import reconcile
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.workspace import RunManifest, SourceFile, Workspace
 
 _VALUES = {
     "user_district_id": "userDistrictId", "user_state_id": "userStateId", "role": "userRole",
@@ -42,6 +43,10 @@ class Planned:
     """Code and identifier of each row that waits, sorted."""
     operations: dict[str, list[dict[str, Any]]]
     """Entity -> rows of the plan."""
+
+    def holds(self) -> set[str]:
+        """The codes for which the whole plan waits."""
+        return {hold.code for hold in self.plan.holds}
 
     def done(self, entity: str = "users") -> dict[str, str]:
         """Identifier -> operation."""
@@ -65,8 +70,11 @@ class Roster:
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     workspace: Workspace = field(init=False)
 
-    def plan(self, rows: Iterable[Row], rejected: Iterable[str] = ()) -> Planned:
-        """Plan a delivery; rows of the people in `rejected` (identifiers) are rejected by some check."""
+    def plan(self, rows: Iterable[Row], rejected: Iterable[str] = (), id_changes: str = "") -> Planned:
+        """Plan a delivery; rows of the people in `rejected` (identifiers) are rejected by some check.
+
+        `id_changes` is the text of such a file.
+        """
         delivered = list(rows)
         self.workspace = Workspace(self.folder / f"run-{next(self.numbers)}").create()
         district = district_for(self.source)
@@ -74,15 +82,17 @@ class Roster:
         tables = {name: _merged(name, made, file) for name, made in _canonical(delivered, self.source).items()}
         manifest = manifest_for(self.source, mode=self.mode, release=self.release, supplied=_supplied(file))
         write_canonical(self.workspace, tables)
+        changes = _write_id_changes(self.workspace, id_changes)
+        manifest.files.extend([changes] if id_changes else [])
         _write_findings(self.workspace, file, [2 + n for n, row in enumerate(delivered) if row["userId"] in rejected])
         self._write_state()
         plan = reconcile(self.workspace, manifest, district, self.workspace.state, 1, _accepted(self, manifest))
         operations = {e.name: pq.read_table(self.workspace.plan_table(e.name)).to_pylist() for e in ENTITIES}
         return Planned(plan, self._held(delivered), operations)
 
-    def night(self, rows: Iterable[Row], rejected: Iterable[str] = ()) -> Planned:
-        """Plan a delivery and apply the plan."""
-        planned = self.plan(rows, rejected)
+    def night(self, rows: Iterable[Row], rejected: Iterable[str] = (), id_changes: str = "") -> Planned:
+        """Plan a delivery and apply the plan, whatever holds it."""
+        planned = self.plan(rows, rejected, id_changes)
         for entity in ENTITIES:
             known = {_key(entity.name, row): row for row in self.tables[entity.name]}
             for row in planned.operations[entity.name]:
@@ -146,6 +156,23 @@ def _write_findings(workspace: Workspace, file: str, lines: list[int]) -> None:
                 ["ROW-MALFORMED", file, line],
             )
         connection.execute(f"COPY found TO '{workspace.findings}' (FORMAT parquet)")
+
+
+def _write_id_changes(workspace: Workspace, text: str) -> SourceFile:
+    plural = {entity.singular: entity.name for entity in ENTITIES if entity.key}
+    lines = [line.split(",") for line in text.splitlines()[1:]]
+    rows = [
+        {"row_id": number, "file": ID_CHANGES_FILE.name, "line": number, "lines": [number], "blanks": None,
+         "entity": plural[entity], "old_id": old, "new_id": new}
+        for number, (entity, old, new) in enumerate(lines, start=2)
+    ]  # fmt: skip
+    texts = [(name, pa.string()) for name in ("blanks", "entity", "old_id", "new_id")]
+    places = [("row_id", pa.int64()), ("file", pa.string()), ("line", pa.int64()), ("lines", pa.list_(pa.int64()))]
+    table = pa.Table.from_pylist(rows, pa.schema([*places, *texts]))
+    pq.write_table(table, workspace.canonical_table(ID_CHANGES.name))
+    return SourceFile(
+        name=ID_CHANGES_FILE.name, path=ID_CHANGES_FILE.name, entity=ID_CHANGES.name, header=[], rows=1, malformed=0
+    )
 
 
 def _supplied(file: str) -> dict[str, dict[str, list[str]]]:

@@ -287,7 +287,7 @@ def test_an_older_rosters_inactive_memberships_lose_their_mark_and_their_runs_sa
     store = open_store(database_url)
     store.backend.prepare()
     with store.backend.connect(create=True).begin() as connection:
-        migrations.upgrade(connection, "0004")
+        migrations.upgrade(connection, "0005")
         for statement in MOVED_BEFORE:
             connection.exec_driver_sql(statement)
     store.migrate()

@@ -57,6 +57,7 @@ def reconcile(
             for entity in ENTITIES
         }
         shares = measure(connection)
+        holds = find_holds(connection, manifest, district, shares)
         plan = Plan(
             plan_id=plan_id(connection, district.district_id, manifest.format or "", state_version),
             district_id=district.district_id,
@@ -66,7 +67,7 @@ def reconcile(
             counts=counts,
             shares=shares,
             notices=all_terms_ended(connection, workspace, manifest),
-            holds=[*find_holds(connection, manifest, district, shares), *propose_id_changes(connection, workspace)],
+            holds=[*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
         )
         write_operations(connection, workspace)
         engine.write_parquet(connection, _organizations_summary(), workspace.organizations_summary)

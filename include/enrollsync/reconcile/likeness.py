@@ -22,7 +22,7 @@ _COMPARED = ("user_district_id", "user_state_id", "given_name", "middle_name", "
              "birth_date")  # fmt: skip
 _STRONG = ("birth_date", "email", "user_district_id", "user_state_id")
 """What proves, together with the name, that two are one."""
-_SCHEDULE = ("course_code", "period", "term", "term_start", "term_end")
+SCHEDULE = ("course_code", "period", "term", "term_start", "term_end")
 """What tells classes of one name apart: where it differs, it is another class, as next year's is."""
 
 
@@ -38,7 +38,7 @@ def resemblance(entity: Entity, new: Callable[[str], str], old: Callable[[str], 
 
     if entity is USERS:
         return _resemblance_of_users(new, old)
-    told_apart = ("name",) if entity is ORGANIZATIONS else ("name", "organization_key", *_SCHEDULE)
+    told_apart = ("name",) if entity is ORGANIZATIONS else ("name", "organization_key", *SCHEDULE)
     return {"unlike": differ(*told_apart), "stranger": "false", "another": "false"}
 
 
@@ -262,7 +262,7 @@ def _similar_classes(manifest: RunManifest) -> str:
                     AND coalesce(new.course_code, new.period, new.term) IS NOT NULL AS fits
             FROM seekers AS new
             JOIN missed AS old ON new.name = old.name AND new.organization_key = old.organization_key
-            WHERE old.status = 'active' AND {_same(_SCHEDULE, supplied)}
+            WHERE old.status = 'active' AND {_same(SCHEDULE, supplied)}
         ),
         {_COMPARED_BY_PEOPLE},
         shared AS (
