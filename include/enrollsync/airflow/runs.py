@@ -72,7 +72,7 @@ def start_undo(district: str) -> str:
     params = get_current_context()["params"]
     database = database_url(load_district(district))
     return steps.start_undo(
-        district, params["run"].strip(), **_run(), keep_later=params["keep_later"], database_url=database
+        district, params["run"].strip(), **_run(), keep_later=bool(params["keep_later"]), database_url=database
     )
 
 
