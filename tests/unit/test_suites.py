@@ -27,6 +27,8 @@ from enrollsync.workspace import Workspace
 NAMES = [entity.name for entity in (*ENTITIES, ID_CHANGES)]
 ELSEWHERE = {
     "ROW-MALFORMED": "ingest reports the lines, `collect.add_malformed` makes them findings",
+    "ROW-BLANK": "ingest counts the lines that hold nothing but commas",
+    "ROW-WAITS": "`consequences.py` and `reconcile` tell what a record is set aside for",
     "ID-LEADING-ZERO": "`reconcile.likeness` compares with the roster",
 }
 """Codes of rows and values that no suite finds, and who does."""
