@@ -326,6 +326,12 @@ _TABLE = (
         "section 6, guard", WARNING, Scope.PLAN,
     ),
     Code(
+        "GUARD-LEFT-OUT", "Records would be deactivated after a plan was approved without its removals",
+        "A person has just said that nobody goes; a few removals would pass the limits the night after.",
+        "Look at the report; approve if the removals are real, or approve without them again.",
+        "section 6, guard", WARNING, Scope.PLAN,
+    ),
+    Code(
         "GUARD-STALE", "The delivery is older than the one of its source that was applied last",
         "Applying it would take the roster back in time.",
         "Wait for the next delivery, or approve if the older one is right.",

@@ -127,6 +127,15 @@ def find_stale(manifest: RunManifest, last: tuple[str, datetime | None] | None, 
     return [Notice.of("GUARD-STALE", message)]
 
 
+def find_left_out(counts: dict[str, dict[str, int]], left_out_by: str | None) -> list[Notice]:
+    """A hold for removals, however few, while those of the run `left_out_by` wait for an answer."""
+    removals = sum(numbers["deactivate"] for numbers in counts.values())
+    if left_out_by is None or not removals:
+        return []
+    message = f"{removals:,} deactivations; run {left_out_by} was approved without its own, so these need an answer"
+    return [Notice.of("GUARD-LEFT-OUT", message)]
+
+
 Excess = tuple[Share, Notice]
 """A share, and what is said of a limit that it exceeds."""
 

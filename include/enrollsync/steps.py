@@ -184,7 +184,7 @@ def plan(
     """
     from enrollsync import quarantine
     from enrollsync.database import open_store
-    from enrollsync.guard import find_stale
+    from enrollsync.guard import find_left_out, find_stale
     from enrollsync.reconcile import reconcile
 
     with step(workspace, "plan") as (place, manifest, district):
@@ -193,7 +193,9 @@ def plan(
         made = reconcile(place, manifest, district, place.state, version, manifest.counts)
         # A plan that changes nothing takes nothing back in time, however old its delivery is.
         last = store.last_applied(district.district_id, made.source) if made.operations else None
-        holds = [*made.holds, *find_stale(manifest, last, district.zone)]
+        left_out_by = store.left_out_removals(district.district_id, made.source) if made.operations else None
+        left_out = find_left_out(made.counts, left_out_by)
+        holds = [*made.holds, *find_stale(manifest, last, district.zone), *left_out]
         made = made.model_copy(update={"holds": holds})
         made.save(place.plan)
         manifest = place.update(notices=_notices(store, made, manifest, district))

@@ -134,6 +134,12 @@ def test_approved_without_removals_the_plan_is_applied_less_its_deactivations_an
     status, again = sync()
     assert (status, again["outcome"]) == (3, "held"), "no short cut settles what was left open"
     assert again["counts"]["users"]["deactivate"] == 1
+    district.settings |= NEVER_OVER
+    status, again = sync()
+    assert (status, [hold["code"] for hold in again["holds"]]) == (3, ["GUARD-LEFT-OUT"]), "within all limits too"
+    assert sync("--approve", "--plan", again["plan_id"])[0] == 0
+    district.deliver(clever(MOVED[:-1], schools=SCHOOLS))
+    assert sync()[0] == 0, "answered: the limits alone decide again"
 
 
 @pytest.mark.parametrize("files", [

@@ -242,6 +242,17 @@ class Store:
         delivered = rows[0]["delivered_at"]
         return rows[0]["batch_hash"], datetime.fromisoformat(delivered) if delivered else None
 
+    def left_out_removals(self, district_id: str, source: str) -> str | None:
+        """The source's newest run that left the roster in order and is not undone, if it was to remove nothing."""
+        query = (
+            select(RUNS.c.run_id, RUNS.c.answer)
+            .where(RUNS.c.district_id == district_id, RUNS.c.source == source)
+            .where(RUNS.c.outcome.in_(("applied", "in_sync")), RUNS.c.run_id.not_in(self._undone(district_id)))
+            .order_by(RUNS.c.started_at.desc())
+            .limit(1)
+        )
+        return next((row["run_id"] for row in self.rows(query) if row["answer"] == "without_removals"), None)
+
     def shares_before(self, district_id: str, runs: int) -> list[RunShares]:
         """What the last `runs` applied runs changed, newest first; those that are undone left out."""
         query = (
