@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from enrollsync import engine
 from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, Format
+from enrollsync.ingest import read as reading
 from enrollsync.ingest.lines import LONGEST, Malformed, load_text, split_records
 from enrollsync.ingest.read import FileRead, numbered, read_file
 
@@ -426,8 +427,9 @@ def test_a_last_line_with_its_line_end_is_not_told(end: str) -> None:
 
 
 def test_a_parser_that_sees_other_records_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("enrollsync.ingest.read._rejected", lambda *_, **__: [Malformed(3, 3, "imagined", LINE)])
-    with pytest.raises(Refused, match="2 records of 1"):
+    whole = reading._read_csv
+    monkeypatch.setattr(reading, "_read_csv", lambda *asked: f"{whole(*asked)} LIMIT 1")
+    with pytest.raises(Refused, match="1 records of 2"):
         read(f"{HEADER}\n{LINE}\n{LINE}\n")
 
 

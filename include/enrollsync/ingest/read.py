@@ -32,13 +32,6 @@ from enrollsync.ingest.lines import (
 )
 from enrollsync.printable import first_of, quoted
 
-_REASONS = {
-    "MISSING COLUMNS": "it has too few fields",
-    "TOO MANY COLUMNS": "it has too many fields",
-    "UNQUOTED VALUE": "text follows a closing quotation mark",
-    "LINE SIZE OVER MAXIMUM": "it is longer than two million characters",
-}
-
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 """What spreadsheets put in the place of commas."""
 _HINTED = 10
@@ -81,7 +74,7 @@ def read_file(
     """Read `path` into the Parquet file `target`: all columns but secret ones, as text, in the file's order.
 
     A `needed` one has its name there, any other one its place, ` 7`, which no header can be. `numbered` reads them
-    with their lines. `connection` keeps the order of rows and has read no other file.
+    with their lines. `connection` keeps the order of rows.
     Raises Refused for a header, an encoding or an end of file that makes the file useless.
     """
     text = load_text(path, encoding)
@@ -89,16 +82,14 @@ def read_file(
     width = record_width(text)
     records = split_records(text, width)
     _refuse_damaged_header(path, records)
-    cut = [bad for bad in records.malformed if bad.last_line == len(text.starts) and not text.ended]
+    _refuse_if_cut(path, text, records)
     query = _read_csv(header, width, needed, spec.secret)
-    rows, rejected = _parse(connection, path, text, records, query, target)
-    _refuse_if_cut(path, text, [*cut, *rejected])
-    malformed = [*records.malformed, *rejected]
+    rows = _parse(connection, path, text, records, query, target)
+    malformed = records.malformed
     if header.corrected:
         again = _still_malformed(connection, target, records)
-        malformed = [*map(corrected.as_it_was, malformed), *again]
+        malformed = sorted([*map(corrected.as_it_was, malformed), *again], key=lambda one: one.line)
         rows -= len(again)
-    malformed.sort(key=lambda one: one.line)
     unended = None if text.ended else len(text.starts)
     return FileRead(header, rows, malformed, unended, (records.valueless + 1).tolist())
 
@@ -207,9 +198,9 @@ def _stored(expected: list[str], needed: tuple[str, ...], secret: tuple[str, ...
 
 
 def _parse(
-    connection: duckdb.DuckDBPyConnection, path: Path, text: Text, records: Records, query: str, target: Path,
-) -> tuple[int, list[Malformed]]:  # fmt: skip
-    """Let DuckDB parse the records into `target`; returns how many rows they are and what it rejects."""
+    connection: duckdb.DuckDBPyConnection, path: Path, text: Text, records: Records, query: str, target: Path
+) -> int:
+    """Let DuckDB parse the records into `target`; returns how many rows they are."""
     as_is = text.original and records.fill(text)
     readable = path if as_is else target.with_suffix(".csv")
     if not as_is:
@@ -220,15 +211,14 @@ def _parse(
     finally:
         if not as_is:
             readable.unlink()
-    rejected = _rejected(connection, text, records, as_is=as_is)
-    lines = _good_lines(records, rejected)
+    lines = records.first[1:] + 1
     (rows,) = engine.one_row(connection, "SELECT count(*) FROM read_parquet(?)", [str(target)])
     if rows != len(lines):
         raise Refused("FILE-ENCODING", f"its quotation marks make {rows:,} records of {len(lines):,}; nobody can tell "
                       "which are right, so put every mark within a value twice", file=path.name)  # fmt: skip
     if rows and lines[-1] != rows + 1:
         _add_lines(connection, target, lines)
-    return rows, rejected
+    return int(rows)
 
 
 def _still_malformed(connection: duckdb.DuckDBPyConnection, target: Path, records: Records) -> list[Malformed]:
@@ -259,14 +249,6 @@ def _add_lines(connection: duckdb.DuckDBPyConnection, target: Path, lines: np.nd
     engine.write_parquet(connection, f"SELECT * FROM lines POSITIONAL JOIN {engine.parquet(target)}", target)
 
 
-def _offsets(text: Text, records: Records, *, as_is: bool) -> np.ndarray:
-    """Where each record starts in what is parsed: the file `as_is`, or the copy that holds the records alone."""
-    if as_is:
-        return text.starts[records.first]
-    lengths = text.ends[records.last] - text.starts[records.first] + 1
-    return np.concatenate([[0], np.cumsum(lengths)[:-1]])
-
-
 def _read_csv(header: Header, width: int, needed: tuple[str, ...], secret: tuple[str, ...]) -> str:
     """SQL for a file's records, of `width` fields each: the columns that are stored."""
     types = ", ".join(f"'c{place}': 'VARCHAR'" for place in range(width))
@@ -281,34 +263,8 @@ def _read_csv(header: Header, width: int, needed: tuple[str, ...], secret: tuple
         SELECT {chosen}
         FROM read_csv(
             ?, auto_detect = false, header = true, columns = {{{types}}}, delim = ',', quote = '"', escape = '"',
-            strict_mode = true, store_rejects = true
+            strict_mode = true, ignore_errors = true
         )"""
-
-
-def _rejected(connection: duckdb.DuckDBPyConnection, text: Text, records: Records, *, as_is: bool) -> list[Malformed]:
-    found = connection.execute("""
-        SELECT line_byte_position, min(error_type::VARCHAR)
-        FROM reject_errors
-        GROUP BY line_byte_position
-        ORDER BY line_byte_position
-    """).fetchall()
-    if not found:
-        return []
-    offsets = _offsets(text, records, as_is=as_is)
-    places = np.searchsorted(offsets, np.array([row[0] for row in found], dtype=np.int64), side="right") - 1
-    return [
-        Malformed(first + 1, last + 1, _REASONS.get(kind, kind.lower()), text.line(first, last))
-        for first, last, (_, kind) in zip(
-            records.first[places].tolist(), records.last[places].tolist(), found, strict=True
-        )
-    ]
-
-
-def _good_lines(records: Records, rejected: list[Malformed]) -> np.ndarray:
-    lines = records.first[1:] + 1
-    if not rejected:
-        return lines
-    return lines[~np.isin(lines, np.array([bad.line for bad in rejected], dtype=np.int64))]
 
 
 def _refuse_damaged_header(path: Path, records: Records) -> None:
@@ -318,12 +274,9 @@ def _refuse_damaged_header(path: Path, records: Records) -> None:
         raise Refused("FILE-HEADER", f"the header line is damaged: {reason}", file=path.name, line=1)
 
 
-def _refuse_if_cut(path: Path, text: Text, malformed: list[Malformed]) -> None:
+def _refuse_if_cut(path: Path, text: Text, records: Records) -> None:
     """A last line that has no line end and is no record is where a transfer stopped."""
-    if not text.ended and any(bad.last_line == len(text.starts) for bad in malformed):
-        raise Refused(
-            "FILE-INCOMPLETE",
-            "the file ends in the middle of a line; deliver it again",
-            file=path.name,
-            line=len(text.starts),
-        )
+    last = len(text.starts)
+    if not text.ended and any(bad.last_line == last for bad in records.malformed):
+        said = "the file ends in the middle of a line; deliver it again"
+        raise Refused("FILE-INCOMPLETE", said, file=path.name, line=last)
