@@ -181,10 +181,11 @@ class Nightly:
 
     def undo(self, run_id: str, *, keep_later: bool = False) -> dict[str, Any]:
         """Undo a run; returns what the command prints with --json."""
-        return steps.undo(
+        workspace = steps.start_undo(
             self.district, run_id, run_id=f"undo-{next(self._numbers):03}", as_of=datetime.now(UTC),
-            approved_by="pat", keep_later=keep_later,
+            keep_later=keep_later,
         )  # fmt: skip
+        return steps.undo(workspace, approved_by="pat", agreed=lambda _: True)
 
     def findings(self) -> list[tuple[str, str, int]]:
         """Code, file and line of the last run's findings, sorted; without what merely waits for another row."""

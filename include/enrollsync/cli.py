@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
 from importlib import import_module
+from importlib.metadata import version
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -36,6 +37,7 @@ from enrollsync.printable import printable
 from enrollsync.settings import load_district, project_root
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.status import Status
     from rich.table import Table
 
@@ -112,9 +114,16 @@ class Kind(StrEnum):
     ORGANIZATION = "organization"
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"enrollsync {version('enrollsync')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _logging(
     verbose: Annotated[bool, typer.Option("--verbose", help="Log every step to standard error.")] = False,
+    _: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     try:
         "".join(sys.argv).encode()
@@ -196,18 +205,24 @@ def undo(
     district: DistrictOption,
     database: DatabaseOption = None,
     keep_later: Annotated[bool, typer.Option("--keep-later", help="Leave what later runs changed alone.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Take back everything that a run changed, in one transaction; that is a run too, and can be undone."""
+    """Show what taking a run back changes, ask on a terminal, and do it; that is a run too, and can be undone."""
     from enrollsync import steps
 
     started = datetime.now(UTC)
+    agreed = partial(_agreed, undone=run_id, ask=not yes and _at_a_terminal(), as_json=as_json)
     with _errors_stop(as_json):
-        result = steps.undo(
-            district, run_id, run_id=_new_run_id(started), as_of=started, approved_by=_user(), keep_later=keep_later,
-            database_url=database,
-        )  # fmt: skip
-        _print(steps.report(result["artifacts"], database_url=database), as_json)
+        workspace = steps.start_undo(
+            district, run_id, run_id=_new_run_id(started), as_of=started, keep_later=keep_later, database_url=database
+        )
+        try:
+            steps.undo(workspace, approved_by=_user(), agreed=agreed, database_url=database)
+        except EnrollSyncError as error:
+            _print_refused_undo(steps.report(workspace, database_url=database), error, as_json)
+            raise typer.Exit(_tell(error, as_json=False)) from None
+        _print(steps.report(workspace, database_url=database), as_json, undoes=True)
 
 
 @app.command()
@@ -353,6 +368,38 @@ def _warm_up() -> None:
     Thread(target=import_module, args=("enrollsync.validate.checking",), daemon=True).start()
 
 
+def _at_a_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _agreed(planned: dict[str, Any], *, undone: str, ask: bool, as_json: bool) -> bool:
+    """Show what an undo changes; whether the person at the terminal, if one is asked, wants that."""
+    from enrollsync.report.wording import OPERATION_NOTES
+
+    if ask or not as_json:
+        console = _console(stderr=as_json)
+        console.print(f"Taking back run {undone}:")
+        console.print(_counts(planned["counts"], planned["outcome"], undoes=True))
+        console.print(f"Taken out: {OPERATION_NOTES['Taken out']}.", soft_wrap=True)
+    try:
+        return not ask or typer.confirm("Take these changes back?", err=True)
+    except typer.Abort:
+        return False
+
+
+def _print_refused_undo(result: dict[str, Any], error: EnrollSyncError, as_json: bool) -> None:
+    """The result, with the records that keep the run from being undone."""
+    if not isinstance(error, UndoConflict):
+        _print(result, as_json)
+    elif as_json:
+        _print({**result, "later_runs": error.later_runs, "conflicts": error.conflicts}, as_json)
+    else:
+        names = ("entity", "record", "column", "why", "run_id")
+        shown = [[str(conflict[name] or "-") for name in names] for conflict in error.conflicts[:_MOST_SHOWN]]
+        _print_table((*names[:-1], "run"), shown)
+        _print(result, as_json)
+
+
 def _new_run_id(started: datetime) -> str:
     return f"{started:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:6]}"
 
@@ -380,14 +427,8 @@ def _stop(error: EnrollSyncError, as_json: bool) -> NoReturn:
 
 def _tell(error: EnrollSyncError, as_json: bool) -> int:
     """Say why, in one line; returns the error's status."""
-    conflicts = error.conflicts if isinstance(error, UndoConflict) else []
     if as_json:
-        facts = {"conflicts": conflicts} if conflicts else {}
-        typer.echo(json.dumps({**_nothing_done(), "outcome": error.outcome, "message": str(error), **facts}))
-    elif conflicts:
-        names = ("entity", "record", "column", "why", "run_id")
-        shown = [[str(conflict[name] or "-") for name in names] for conflict in conflicts[:_MOST_SHOWN]]
-        _print_table((*names[:-1], "run"), shown)
+        typer.echo(json.dumps({**_nothing_done(), "outcome": error.outcome, "message": str(error)}))
     option = " (--keep-later)" if isinstance(error, UndoConflict) else ""
     typer.echo(f"enrollsync: {error}{option}", err=True)
     return error.exit_status
@@ -405,22 +446,28 @@ def _nothing_done() -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _print(result: dict[str, Any], as_json: bool, message: str | None = None) -> None:
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    # Names and paths may look like markup.
+    console = Console(highlight=False, markup=False, emoji=False, stderr=stderr)
+    if not console.is_terminal:
+        console.width = 120
+    return console
+
+
+def _print(result: dict[str, Any], as_json: bool, message: str | None = None, *, undoes: bool = False) -> None:
     if as_json:
         typer.echo(json.dumps(result))
         return
-    from rich.console import Console
     from rich.text import Text
 
-    # Names and paths may look like markup.
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = 120
+    console = _console()
     console.print(
         Text.assemble((result["outcome"], "bold"), f"  run {result['run_id']}  plan {result['plan_id'] or '-'}")
     )
     if result["outcome"] not in {"refused", "failed"}:
-        console.print(_counts(result["counts"], result["outcome"]))
+        console.print(_counts(result["counts"], result["outcome"], undoes=undoes))
     for hold in result["holds"]:
         console.print(f"held: {hold['code']}: {hold['message']}", style="yellow")
     if result["findings"]:
@@ -445,13 +492,13 @@ def _how_to_answer(result: dict[str, Any]) -> Iterator[str]:
             yield f"answer: `sync {option}{plan}` {MEANS[answer]}"
 
 
-def _counts(counts: dict[str, dict[str, int]], outcome: str) -> Table:
+def _counts(counts: dict[str, dict[str, int]], outcome: str, *, undoes: bool) -> Table:
     from rich.table import Table
 
     from enrollsync.report.wording import headings, word_for
 
-    columns = list(headings(outcome))
-    table = Table("", *(word_for(name, outcome) for name in columns), box=None)
+    columns = list(headings(outcome, undoes=undoes))
+    table = Table("", *(word_for(name, outcome, undoes=undoes) for name in columns), box=None)
     for entity, numbers in counts.items():
         table.add_row(entity, *(f"{numbers[name]:,}" if numbers[name] else "·" for name in columns))
     return table

@@ -83,15 +83,25 @@ class UndoConflict(EnrollSyncError):
     """Later runs changed what a run would take back; nothing was undone.
 
     `conflicts` are the first ones, each with `entity`, `record` (an identifier that may be shown), `column`, `why` and
-    the later `run_id` (None where no run did it).
+    the later `run_id` (None where no run did it). `later_runs` are those runs, the newest first.
     """
 
     exit_status = 5
+    _MOST_NAMED = 5
+    """Runs that the line names; the rest is counted."""
 
-    def __init__(self, run_id: str, total: int, conflicts: list[dict[str, Any]]) -> None:
+    def __init__(self, run_id: str, total: int, conflicts: list[dict[str, Any]], later_runs: list[str]) -> None:
         self.conflicts = conflicts
+        self.later_runs = later_runs
         what = "one value" if total == 1 else f"{total:,} values"
         super().__init__(
-            f"run {run_id}: {what} cannot be taken back, mostly because later runs changed the same; nothing was "
-            "undone. Undo those runs first, or choose `Keep later changes`"
+            f"run {run_id}: {what} cannot be taken back{self._because()}; nothing was undone. "
+            f"{'Undo those runs first, newest first, or choose' if later_runs else 'Choose'} `Keep later changes`"
         )
+
+    def _because(self) -> str:
+        named = ", ".join(self.later_runs[: self._MOST_NAMED])
+        more = len(self.later_runs) - self._MOST_NAMED
+        if not named:
+            return ": something that stays needs or has them"
+        return f" because of later runs: {named}{f' and {more:,} more' if more > 0 else ''}"

@@ -432,23 +432,21 @@ def plan_undo(workspace: str, *, database_url: str | None = None) -> dict[str, A
 
 
 def undo(
-    district: str, undone: str, *, run_id: str, as_of: datetime, approved_by: str, keep_later: bool = False,
-    database_url: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Take back what the run `undone` changed, in one transaction that is the run `run_id`; returns its result.
+    workspace: str, *, approved_by: str, agreed: Callable[[dict[str, Any]], bool], database_url: str | None = None
+) -> dict[str, Any]:
+    """Plan the undo and, when who is shown the plan has `agreed`, take the run back; returns the undo's result.
 
-    Raises like `start_undo` and `plan_undo`.
+    In one transaction that is a run. Who writes meanwhile makes another plan necessary. Raises like `plan_undo`.
     """
-    workspace = start_undo(
-        district, undone, run_id=run_id, as_of=as_of, keep_later=keep_later, database_url=database_url
-    )
     for _ in range(_REPLANS):
-        plan_undo(workspace, database_url=database_url)
+        planned = plan_undo(workspace, database_url=database_url)
+        if not agreed(planned):
+            return reject(workspace, rejected_by=approved_by, reason="nothing was undone: the plan was not agreed to")
         try:
-            return load(workspace, approved_by=approved_by, database_url=database_url)
+            return load(workspace, approved_by=approved_by, only_plan=planned["plan_id"], database_url=database_url)
         except StalePlan:
-            log.info("run %s: somebody else wrote meanwhile, planning the undo again", run_id)
-    raise StalePlan(f"run {run_id}: others kept writing while the undo was planned; nothing was undone, try again")
+            log.info("%s: somebody else wrote meanwhile, planning the undo again", workspace)
+    raise StalePlan("others kept writing while the undo was planned; nothing was undone, try again")
 
 
 def _notices(store: Store, made: Plan, manifest: RunManifest, district: District) -> list[Notice]:

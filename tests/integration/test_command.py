@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,11 @@ def one_line(result: Result) -> str:
     """What stands on standard error: exactly one line."""
     (line,) = [line for line in result.stderr.splitlines() if line]
     return line
+
+
+def test_the_version_is_that_of_the_package() -> None:
+    result = enrollsync("--version")
+    assert (result.exit_code, result.stdout) == (0, f"enrollsync {version('enrollsync')}\n")
 
 
 def test_check_touches_no_database(district: Nightly) -> None:

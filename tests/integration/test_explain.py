@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +109,7 @@ def test_a_source_key_finds_a_record_with_or_without_its_kind(nightly: Nightly) 
 
 def test_an_undone_creation_can_still_be_explained(nightly: Nightly) -> None:
     nightly.begin([student()])
-    steps.undo(nightly.district, "run-001", run_id="undo-1", as_of=datetime.now(UTC), approved_by="pat")
+    nightly.undo("run-001")
     (record,) = explain(nightly, "user", "300")["records"]
     assert (record["status"], record["identifier"], record["source_key"]) == ("removed", None, None)
     newest = record["life"][0]
@@ -234,7 +233,7 @@ def test_what_could_be_a_social_security_number_is_masked_everywhere(nightly: Ni
         printed = command(nightly, "user", "123456789", *arguments)
         assert "*****6789" in printed.stdout and "ID-SSN" in printed.stdout
         assert "123456789" not in printed.stdout
-    steps.undo(nightly.district, "run-002", run_id="undo-1", as_of=datetime.now(UTC), approved_by="pat")
+    nightly.undo("run-002")
     undone = command(nightly, "user", "123456789", "--json").stdout
     assert '"undone"' in undone and "123456789" not in undone
     unknown = command(nightly, "user", "987-65-4321")

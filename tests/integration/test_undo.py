@@ -378,19 +378,51 @@ def enrollsync(*arguments: str) -> Any:
 
 def test_the_command_prints_the_result(nightly: Nightly) -> None:
     nightly.begin([student()])
-    printed = json.loads(enrollsync("undo", "run-001", "--district", nightly.district, "--json").stdout)
-    assert (printed["outcome"], printed["counts"]["users"]["deactivate"]) == ("undone", 1)
+    done = enrollsync("undo", "run-001", "--district", nightly.district, "--json")
+    printed = json.loads(done.stdout)
+    assert (printed["outcome"], printed["counts"]["users"]["deactivate"], done.stderr) == ("undone", 1, "")
     assert nightly.view("users") == []
 
 
-def test_the_command_lists_conflicts_and_ends_with_5(nightly: Nightly) -> None:
-    for grade in ("5", "6", "7"):
+@pytest.mark.parametrize(("answer", "outcome"), [("y\n", "undone"), ("n\n", "rejected"), ("", "rejected")])
+def test_at_a_terminal_the_plan_is_shown_and_a_person_is_asked(
+    nightly: Nightly, monkeypatch: pytest.MonkeyPatch, answer: str, outcome: str
+) -> None:
+    monkeypatch.setattr("enrollsync.cli._at_a_terminal", lambda: True)
+    nightly.begin([student()])
+    done = CliRunner().invoke(app, ["undo", "run-001", "--district", nightly.district], input=answer)
+    assert done.exit_code == 0
+    shown, question, after = done.output.partition("Take these changes back?")
+    assert "run-001" in shown and "taken out" in shown and "leaves the views and is kept" in shown and question
+    assert after.split("run ")[0].split()[-1] == outcome
+    assert (nightly.view("users") == []) == (outcome == "undone")
+
+
+@pytest.mark.parametrize(("terminal", "options"), [(False, []), (True, ["--yes"])])
+def test_without_a_terminal_or_with_yes_the_plan_is_shown_and_nobody_is_asked(
+    nightly: Nightly, monkeypatch: pytest.MonkeyPatch, terminal: bool, options: list[str]
+) -> None:
+    monkeypatch.setattr("enrollsync.cli._at_a_terminal", lambda: terminal)
+    nightly.begin([student()])
+    done = enrollsync("undo", "run-001", "--district", nightly.district, *options)
+    assert done.exit_code == 0 and "Take these" not in done.output
+    assert done.stdout.index("leaves the views and is kept") < done.stdout.index("undone")
+    assert nightly.view("users") == []
+
+
+def test_a_refused_undo_names_the_later_runs_in_one_line_and_lists_the_records(nightly: Nightly) -> None:
+    for grade in ("5", "6", "7", "8"):
         nightly.run([student(userGrade=grade), other(1)], approve=True)
     told = enrollsync("undo", "run-002", "--district", nightly.district)
-    assert told.exit_code == 5 and "--keep-later" in told.stderr and len(told.stderr.splitlines()) == 1
+    (line,) = told.stderr.splitlines()
+    assert told.exit_code == 5 and "run-004" in line and "--keep-later" in line
     assert told.stdout.splitlines()[1].split()[:3] == ["users", "300", "grade"]
-    printed = enrollsync("undo", "run-002", "--district", nightly.district, "--json")
-    assert json.loads(printed.stdout)["conflicts"][0]["run_id"] == "run-003"
+    done = enrollsync("undo", "run-002", "--district", nightly.district, "--json")
+    printed = json.loads(done.stdout)
+    assert (done.exit_code, printed["outcome"], printed["later_runs"]) == (5, "failed", ["run-004"])
+    assert [found["record"] for found in printed["conflicts"]] == ["300"]
+    page = Path(printed["artifacts"], "report.html").read_text()
+    assert "run-004" in page and "<code>grade</code>" in page
     kept = enrollsync("undo", "run-002", "--district", nightly.district, "--keep-later")
     assert (kept.exit_code, "nothing is left" in kept.stderr) == (2, True)
 

@@ -521,6 +521,12 @@ def test_the_report_is_readable_by_its_owner_alone_and_replaces_an_older_one(wor
     assert {stat.S_IMODE(path.stat().st_mode) for path in workspace.root.glob("report*")} == {0o600}
 
 
+def test_an_undo_says_that_records_leave_the_views_and_are_kept(workspace: Workspace) -> None:
+    text = written(workspace, outcome="undone", undoes="run-1", counts=counts(deactivate=536)).text
+    assert "Taken out: what that run had created leaves the views and is kept in the database" in text
+    assert "made inactive" not in text and "Deactivated" not in text
+
+
 def test_an_undo_that_conflicts_names_people_by_their_internal_keys(workspace: Workspace) -> None:
     conflict = {"entity": "enrollments", "record": "u-300 C1", "column": "status", "why": "it was changed later",
                 "run_id": "run-9", "shown": "17 C1"}  # fmt: skip

@@ -166,10 +166,11 @@ def _reasons(manifest: RunManifest) -> dict[str, str]:
 
 
 def _changes(manifest: RunManifest) -> str:
-    from enrollsync.report.wording import OPERATIONS
+    from enrollsync.report.wording import headings
 
+    titles = headings(manifest.outcome, undoes=bool(manifest.undoes))
     told = {
-        entity: ", ".join(f"{row[key]:,} {title.lower()}" for key, title in OPERATIONS.items() if _is_told(key, row))
+        entity: ", ".join(f"{row[key]:,} {title.lower()}" for key, title in titles.items() if _is_told(key, row))
         for entity, row in manifest.counts.items()
     }
     return "; ".join(f"**{entity}** {changes}" for entity, changes in told.items() if changes) + "."

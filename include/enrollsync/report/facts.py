@@ -138,7 +138,8 @@ class Facts:
     @property
     def counts(self) -> dict[str, dict[str, int]]:
         """Entity -> heading of the counts -> number; empty when the run did not come to count."""
-        counts, titles = self.manifest.told_counts, headings(self.manifest.outcome)
+        counts = self.manifest.told_counts
+        titles = headings(self.manifest.outcome, undoes=bool(self.manifest.undoes))
         if self.manifest.outcome in _MAY_NOT_COUNT and not any(any(row.values()) for row in counts.values()):
             return {}
         return {

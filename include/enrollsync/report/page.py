@@ -33,7 +33,7 @@ def render(facts: Facts) -> str:
         outcome=wording.OUTCOMES.get(manifest.outcome or "", wording.UNFINISHED),
         next_step=_next_step(facts),
         wording=wording,
-        headings=list(wording.headings(manifest.outcome).values()),
+        headings=list(wording.headings(manifest.outcome, undoes=bool(manifest.undoes)).values()),
         answered=answered,
         codes=CODES,
         severities=_by_severity(facts),

@@ -88,8 +88,13 @@ OPERATIONS: dict[str, str] = {
 """Key of the counts -> heading of its column. A plan is *held* and waits for approval; records are *set aside*."""
 
 
-def headings(outcome: str | None) -> dict[str, str]:
-    """The keys of the counts that say something of a run, with their headings: a check compares with nothing."""
+def headings(outcome: str | None, *, undoes: bool = False) -> dict[str, str]:
+    """The keys of the counts that say something of a run, with their headings.
+
+    A check compares with nothing; an undo reads no rows, and what it deactivates are mostly creations.
+    """
+    if undoes:
+        return {**{key: OPERATIONS[key] for key in _CHANGES}, "deactivate": "Taken out"}
     if outcome != "checked":
         return OPERATIONS
     return {"create": "Would load", **{key: OPERATIONS[key] for key in ("held", "rejected", "collapsed")}}
@@ -99,6 +104,8 @@ OPERATION_NOTES: dict[str, str] = {
     "Re-identified": "the same record under a new identifier",
     "Reactivated": "an inactive record came back",
     "Deactivated": "made inactive; nothing is ever deleted",
+    "Taken out": "what that run had created leaves the views and is kept in the database; what it had reactivated is "
+    "inactive again",
     "Set aside": "waits for a decision or for another record; what the roster has of it stays",
     "Rejected": "did not load",
     "Collapsed": "repeated a record that other lines describe too",
@@ -106,10 +113,10 @@ OPERATION_NOTES: dict[str, str] = {
 """Heading -> what it means, where the word alone does not say."""
 
 
-def word_for(name: str, outcome: str | None = None) -> str:
+def word_for(name: str, outcome: str | None = None, *, undoes: bool = False) -> str:
     """A key of the counts as a person reads it who may type it, too."""
-    title = headings(outcome)[name].lower()
-    return title if name == "held" or outcome == "checked" else name
+    title = headings(outcome, undoes=undoes)[name].lower()
+    return title if name == "held" or outcome == "checked" or (undoes and name == "deactivate") else name
 
 
 def changes(outcome: str | None, counts: dict[str, dict[str, int]]) -> str:

@@ -23,7 +23,7 @@ from enrollsync.canonical import ENTITIES, Entity
 from enrollsync.database.schema import UNDO_OF, columns_of
 from enrollsync.errors import ConfigurationError, UndoConflict
 from enrollsync.plan import Plan, count_operations, gather_operations, json_of_values, plan_id, write_operations
-from enrollsync.undo.conflicts import find_conflicts, list_conflicts
+from enrollsync.undo.conflicts import find_conflicts, list_conflicts, list_later_runs
 from enrollsync.undo.images import images, later, values_of
 from enrollsync.undo.keeping import final, keep, kept_table
 from enrollsync.workspace import COUNTED, Workspace
@@ -42,7 +42,7 @@ def plan_undo(
         _load(connection, workspace.state, run)
         conflicts = find_conflicts(connection)
         if conflicts and not keep_later:
-            raise UndoConflict(run["run_id"], conflicts, list_conflicts(connection))
+            raise UndoConflict(run["run_id"], conflicts, list_conflicts(connection), list_later_runs(connection))
         keep(connection)
         for entity in ENTITIES:
             connection.execute(_after(entity))

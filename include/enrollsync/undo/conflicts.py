@@ -142,6 +142,15 @@ def list_conflicts(connection: duckdb.DuckDBPyConnection) -> list[dict[str, Any]
     return [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
 
 
+def list_later_runs(connection: duckdb.DuckDBPyConnection) -> list[str]:
+    """The later runs that the conflicts are with, the newest first: in this order they can be undone."""
+    named = " UNION ALL ".join(f"SELECT run_id FROM {entity.name}_conflicts" for entity in ENTITIES)
+    found = connection.execute(
+        f"SELECT run_id FROM stored_runs SEMI JOIN ({named}) USING (run_id) ORDER BY state_after DESC"
+    )
+    return [run_id for (run_id,) in found.fetchall()]
+
+
 def _shown(entity: Entity) -> str:
     if entity.key:
         return engine.masked(f"coalesce(now_{entity.identifier}, back_{entity.identifier}, {_plain('now_source_key')})")
