@@ -442,7 +442,7 @@ def _nothing_done() -> dict[str, Any]:
     counts = {entity.name: dict.fromkeys(COUNTED, 0) for entity in ENTITIES}
     return {
         "run_id": None, "outcome": None, "plan_id": None, "counts": counts, "findings": {}, "holds": [],
-        "artifacts": None, "answers": [],
+        "artifacts": None, "message": None, "answers": [],
     }  # fmt: skip
 
 

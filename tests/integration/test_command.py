@@ -245,23 +245,17 @@ def test_an_error_is_one_json_object_too(district: Nightly) -> None:
     assert json.loads(result.stdout)["outcome"] == "refused"
 
 
-@pytest.mark.parametrize("arguments", [
-    ("check", "--district", "nowhere"),
-    ("plan", "--district", "nowhere"),
-    ("sync", "--district", "nowhere", "--plan", "abc"),
-    ("undo", "no-such-run", "--district", "nowhere"),
-])  # fmt: skip
-def test_a_command_that_ends_early_prints_the_same_keys(district: Nightly, arguments: tuple[str, ...]) -> None:
+def test_a_command_that_ends_early_prints_the_same_keys(district: Nightly) -> None:
     whole = json.loads(enrollsync("check", "--district", district.district, "--json").stdout)
-    ended = json.loads(enrollsync(*arguments, "--json").stdout)
-    assert list(ended) == list(whole)
-    assert (ended.pop("outcome"), ended.pop("message") is None) == ("failed", False)
-    counts = ended.pop("counts")
-    assert {entity: list(counts[entity]) for entity in counts} == {
-        entity: list(numbers) for entity, numbers in whole["counts"].items()
-    }
-    assert not any(number for numbers in counts.values() for number in numbers.values())
-    assert ended == {"run_id": None, "plan_id": None, "findings": {}, "holds": [], "artifacts": None}
+    nothing = {entity: dict.fromkeys(numbers, 0) for entity, numbers in whole["counts"].items()}
+    for command in (("check",), ("plan",), ("sync", "--plan", "abc"), ("undo", "no-such-run")):
+        ended = json.loads(enrollsync(*command, "--district", "nowhere", "--json").stdout)
+        assert list(ended) == list(whole)
+        assert (ended.pop("outcome"), ended.pop("message") is None) == ("failed", False)
+        assert ended == {
+            "run_id": None, "plan_id": None, "counts": nothing, "findings": {}, "holds": [], "artifacts": None,
+            "answers": [],
+        }  # fmt: skip
 
 
 def test_sample_prints_its_summary_as_one_json_object(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ INSIDE = "/opt/airflow"
 """The project's folder in a container."""
 LONG_RUNNING = ("api-server", "scheduler", "dag-processor", "triggerer")
 """What is started here; the worker would need Celery."""
-START_SECONDS = 120
+START_SECONDS = 300
 STOP_SECONDS = 15
 QUICKER = {
     "AIRFLOW__CORE__PARALLELISM": "2",
@@ -210,7 +210,7 @@ class Airflow:
         self.wait_for_dag(dag_id)
         return dag_id
 
-    def wait_for_dag(self, dag_id: str, seconds: float = 120) -> None:
+    def wait_for_dag(self, dag_id: str, seconds: float = 300) -> None:
         """Wait until the DAG processor has found it; AssertionError when it takes longer."""
         until(lambda: self._has(dag_id), seconds, lambda: f"{dag_id} is not there; {tail(self.home, 'dag-processor')}")
 
@@ -233,7 +233,7 @@ class Airflow:
         found = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
         return {task["task_id"]: task["state"] for task in found}
 
-    def wait(self, dag_id: str, run_id: str, states: Collection[str] = ("success",), seconds: float = 120) -> str:
+    def wait(self, dag_id: str, run_id: str, states: Collection[str] = ("success",), seconds: float = 300) -> str:
         """The one of `states` that the run comes to.
 
         AssertionError, with the tasks' states and the failed ones' logs, when it takes longer or ends otherwise.
@@ -245,7 +245,7 @@ class Airflow:
         return state
 
     def wait_for_task(
-        self, dag_id: str, run_id: str, task_id: str, states: Collection[str], seconds: float = 120
+        self, dag_id: str, run_id: str, task_id: str, states: Collection[str], seconds: float = 300
     ) -> str | None:
         """The same for one task of the run, `awaiting_input` for one."""
         until(lambda: self.tasks(dag_id, run_id)[task_id] in states, seconds, lambda: self._story(dag_id, run_id))
