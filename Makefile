@@ -19,13 +19,14 @@ export AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT := 60
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up pools test lint docs lock browser secrets
+.PHONY: help setup demo up pools test check lint docs lock browser secrets
 
 help:
 	@echo "make demo    run the demo district through Airflow and show what came of it"
 	@echo "make up      start Airflow with the demo district on http://localhost:8080, or PORT=8090"
 	@echo "make pools   make every district's pool in Airflow, which a run's start does by itself"
 	@echo "make test    run all tests"
+	@echo "make check   lint, types and the quick tests, in about a minute"
 	@echo "make lint    check style and types"
 	@echo "make docs    write docs/findings.md anew from the table of findings"
 	@echo "make bench   measure against peers (SIZE=100000 students; takes minutes)"
@@ -70,6 +71,10 @@ pools: setup
 # one of them mostly waits for Airflow; files in their own order, because the slow ones come first then.
 test: .venv/ready browser
 	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+
+# What to run after each change: nothing here starts a server or a whole night.
+check: lint
+	@python -m pytest -q -n auto --dist worksteal -m "not slow" tests/unit
 
 # The browser tests drive Debian's Chromium; nothing else needs it.
 browser:

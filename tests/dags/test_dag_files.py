@@ -154,7 +154,7 @@ def test_undo_that_conflicts_names_the_switch_of_the_form_and_no_option_of_the_c
 ) -> None:
     districts("lincoln")
     switch = parsed().dags["enrollment_undo__lincoln"].params.get_param("keep_later").schema["title"]
-    said = str(UndoConflict("night", 2, []))
+    said = str(UndoConflict("night", 2, [], ["later"]))
     assert f"`{switch}`" in said
     assert "--" not in said
 
