@@ -113,7 +113,7 @@ def test_an_undone_creation_can_still_be_explained(nightly: Nightly) -> None:
     (record,) = explain(nightly, "user", "300")["records"]
     assert (record["status"], record["identifier"], record["source_key"]) == ("removed", None, None)
     newest = record["life"][0]
-    assert (newest["run_id"], newest["outcome"], newest["reason"]) == ("undo-1", "undone", "undo of run run-001")
+    assert (newest["run_id"], newest["outcome"], newest["reason"]) == ("undo-002", "undone", "undo of run run-001")
     assert events(record["life"])[-1] == ("run-001", "create", "users", None)
     assert "undone" in command(nightly, "user", "300").stdout.splitlines()[0]
 
