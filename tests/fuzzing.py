@@ -455,7 +455,7 @@ class Nights:
             return
         read: Counter[str] = Counter()
         for file in manifest.files:
-            told = _told_of(file, manifest, workspace)
+            told = _told_of(file, manifest, workspace, self.nightly.folder / "delivery" / file.name)
             lines = lines_of(text_of(files[file.name]) or "")
             if fields_of(lines[0]) is not None and not lines[0].startswith("errors"):
                 yield from (f"{file.name}: {said}" for said in complaints_on(lines, told))
@@ -485,7 +485,7 @@ def by_both(*asked: Any) -> checking.Checked:
     return checked
 
 
-def _told_of(file: SourceFile, manifest: RunManifest, workspace: Workspace) -> Told:
+def _told_of(file: SourceFile, manifest: RunManifest, workspace: Workspace, delivered: Path) -> Told:
     """What a run says of one file."""
     rows = duckdb.sql(f"SELECT line FROM {numbered(workspace.source_table(file.name))}").fetchall()
     malformed = duckdb.sql(f"""
@@ -496,7 +496,7 @@ def _told_of(file: SourceFile, manifest: RunManifest, workspace: Workspace) -> T
     listed = blank[0].rpartition(": ")[2].split(" and ")[0].split(", ") if blank and ": " in blank[0] else []
     one = [notice.line for notice in manifest.notices if notice.code == "ROW-BLANK" and notice.file == file.name]
     valueless = [int(line) for line in listed] or [line for line in one if line]
-    width = len(file.header)
+    width = record_width(load_text(delivered))
     return Told(dict.fromkeys(line for (line,) in rows), malformed, valueless, width)
 
 

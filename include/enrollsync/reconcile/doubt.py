@@ -39,16 +39,16 @@ def _doubtful_words(workspace: Workspace) -> str:
     meant = "\n".join(_meant(entity) for entity in ENTITIES if entity.key)
     doubtful = "\n".join(_doubtful(entity) for entity in ENTITIES)
     return f"""
+        CREATE TABLE taken_apart AS
+        SELECT entity, file, line,
+            string_split(raw, ',') || regexp_split_to_array(raw, '[,;\\s"]+') AS words
+        FROM (
+            SELECT entity, file, line, {_both_widths("raw")} AS raw
+            FROM {engine.parquet(workspace.accepted_table("rejected"))}
+        );
         CREATE TABLE words AS
         SELECT DISTINCT entity, file, line, trim({engine.folded("word")}, '"') AS word
-        FROM (
-            SELECT entity, file, line,
-                unnest(string_split(raw, ',') || regexp_split_to_array(raw, '[,;\\s"]+')) AS word
-            FROM (
-                SELECT entity, file, line, {_both_widths("raw")} AS raw
-                FROM {engine.parquet(workspace.accepted_table("rejected"))}
-            )
-        );
+        FROM (SELECT entity, file, line, unnest(words) AS word FROM taken_apart);
         {meant}
         {doubtful}"""
 
