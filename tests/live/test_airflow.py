@@ -217,7 +217,6 @@ def whole(airflow: Airflow) -> District:
     return District.settled(airflow, "whole", thresholds=EASILY_HELD, source=source)
 
 
-@pytest.mark.xfail(reason="new, and not seen to its end yet: the machine was too busy", strict=False)
 def test_plan_approved_without_removals_deactivates_nobody_and_is_held_again(airflow: Airflow, whole: District) -> None:
     gone = {f"{user_id}" for (user_id,) in whole.rows(
         "SELECT user_id FROM roster_users WHERE district_id = 'whole' AND role = 'student' ORDER BY user_id LIMIT 5"
@@ -241,7 +240,6 @@ def test_plan_approved_without_removals_deactivates_nobody_and_is_held_again(air
     assert (whole.answer(again), whole.rows(inactive)) == ("approve", [(5,)])
 
 
-@pytest.mark.xfail(reason="new, and not seen to its end yet: the machine was too busy", strict=False)
 def test_proposed_identifier_changes_are_used_and_what_else_holds_is_asked_in_a_new_run(
     airflow: Airflow, whole: District
 ) -> None:
