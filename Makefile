@@ -92,7 +92,7 @@ lint: .venv/ready
 	@mypy
 
 docs: .venv/ready
-	@python -m enrollsync.codes_page
+	@python -m enrollsync.words.codes_page
 
 lock: .venv/ready
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \

@@ -13,10 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from enrollsync import steps
-from enrollsync.codes import CODES
 from enrollsync.report.wording import word_for
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import load_district, project_root
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.words.codes import CODES
 
 DISTRICT = "demo"
 LOG = Path(os.environ["AIRFLOW_HOME"]) / "logs" / "demo.log"

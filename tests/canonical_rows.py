@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrollsync.canonical import ENTITIES
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE
+from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
 from enrollsync.settings import District
-from enrollsync.workspace import RunManifest, SourceFile, Workspace
+from enrollsync.words.canonical import ENTITIES
 
 Row = dict[str, Any]
 

@@ -34,15 +34,16 @@ import pandas as pd
 import pytest
 
 import quicker
-from enrollsync import engine, quarantine, steps
-from enrollsync.errors import Refused
+from enrollsync import steps
 from enrollsync.formats import FORMATS, FileSpec, Format
 from enrollsync.ingest.lines import LONGEST, load_text, record_width, split_records
 from enrollsync.ingest.read import check_header, numbered, read_file
-from enrollsync.validate import checking, collect
+from enrollsync.run import engine
+from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
+from enrollsync.validate import checking, collect, quarantine
 from enrollsync.validate.expectations import alike_but_for_case, disagreeing, is_date, standing_for_several
 from enrollsync.validate.suites import looked_at
-from enrollsync.workspace import RunManifest, SourceFile, Workspace
+from enrollsync.words.errors import Refused
 from nightly import ON_TOP, Nightly, as_csv, clever, pupil, section, student, tutor
 
 _NIGHT = datetime(2026, 11, 24, 7, tzinfo=UTC)

@@ -21,12 +21,13 @@ from typing import Any
 import duckdb
 import yaml
 
-from enrollsync import shortcut, steps
-from enrollsync.codes import CODES, Scope
-from enrollsync.errors import EnrollSyncError
+from enrollsync import steps
 from enrollsync.formats import FORMATS
+from enrollsync.ingest import shortcut
+from enrollsync.run.workspace import OPERATIONS
 from enrollsync.settings import load_district
-from enrollsync.workspace import OPERATIONS
+from enrollsync.words.codes import CODES, Scope
+from enrollsync.words.errors import EnrollSyncError
 
 _BEGINNINGS: dict[str, bytes] = {}
 """Settings and files of a first night -> the SQLite database after it."""

@@ -17,14 +17,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from canonical_rows import Row, district_for, manifest_for, write_canonical
-from enrollsync.accept import accept
-from enrollsync.canonical import BY_NAME, ENTITIES, ID_CHANGES, KINDS
 from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, arrow_schema, columns_of, primary_key, typed_column
-from enrollsync.findings import schema
 from enrollsync.formats import ID_CHANGES_FILE
-from enrollsync.plan import Plan
-from enrollsync.reconcile import reconcile
-from enrollsync.workspace import RunManifest, SourceFile, Workspace
+from enrollsync.plan.plan import Plan
+from enrollsync.plan.reconcile import reconcile
+from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
+from enrollsync.validate.accept import accept
+from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KINDS
+from enrollsync.words.findings import schema
 
 _VALUES = {
     "user_district_id": "userDistrictId", "user_state_id": "userStateId", "role": "userRole",

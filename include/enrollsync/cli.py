@@ -30,18 +30,18 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from enrollsync.address import without_addresses
-from enrollsync.breakage import told
-from enrollsync.errors import ConfigurationError, EnrollSyncError, UndoConflict
-from enrollsync.printable import printable
+from enrollsync.run.breakage import told
 from enrollsync.settings import load_district, project_root
+from enrollsync.settings.address import without_addresses
+from enrollsync.words.errors import ConfigurationError, EnrollSyncError, UndoConflict
+from enrollsync.words.printable import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
     from rich.table import Table
 
-    from enrollsync.workspace import Answer
+    from enrollsync.run.workspace import Answer
 
 
 class _Commands(TyperGroup):
@@ -254,7 +254,7 @@ def explain(
         if as_json:
             typer.echo(json.dumps(told))
         else:
-            from enrollsync.explain import lines
+            from enrollsync.report.explain import lines
 
             _say(lines(told, load_district(district).zone))
 
@@ -436,8 +436,8 @@ def _tell(error: EnrollSyncError, as_json: bool) -> int:
 
 def _nothing_done() -> dict[str, Any]:
     """The object of a run that ended before there was one: its keys are the same, for programs that read it."""
-    from enrollsync.canonical import ENTITIES
-    from enrollsync.workspace import COUNTED
+    from enrollsync.run.workspace import COUNTED
+    from enrollsync.words.canonical import ENTITIES
 
     counts = {entity.name: dict.fromkeys(COUNTED, 0) for entity in ENTITIES}
     return {
@@ -484,7 +484,7 @@ def _print(result: dict[str, Any], as_json: bool, message: str | None = None, *,
 
 def _how_to_answer(result: dict[str, Any]) -> Iterator[str]:
     """What to add to the same command so that a plan that waits is applied."""
-    from enrollsync.answers import MEANS, OPTIONS
+    from enrollsync.plan.answers import MEANS, OPTIONS
 
     for answer, option in OPTIONS.items():
         if answer in result["answers"]:
@@ -508,7 +508,7 @@ def _print_runs(found: list[dict[str, Any]], zone: ZoneInfo) -> None:
     if not found:
         typer.echo("no runs yet")
         return
-    from enrollsync.answers import answered
+    from enrollsync.plan.answers import answered
     from enrollsync.report.wording import changes
 
     header = (f"started ({zone})", "run", "outcome", "decided", "changes", "plan")

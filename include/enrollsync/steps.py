@@ -18,19 +18,21 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from enrollsync import answers, shortcut
 from enrollsync import report as reports
-from enrollsync.breakage import one_line
-from enrollsync.canonical import ENTITIES
-from enrollsync.errors import ConfigurationError, EnrollSyncError, StalePlan
 from enrollsync.formats import ID_CHANGES_FILE
-from enrollsync.running import database_url_of, findings_of, findings_to_keep, record_of, record_run, step
+from enrollsync.ingest import shortcut
+from enrollsync.load.remember import findings_to_keep, record_of, record_run
+from enrollsync.plan import answers
+from enrollsync.run.breakage import one_line
+from enrollsync.run.running import database_url_of, findings_of, step
+from enrollsync.run.workspace import COUNTED, Answer, Notice, RunManifest, Workspace
 from enrollsync.settings import District, load_district, run_folder
-from enrollsync.workspace import COUNTED, Answer, Notice, RunManifest, Workspace
+from enrollsync.words.canonical import ENTITIES
+from enrollsync.words.errors import ConfigurationError, EnrollSyncError, StalePlan
 
 if TYPE_CHECKING:
     from enrollsync.database import Store
-    from enrollsync.plan import Plan
+    from enrollsync.plan.plan import Plan
 
 _REPLANS = 3
 """How often a plan is made anew because somebody else wrote meanwhile."""
@@ -49,7 +51,7 @@ def start(district: str, *, run_id: str, as_of: datetime, **asked: Any) -> str:
     `asked` is what a person asked of this run alone: fields of `RunManifest` such as `source` or `dry_run`. Raises
     ConfigurationError for a source that cannot be written down, EnrollSyncError for a folder that cannot be made.
     """
-    from enrollsync.ingest.landing import shown
+    from enrollsync.arrive.landing import shown
 
     settings = load_district(district)
     source = asked.get("source") or ""
@@ -96,7 +98,7 @@ def ingest(
     a dry run, a release, and a run that only adds take no such short cut. `before_reading` is called when there is
     something to do.
     """
-    from enrollsync.ingest.landing import find_overdue, found_batch
+    from enrollsync.arrive.landing import find_overdue, found_batch
 
     with (
         step(workspace, "ingest", format=None) as (place, manifest, district),
@@ -112,7 +114,7 @@ def ingest(
         if not force and _nothing_to_do(place, manifest, district, database_url):
             return {"workspace": workspace, "outcome": "in_sync"}
         from enrollsync.ingest.batch import read_batch
-        from enrollsync.normalise import normalise
+        from enrollsync.ingest.normalise import normalise
 
         before_reading()
         manifest = read_batch(place, manifest, district, batch)
@@ -144,7 +146,7 @@ def _nothing_to_do(place: Workspace, manifest: RunManifest, district: District, 
 
 def validate(workspace: str) -> dict[str, Any]:
     """Check every row, accept what may load, put the rejected lines into quarantine."""
-    from enrollsync import accept, quarantine
+    from enrollsync.validate import accept, quarantine
     from enrollsync.validate import validate as run_suites
 
     with step(workspace, "validate") as (place, manifest, district):
@@ -182,10 +184,10 @@ def plan(
     `read_version` waits for a `read_state` that began before, and returns or raises what that does; a state that has
     moved since is noticed when the plan is applied.
     """
-    from enrollsync import quarantine
     from enrollsync.database import open_store
-    from enrollsync.guard import find_left_out, find_stale
-    from enrollsync.reconcile import reconcile
+    from enrollsync.plan.guard import find_left_out, find_stale
+    from enrollsync.plan.reconcile import reconcile
+    from enrollsync.validate import quarantine
 
     with step(workspace, "plan") as (place, manifest, district):
         store = open_store(database_url_of(district, database_url))
@@ -218,7 +220,7 @@ def plan(
 def use_proposal(workspace: str, *, person: str | None, database_url: str | None = None) -> dict[str, Any]:
     """Take the identifier changes that the run's plan proposes as if they had been delivered, and plan again."""
     from enrollsync.ingest.batch import replace_id_changes
-    from enrollsync.normalise import normalise
+    from enrollsync.ingest.normalise import normalise
 
     with step(workspace, "ingest") as (place, manifest, district):
         place.proposed_id_changes.replace(place.taken_id_changes)
@@ -285,8 +287,8 @@ def load(
 def _load(
     workspace: str, approved_by: str | None, answer: Answer | None, only_plan: str | None, database_url: str | None
 ) -> dict[str, Any]:
-    from enrollsync.plan import load_plan
-    from enrollsync.removals import without_removals
+    from enrollsync.plan.plan import load_plan
+    from enrollsync.plan.removals import without_removals
 
     with step(workspace, "load") as (place, manifest, district):
         shown = load_plan(place)
@@ -314,7 +316,7 @@ def _load(
 
 def _apply(place: Workspace, manifest: RunManifest, made: Plan, district: District, database_url: str | None) -> None:
     from enrollsync.database import open_store
-    from enrollsync.load import apply
+    from enrollsync.load.apply import apply
 
     store = open_store(database_url_of(district, database_url))
     folder = place.without_removals if manifest.answer == "without_removals" else place.plan
@@ -377,8 +379,8 @@ def runs(district: str, *, database_url: str | None = None) -> list[dict[str, An
 
 def explain(district: str, kind: str, identifier: str, *, database_url: str | None = None) -> dict[str, Any]:
     """The life of a `user`, `class` or `organization`: see `explain.py`. Only reads."""
-    from enrollsync import explain as explaining
     from enrollsync.database import open_store
+    from enrollsync.report import explain as explaining
 
     settings = load_district(district)
     return explaining.explain(
@@ -451,9 +453,9 @@ def undo(
 
 def _notices(store: Store, made: Plan, manifest: RunManifest, district: District) -> list[Notice]:
     """The run's notices, with those on a plan that changes unusually much or little; an earlier plan's are dropped."""
-    from enrollsync.guard import UNUSUAL, Rules, find_unusual
-    from enrollsync.hints import TERMS_ENDED
-    from enrollsync.usual import MOST_RUNS
+    from enrollsync.plan.guard import UNUSUAL, Rules, find_unusual
+    from enrollsync.plan.hints import TERMS_ENDED
+    from enrollsync.plan.usual import MOST_RUNS
 
     others = [*(one for one in manifest.notices if one.code not in {UNUSUAL, TERMS_ENDED}), *made.notices]
     if not made.operations:

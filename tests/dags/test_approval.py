@@ -12,9 +12,9 @@ import pytest
 
 from enrollsync.airflow import approval, runs
 from enrollsync.airflow.approval import ApprovePlan, time_to_answer
-from enrollsync.codes import Severity
+from enrollsync.run.workspace import COUNTED, Notice, RunManifest, Workspace
 from enrollsync.settings import District
-from enrollsync.workspace import COUNTED, Notice, RunManifest, Workspace
+from enrollsync.words.codes import Severity
 
 PROJECT = Path(__file__).resolve().parents[2]
 HOLD = Notice(code="GUARD-DEACTIVATE", severity=Severity.CRITICAL, message="412 of 500 users (the limit is 10 %)")
@@ -247,7 +247,7 @@ def test_lost_database_is_tried_again_with_growing_pauses_and_a_wrong_setting_ne
     from airflow.sdk.definitions.retry_policy import RetryAction, RetryDecision
 
     from enrollsync.airflow.districts import RETRIES, RosterRetries
-    from enrollsync.errors import ConfigurationError, DatabaseError, Refused, StalePlan
+    from enrollsync.words.errors import ConfigurationError, DatabaseError, Refused, StalePlan
 
     def decided(error: Exception, tried: int = 1) -> RetryDecision:
         return RosterRetries().evaluate(error, try_number=tried, max_tries=RETRIES)

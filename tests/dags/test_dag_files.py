@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from enrollsync.errors import ConfigurationError, EnrollSyncError, UndoConflict
+from enrollsync.words.errors import ConfigurationError, EnrollSyncError, UndoConflict
 from secret_urls import MALFORMED, SECRET, WITH_A_PASSWORD
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ import pytest
 
 import enrollsync
 from enrollsync.airflow import districts
-from enrollsync.errors import ConfigurationError, DatabaseError, Refused, StalePlan
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.words.errors import ConfigurationError, DatabaseError, Refused, StalePlan
 
 PROJECT = Path(__file__).resolve().parents[2]
 

@@ -18,8 +18,8 @@ import pytest
 
 from enrollsync.airflow import broken_files
 from enrollsync.airflow.notify import RosterNotifier, events_of
-from enrollsync.codes import Severity
-from enrollsync.workspace import COUNTED, Notice, RunManifest, SourceFile, Workspace
+from enrollsync.run.workspace import COUNTED, Notice, RunManifest, SourceFile, Workspace
+from enrollsync.words.codes import Severity
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN = SimpleNamespace(dag_id="enrollment_sync__lincoln", run_id="manual__1")

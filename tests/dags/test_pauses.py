@@ -13,7 +13,7 @@ import pytest
 from enrollsync import steps
 from enrollsync.airflow import runs, signals
 from enrollsync.database import open_store
-from enrollsync.workspace import Workspace
+from enrollsync.run.workspace import Workspace
 
 IN_WINTER = datetime(2026, 12, 24, 7, tzinfo=UTC)
 

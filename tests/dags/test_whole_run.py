@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.run.workspace import RunManifest, Workspace
 
 PROJECT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("airflow_database")]

@@ -12,12 +12,13 @@ import duckdb
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
-from enrollsync import findings, report
-from enrollsync.canonical import ENTITIES
-from enrollsync.codes import CODES, Severity
+from enrollsync import report
 from enrollsync.report.wording import OPERATIONS
+from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace
 from enrollsync.settings import District
-from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
+from enrollsync.words import findings
+from enrollsync.words.canonical import ENTITIES
+from enrollsync.words.codes import CODES, Severity
 
 pytestmark = pytest.mark.browser
 

@@ -19,10 +19,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from enrollsync.canonical import ENTITIES
 from enrollsync.database import RunRecord, Store, open_store
 from enrollsync.database.schema import CHANGES, arrow_schema, columns_of, typed_column
-from enrollsync.shares import Share
+from enrollsync.plan.shares import Share
+from enrollsync.words.canonical import ENTITIES
 
 DISTRICT = "demo"
 STARTED = datetime(2026, 9, 1, 2, 0, tzinfo=UTC)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from enrollsync import steps
-from enrollsync.errors import StalePlan
-from enrollsync.plan import load_plan
-from enrollsync.workspace import Workspace
+from enrollsync.plan.plan import load_plan
+from enrollsync.run.workspace import Workspace
+from enrollsync.words.errors import StalePlan
 from nightly import BATCH_HEADER, Nightly, as_csv, clever, other, pupil, section, student, tutor, write_csv
 
 TWENTY = [pupil(number) for number in range(1, 21)]

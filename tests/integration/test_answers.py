@@ -15,10 +15,10 @@ from typer.testing import CliRunner
 
 from enrollsync import steps
 from enrollsync.cli import app
-from enrollsync.errors import EnrollSyncError
-from enrollsync.plan import load_plan
-from enrollsync.removals import without_removals
-from enrollsync.workspace import Workspace
+from enrollsync.plan.plan import load_plan
+from enrollsync.plan.removals import without_removals
+from enrollsync.run.workspace import Workspace
+from enrollsync.words.errors import EnrollSyncError
 from nightly import Nightly, clever, other, pupil, section, tutor
 
 EASILY_HELD = {"thresholds": {"deactivate_percent": 0, "update_percent": 0, "floor": 1}}

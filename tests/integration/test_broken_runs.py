@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 
 from enrollsync import steps
 from enrollsync.cli import app
-from enrollsync.errors import DamagedRun, EnrollSyncError
+from enrollsync.words.errors import DamagedRun, EnrollSyncError
 from nightly import Nightly, other, student
 
 
@@ -30,7 +30,8 @@ def enrollsync(*arguments: str) -> Result:
 _AT_MANY_SIZES = """
 import os, resource, sys
 import duckdb, great_expectations, pyarrow.parquet
-import enrollsync.steps, enrollsync.reconcile, enrollsync.validate.checking, enrollsync.load, enrollsync.report.gather
+import enrollsync.steps, enrollsync.plan.reconcile, enrollsync.validate.checking, enrollsync.load.apply
+import enrollsync.report.gather
 from enrollsync.cli import app
 enrollsync.validate.checking.write_site = lambda *_: None
 for size in map(int, sys.argv[2:]):
@@ -128,7 +129,7 @@ def _private(path: Path) -> str:
 def test_what_nobody_foresaw_is_one_line_with_its_traceback_kept_apart(
     nightly: Nightly, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("enrollsync.accept.accept", lambda *_: {}["Leena Parath"])
+    monkeypatch.setattr("enrollsync.validate.accept.accept", lambda *_: {}["Leena Parath"])
     result = nightly.run([student()])
     assert result["outcome"] == "failed"
     assert result["message"].startswith("validate: broke for a reason that nobody foresaw: KeyError in steps.py, line ")

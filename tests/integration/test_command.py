@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from enrollsync import steps
 from enrollsync.cli import app
-from enrollsync.errors import DatabaseError
+from enrollsync.words.errors import DatabaseError
 from nightly import Nightly, other, student
 from secret_urls import MALFORMED, SECRET
 
@@ -275,7 +275,9 @@ def test_sample_makes_what_check_can_read(district: Nightly) -> None:
 # What is imported before, another user need not be allowed to read.
 _AS_ANOTHER_USER = """
 import os, sys
-from enrollsync import cli, steps, validate
+from enrollsync import cli
+from enrollsync import steps
+from enrollsync import validate
 import encodings.unicode_escape, great_expectations
 if os.getuid() == 0:
     os.setgid(65534)

@@ -20,11 +20,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
 
-from enrollsync.canonical import ENTITIES
 from enrollsync.database import RunRecord, Store, dialects, migrations, open_store
 from enrollsync.database.schema import METADATA, columns_of
-from enrollsync.errors import DatabaseError
-from enrollsync.load import apply
+from enrollsync.load.apply import apply
+from enrollsync.words.canonical import ENTITIES
+from enrollsync.words.errors import DatabaseError
 
 VIEWS = {
     "roster_organizations": "district_id, organization_id, name, type, status, organization_key, source_key",

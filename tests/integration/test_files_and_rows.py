@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrollsync import steps
-from enrollsync.errors import ConfigurationError, EnrollSyncError
-from enrollsync.quarantine import error_file
-from enrollsync.workspace import Workspace
+from enrollsync.run.workspace import Workspace
+from enrollsync.validate.quarantine import error_file
+from enrollsync.words.errors import ConfigurationError, EnrollSyncError
 from nightly import BATCH_HEADER, Nightly, add_up, as_csv, clever, other, pupil, section, student, tutor, write_csv
 
 HEADER = ",".join(BATCH_HEADER)
@@ -420,7 +420,7 @@ def test_a_workspace_file_that_may_not_be_read_ends_the_run_with_one_line(
     def forbidden(*_: object) -> None:
         raise PermissionError(13, "Permission denied", "accepted")
 
-    monkeypatch.setattr("enrollsync.accept.accept", forbidden)
+    monkeypatch.setattr("enrollsync.validate.accept.accept", forbidden)
     result = nightly.run([student()])
     assert result["outcome"] == "failed"
     assert "a file cannot be read or written, or there is not enough room: [Errno 13]" in result["message"]

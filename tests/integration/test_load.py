@@ -20,8 +20,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrollsync.database import Store, dialects, open_store
-from enrollsync.errors import AlreadyApplied, DatabaseError, StalePlan
-from enrollsync.load import apply
+from enrollsync.load.apply import apply
+from enrollsync.words.errors import AlreadyApplied, DatabaseError, StalePlan
 
 ROSTER = [
     ("organizations", "create", {"organization_key": 1, "organization_id": "S1", "name": "North"}),
@@ -318,7 +318,7 @@ _HOLDING = """
 import sys, time
 from datetime import UTC, datetime
 from enrollsync.database import RunRecord, open_store
-from enrollsync.load import _lock
+from enrollsync.load.apply import _lock
 
 url, district, run_id = sys.argv[1:]
 run = RunRecord(run_id, district, None, "applied", None, datetime.now(UTC))
@@ -462,7 +462,7 @@ from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from enrollsync.database import RunRecord, dialects, open_store
-from enrollsync.load import apply
+from enrollsync.load.apply import apply
 
 url, folder, plan, run, last = sys.argv[1], Path(sys.argv[2]), *map(json.loads, sys.argv[3:6])
 run["started_at"] = datetime.fromisoformat(run["started_at"])

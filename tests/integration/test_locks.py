@@ -15,9 +15,9 @@ import pytest
 
 from enrollsync.database import RunRecord, Store, dialects, migrations, open_store
 from enrollsync.database.schema import METADATA
-from enrollsync.errors import DatabaseError
-from enrollsync.explain import explain
-from enrollsync.load import apply
+from enrollsync.load.apply import apply
+from enrollsync.report.explain import explain
+from enrollsync.words.errors import DatabaseError
 
 RUN = RunRecord("run-1", "demo", "hash", "in_sync", None, datetime(2026, 9, 1, tzinfo=UTC))
 ACTIONS: dict[str, Callable[[Store, Path, Any], object]] = {

@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from enrollsync.accept import records
-from enrollsync.canonical import BY_NAME, ENTITIES
-from enrollsync.workspace import Workspace
+from enrollsync.run.workspace import Workspace
+from enrollsync.validate.accept import records
+from enrollsync.words.canonical import BY_NAME, ENTITIES
 from nightly import BATCH_HEADER, Nightly, Query, assert_counted_whole, student
 
 pytestmark = pytest.mark.slow

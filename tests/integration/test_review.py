@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 from enrollsync import steps
 from enrollsync.cli import app
 from enrollsync.database import Store, migrations, open_store
-from enrollsync.errors import DatabaseError
+from enrollsync.words.errors import DatabaseError
 from nightly import BATCH_HEADER, Nightly, as_csv, clever, other, pupil, section, student, tutor
 
 TWELVE = [pupil(number) for number in range(1, 13)]

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from enrollsync import shortcut, steps
+from enrollsync import steps
 from enrollsync.database import open_store
+from enrollsync.ingest import shortcut
 from enrollsync.settings import load_district
 from nightly import Nightly, other, student
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from enrollsync import guard, steps, usual
+from enrollsync import steps
 from enrollsync.database import open_store
-from enrollsync.workspace import Workspace
+from enrollsync.plan import guard, usual
+from enrollsync.run.workspace import Workspace
 from nightly import Nightly, clever, other, pupil
 
 SCHOOLS = [{"School_id": "S1", "School_name": "North"}, {"School_id": "0012", "School_name": "South"}]

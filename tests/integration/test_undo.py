@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from enrollsync.cli import app
 from enrollsync.database import open_store
-from enrollsync.errors import ConfigurationError, UndoConflict
+from enrollsync.words.errors import ConfigurationError, UndoConflict
 from nightly import Nightly, clever, other, pupil, section, student
 
 _numbers = itertools.count(1)

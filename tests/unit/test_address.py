@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from enrollsync.address import read_address
+from enrollsync.settings.address import read_address
 from secret_urls import MALFORMED, SECRET, WITH_A_PASSWORD
 
 

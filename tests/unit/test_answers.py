@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from enrollsync.answers import answered, how, possible
-from enrollsync.codes import Severity
-from enrollsync.workspace import COUNTED, Notice, RunManifest
+from enrollsync.plan.answers import answered, how, possible
+from enrollsync.run.workspace import COUNTED, Notice, RunManifest
+from enrollsync.words.codes import Severity
 
 BIG = Notice(code="GUARD-UPDATE", severity=Severity.WARNING, message="too many")
 RENUMBERED = Notice(code="GUARD-REKEYED", severity=Severity.WARNING, message="40 of 40 users")

@@ -10,12 +10,12 @@ from typing import Any
 import duckdb
 import pytest
 
-from enrollsync.errors import Refused
+from enrollsync.arrive.landing import found_batch
 from enrollsync.ingest.batch import read_batch
-from enrollsync.ingest.landing import found_batch
-from enrollsync.normalise import normalise
+from enrollsync.ingest.normalise import normalise
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.words.errors import Refused
 from nightly import as_csv, clever, pupil, student
 
 

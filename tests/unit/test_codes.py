@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from enrollsync.codes import CODES, Code, Scope, Severity
-from enrollsync.codes_page import PAGE, page
+from enrollsync.words.codes import CODES, Code, Scope, Severity
+from enrollsync.words.codes_page import PAGE, page
 
 FIXED = (
     "FILE-MISSING", "FILE-HEADER", "FILE-ENCODING", "FILE-EMPTY", "FILE-UNSAFE", "FILE-INCOMPLETE", "ROW-MALFORMED",
@@ -36,7 +36,7 @@ def test_a_severity_may_differ_by_source() -> None:
 
 
 def test_the_page_of_findings_is_up_to_date() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m enrollsync.codes_page`"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run `python -m enrollsync.words.codes_page`"
 
 
 def test_the_page_has_every_code_once() -> None:

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from enrollsync.address import read_address
-from enrollsync.connections import database_url
 from enrollsync.database import open_store
-from enrollsync.errors import EnrollSyncError
+from enrollsync.settings.address import read_address
+from enrollsync.settings.connections import database_url
+from enrollsync.words.errors import EnrollSyncError
 from secret_urls import MALFORMED, SECRET
 
 

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrollsync.guard import Rules, find_excesses, find_stale, find_unusual, over_limits, told_with_hints
-from enrollsync.plan import plan_id
+from enrollsync.plan.guard import Rules, find_excesses, find_stale, find_unusual, over_limits, told_with_hints
+from enrollsync.plan.plan import plan_id
+from enrollsync.plan.shares import RunShares, Share, to_remember
+from enrollsync.run.workspace import RunManifest
 from enrollsync.settings import SomeLimits, Thresholds
-from enrollsync.shares import RunShares, Share, to_remember
-from enrollsync.workspace import RunManifest
 
 DEACTIVATE, UPDATE = "GUARD-DEACTIVATE", "GUARD-UPDATE"
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from enrollsync.errors import Refused
-from enrollsync.ingest.landing import Delivery, find_delivery, shown
-from enrollsync.ingest.recognise import recognise
+from enrollsync.arrive.landing import Delivery, find_delivery, shown
+from enrollsync.arrive.recognise import recognise
 from enrollsync.settings import District
+from enrollsync.words.errors import Refused
 
 NOON = 1_790_000_000
 CLEVER_FILES = ("schools.csv", "students.csv", "teachers.csv", "sections.csv", "enrollments.csv")

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from enrollsync.errors import Refused
 from enrollsync.ingest.lines import Records, Text, load_text, record_width, split_records
 from enrollsync.settings import SourceSettings
+from enrollsync.words.errors import Refused
 
 HEADER = "h1,h2,h3,h4,h5,h6"
 PLAIN = "a,b,c,d,e,f"

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from canonical_rows import Row, district_for, enrollment, manifest_for, person, school_class, write_canonical
-from enrollsync.engine import connect
+from enrollsync.run.engine import connect
+from enrollsync.run.workspace import Workspace
 from enrollsync.validate import collect, memorable, suites
-from enrollsync.workspace import Workspace
 
 OPAQUE = "1000001"
 SAID = "Nobody remembers it."

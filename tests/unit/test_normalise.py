@@ -16,11 +16,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from enrollsync.canonical import BY_NAME, ENTITIES, GRADES
 from enrollsync.formats import FORMATS
-from enrollsync.normalise import normalise
+from enrollsync.ingest.normalise import normalise
+from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
 from enrollsync.settings import District
-from enrollsync.workspace import RunManifest, SourceFile, Workspace
+from enrollsync.words.canonical import BY_NAME, ENTITIES, GRADES
 
 PERSON = {"schoolId": "S1", "userId": "300", "userRole": "student", "userFirstName": "Leena", "classId": "C1"}
 SECTION = {"School_id": "S1", "Section_id": "X1", "Teacher_id": "T1"}

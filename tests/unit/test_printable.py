@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from enrollsync.codes import Severity
-from enrollsync.errors import ConfigurationError, Refused
-from enrollsync.printable import first_of, printable, quoted
-from enrollsync.workspace import Notice
+from enrollsync.run.workspace import Notice
+from enrollsync.words.codes import Severity
+from enrollsync.words.errors import ConfigurationError, Refused
+from enrollsync.words.printable import first_of, printable, quoted
 
 EVIL = "a\x1b[2Jb\nc\rd\te\x85f\u202eg\u2028h\x00"
 TAME = r"a\x1b[2Jb\nc\rd\te\x85f\u202eg\u2028h\x00"

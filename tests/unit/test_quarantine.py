@@ -18,13 +18,15 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from enrollsync import engine, findings, quarantine
-from enrollsync.codes import CODES, Severity
 from enrollsync.formats import FileSpec
 from enrollsync.formats.clever import CLEVER
 from enrollsync.ingest.read import FileRead, numbered, read_file
-from enrollsync.printable import printable
-from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace
+from enrollsync.run import engine
+from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace
+from enrollsync.validate import quarantine
+from enrollsync.words import findings
+from enrollsync.words.codes import CODES, Severity
+from enrollsync.words.printable import printable
 
 HEADER = ["School_id", "Student_id", "Last_name", "Password"]
 

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrollsync import engine
-from enrollsync.errors import Refused
 from enrollsync.formats import FORMATS, Format
 from enrollsync.ingest import read as reading
 from enrollsync.ingest.lines import LONGEST, Malformed, load_text, split_records
 from enrollsync.ingest.read import FileRead, numbered, read_file
+from enrollsync.run import engine
+from enrollsync.words.errors import Refused
 
 BATCH, CLEVER = FORMATS["batch_upload"], FORMATS["clever"]
 NAMES = ("schoolId", "userId", "userRole", "userFirstName", "userLastName", "classId")

@@ -14,12 +14,14 @@ from typing import Any
 import duckdb
 import pytest
 
-from enrollsync import findings, quarantine, report
-from enrollsync.canonical import ENTITIES
-from enrollsync.codes import CODES, Severity
+from enrollsync import report
 from enrollsync.report import facts, wording
+from enrollsync.run.workspace import COUNTED, Notice, RunManifest, SourceFile, Workspace
 from enrollsync.settings import District
-from enrollsync.workspace import COUNTED, Notice, RunManifest, SourceFile, Workspace
+from enrollsync.validate import quarantine
+from enrollsync.words import findings
+from enrollsync.words.canonical import ENTITIES
+from enrollsync.words.codes import CODES, Severity
 
 DISTRICT = District.model_validate(
     {

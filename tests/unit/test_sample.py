@@ -17,12 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from enrollsync import sample
-from enrollsync.canonical import ENTITIES
-from enrollsync.codes import CODES, Scope, Severity
-from enrollsync.errors import ConfigurationError
 from enrollsync.sample import names, write_sample
 from enrollsync.sample.district import LEVELS
 from enrollsync.sample.faults import BATCH_UPLOAD_FAULTS, CLEVER_FAULTS, CONSEQUENCE, Fault
+from enrollsync.words.canonical import ENTITIES
+from enrollsync.words.codes import CODES, Scope, Severity
+from enrollsync.words.errors import ConfigurationError
 
 STUDENTS = 600
 FAULTS: dict[str, tuple[Fault, ...]] = {"batch_upload": BATCH_UPLOAD_FAULTS, "clever": CLEVER_FAULTS}

@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import CheckConstraint
 
-from enrollsync.canonical import BY_NAME, ENTITIES
 from enrollsync.database import migrations, open_store
 from enrollsync.database.messages import explain
 from enrollsync.database.schema import BASE, CHANGES, METADATA, STATUSES, arrow_schema, columns_of, primary_key
 from enrollsync.database.store import instant
-from enrollsync.errors import DatabaseError
+from enrollsync.words.canonical import BY_NAME, ENTITIES
+from enrollsync.words.errors import DatabaseError
 
 
 def test_base_tables_come_in_the_order_in_which_they_can_be_written() -> None:

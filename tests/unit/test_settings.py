@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from enrollsync.errors import ConfigurationError
 from enrollsync.settings import District, districts_folder, load_district, project_root
+from enrollsync.words.errors import ConfigurationError
 from secret_urls import MALFORMED, SECRET, WITH_A_PASSWORD
 
 SMALLEST: dict[str, Any] = {
@@ -310,7 +310,7 @@ def test_a_merged_key_may_be_set_anew(tmp_path: Path) -> None:
 def test_a_file_that_would_keep_the_reader_busy_is_refused_before_it_does(
     tmp_path: Path, text: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("enrollsync.yaml_file.yaml.load", lambda *_, **__: pytest.fail("was built"))
+    monkeypatch.setattr("enrollsync.settings.yaml_file.yaml.load", lambda *_, **__: pytest.fail("was built"))
     assert said in problem(tmp_path, text)
 
 

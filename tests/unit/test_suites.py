@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrollsync.canonical import BY_NAME, ENTITIES, ID_CHANGES
-from enrollsync.codes import CODES
-from enrollsync.errors import ConfigurationError
+from enrollsync.run.workspace import Workspace
 from enrollsync.validate import expectations, frames, suites
 from enrollsync.validate.expectations import alike_but_for_case, disagreeing, is_date, standing_for_several
-from enrollsync.workspace import Workspace
+from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES
+from enrollsync.words.codes import CODES
+from enrollsync.words.errors import ConfigurationError
 
 NAMES = [entity.name for entity in (*ENTITIES, ID_CHANGES)]
 ELSEWHERE = {

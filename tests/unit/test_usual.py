@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrollsync.shares import RunShares, Share, to_remember
-from enrollsync.usual import LEAST_RUNS, MOST_RUNS, Usual, counts_before, is_unusual, learn
+from enrollsync.plan.shares import RunShares, Share, to_remember
+from enrollsync.plan.usual import LEAST_RUNS, MOST_RUNS, Usual, counts_before, is_unusual, learn
 
 STEADY = [0.010, 0.011, 0.012, 0.009, 0.010, 0.008, 0.010, 0.011, 0.009, 0.010]
 """Median 1 %, median absolute deviation 0.1 %: half a percent up or down is usual."""

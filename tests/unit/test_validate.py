@@ -23,11 +23,11 @@ from canonical_rows import (
     school_class,
     write_canonical,
 )
-from enrollsync import findings
-from enrollsync.canonical import BY_NAME, ENTITIES
-from enrollsync.errors import EnrollSyncError
+from enrollsync.run.workspace import Workspace
 from enrollsync.validate import checking, expectations, validate
-from enrollsync.workspace import Workspace
+from enrollsync.words import findings
+from enrollsync.words.canonical import BY_NAME, ENTITIES
+from enrollsync.words.errors import EnrollSyncError
 
 Found = list[tuple[str, str | None, int]]
 """`code, column, line` of each finding, in the order of the file."""

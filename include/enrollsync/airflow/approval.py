@@ -11,12 +11,12 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException, TaskAwaitingInput
 from croniter import croniter
 
-from enrollsync import answers
 from enrollsync.airflow import runs
 from enrollsync.airflow.links import LINKS, links_of
 from enrollsync.airflow.notify import RosterNotifier
+from enrollsync.plan import answers
+from enrollsync.run.workspace import Answer, RunManifest
 from enrollsync.settings import District
-from enrollsync.workspace import Answer, RunManifest
 
 BEFORE_NEXT_RUN = timedelta(minutes=15)
 """A plan that nobody answered is given up this long before the district's next run, which would have to wait."""

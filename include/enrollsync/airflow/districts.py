@@ -19,10 +19,10 @@ from airflow.sdk import (
 )
 from airflow.sdk.exceptions import AirflowException
 
-from enrollsync.address import read_address
 from enrollsync.airflow.links import runs_path
-from enrollsync.errors import ConfigurationError
 from enrollsync.settings import District, districts_folder, load_district
+from enrollsync.settings.address import read_address
+from enrollsync.words.errors import ConfigurationError
 
 RETRIES = 3
 _AFTER_A_KILL = timedelta(seconds=10)
@@ -132,7 +132,7 @@ class RosterRetries(ExceptionRetryPolicy):
     """
 
     def __init__(self) -> None:
-        base = "enrollsync.errors"
+        base = "enrollsync.words.errors"
         super().__init__(
             rules=[
                 RetryRule(exception=f"{base}.DatabaseError", reason="the database may be back later"),

@@ -19,8 +19,8 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from enrollsync.airflow import runs_page
 from enrollsync.airflow.access import log_in_first, may_read_district, prefers_data, require_names
 from enrollsync.airflow.districts import district_of, districts_of
+from enrollsync.run.workspace import Workspace
 from enrollsync.settings import District, run_folder
-from enrollsync.workspace import Workspace
 
 _HEADERS = {
     "Cache-Control": "no-store",

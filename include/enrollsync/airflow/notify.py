@@ -16,8 +16,8 @@ from airflow.sdk import BaseHook, BaseNotifier, Context
 
 from enrollsync.airflow.links import FILES, file_url, run_url
 from enrollsync.report.wording import OUTCOMES, UNFINISHED, changes
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District, Event, load_district
-from enrollsync.workspace import RunManifest, Workspace
 
 log = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from airflow.sdk import BaseHook, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 
 from enrollsync.airflow import signals
-from enrollsync.errors import ConfigurationError, EnrollSyncError
+from enrollsync.run.workspace import Answer, RunManifest, Workspace
 from enrollsync.settings import District, load_district
-from enrollsync.workspace import Answer, RunManifest, Workspace
+from enrollsync.words.errors import ConfigurationError, EnrollSyncError
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from enrollsync.airflow.links import dag_path, file_path
-from enrollsync.printable import printable
 from enrollsync.report.wording import OUTCOMES, UNFINISHED
 from enrollsync.settings import District, project_root, run_folder, runs_folder
+from enrollsync.words.printable import printable
 
 _OFFERED = 20
 """Deliveries to choose from; older ones can still be named."""

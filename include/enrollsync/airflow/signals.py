@@ -13,9 +13,9 @@ from airflow.sdk.observability import stats
 
 from enrollsync.airflow.districts import asset_of
 from enrollsync.airflow.notify import RosterNotifier, events_of
-from enrollsync.codes import CODES
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import load_district
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.words.codes import CODES
 
 
 def roster_changed(result: dict[str, Any]) -> dict[str, Any]:

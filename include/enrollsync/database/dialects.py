@@ -24,10 +24,10 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.ddl import ExecutableDDLElement
 
-from enrollsync import private
-from enrollsync.address import Address
 from enrollsync.database.writers import Writer, holding_sessions, named_session, named_writer, noted, noting_writer
-from enrollsync.errors import DatabaseError
+from enrollsync.settings.address import Address
+from enrollsync.words import private
+from enrollsync.words.errors import DatabaseError
 
 if TYPE_CHECKING:
     import pyarrow as pa

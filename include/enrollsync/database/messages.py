@@ -15,7 +15,7 @@ import adbc_driver_manager
 from sqlalchemy.exc import SQLAlchemyError
 
 from enrollsync.database.dialects import Backend
-from enrollsync.errors import DatabaseError
+from enrollsync.words.errors import DatabaseError
 
 
 @contextmanager

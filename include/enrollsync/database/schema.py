@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from enrollsync.canonical import BY_NAME, ENTITIES, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +35,12 @@ METADATA = MetaData()
 
 STATUSES = ("active", "inactive", "removed")
 """The views show the first two; `removed` is a creation that was undone."""
+WHOLE = ""
+"""Stands in `RunShares` where an organization's key does, for all records of the entity."""
+Counts = tuple[int, int, int, int]
+"""Active before the run, then created, updated, deactivated."""
+RunShares = dict[str, dict[str, Counts]]
+"""Entity -> `WHOLE` or the key of an organization -> counts: what `runs.shares_json` holds of one run."""
 
 
 def link_keys(entity: Entity) -> tuple[str, ...]:

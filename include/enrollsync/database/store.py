@@ -31,8 +31,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from enrollsync.address import read_address
-from enrollsync.canonical import ENROLLMENTS
 from enrollsync.database import migrations
 from enrollsync.database.dialects import Backend, PostgresBackend, Session, SqliteBackend
 from enrollsync.database.messages import one_line_errors
@@ -47,14 +45,16 @@ from enrollsync.database.schema import (
     USUAL_ENROLLMENT,
     arrow_schema,
 )
-from enrollsync.errors import DatabaseError
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.settings import project_root
+from enrollsync.settings.address import read_address
+from enrollsync.words.canonical import ENROLLMENTS
+from enrollsync.words.errors import DatabaseError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from enrollsync.shares import RunShares
+    from enrollsync.database.schema import RunShares
 
 
 @dataclass(frozen=True)

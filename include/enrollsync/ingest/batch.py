@@ -11,18 +11,18 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrollsync import engine
-from enrollsync.errors import Refused
+from enrollsync.arrive.landing import Batch, Delivery, shown
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec, Format
 from enrollsync.ingest.corrected import ERRORS
-from enrollsync.ingest.landing import Batch, Delivery, shown
 from enrollsync.ingest.lines import Malformed
+from enrollsync.ingest.normalise import identifier_column
 from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.ingest.secrets import hides, without_secrets
-from enrollsync.normalise import identifier_column
-from enrollsync.printable import first_of, quoted
+from enrollsync.run import engine
+from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace, error_file_name
 from enrollsync.settings import District
-from enrollsync.workspace import Notice, RunManifest, SourceFile, Workspace, error_file_name
+from enrollsync.words.errors import Refused
+from enrollsync.words.printable import first_of, quoted
 
 _MALFORMED = pa.schema([
     ("file", pa.string()), ("line", pa.int64()), ("last_line", pa.int64()), ("reason", pa.string()),

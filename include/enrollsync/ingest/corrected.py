@@ -12,8 +12,8 @@ from pathlib import Path
 
 import duckdb
 
-from enrollsync import engine
 from enrollsync.ingest.lines import Malformed
+from enrollsync.run import engine
 
 ERRORS = "errors"
 """The first column of an error file."""

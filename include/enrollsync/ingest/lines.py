@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from enrollsync.errors import Refused
+from enrollsync.words.errors import Refused
 
 _LF, _QUOTE, _COMMA, _TAB, _DELETE, _C1_LEAD = 10, 34, 44, 9, 127, 0xC2
 _EDGE = np.zeros(256, dtype=bool)

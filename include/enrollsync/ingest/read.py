@@ -16,8 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrollsync import engine
-from enrollsync.errors import Refused
 from enrollsync.formats import FileSpec, Format
 from enrollsync.ingest import corrected
 from enrollsync.ingest.lines import (
@@ -30,7 +28,9 @@ from enrollsync.ingest.lines import (
     record_width,
     split_records,
 )
-from enrollsync.printable import first_of, quoted
+from enrollsync.run import engine
+from enrollsync.words.errors import Refused
+from enrollsync.words.printable import first_of, quoted
 
 _SEPARATORS = {";": "semicolons", "\t": "tabs"}
 """What spreadsheets put in the place of commas."""

@@ -14,8 +14,8 @@ from typing import Any
 
 from enrollsync.report.facts import ALL_FINDINGS, Facts
 from enrollsync.report.page import render
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
-from enrollsync.workspace import RunManifest, Workspace
 
 __all__ = ["summary", "write"]
 
@@ -41,8 +41,8 @@ def _nothing_to_gather(workspace: Workspace, manifest: RunManifest) -> bool:
 
 
 def _gather(workspace: Workspace, manifest: RunManifest, district: District) -> Facts:
-    from enrollsync import quarantine
     from enrollsync.report.gather import gather
+    from enrollsync.validate import quarantine
 
     quarantine.write_findings(workspace, manifest)
     return gather(workspace, manifest, district)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from enrollsync.canonical import ENTITIES
 from enrollsync.report.wording import headings
+from enrollsync.run.workspace import Notice, RunManifest
 from enrollsync.settings import District
-from enrollsync.workspace import Notice, RunManifest
+from enrollsync.words.canonical import ENTITIES
 
 MOST_LINES = 200
 """Line numbers shown for one code, file and column; the rest is counted."""

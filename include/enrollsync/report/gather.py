@@ -11,9 +11,6 @@ from itertools import groupby
 
 import duckdb
 
-from enrollsync import quarantine
-from enrollsync.codes import CODES
-from enrollsync.consequences import WAITS
 from enrollsync.report.facts import (
     ALL_FINDINGS,
     MOST_CAUSES,
@@ -29,8 +26,11 @@ from enrollsync.report.facts import (
     Organization,
     Place,
 )
+from enrollsync.run.workspace import Notice, RunManifest, Workspace
 from enrollsync.settings import District
-from enrollsync.workspace import Notice, RunManifest, Workspace
+from enrollsync.validate import quarantine
+from enrollsync.validate.consequences import WAITS
+from enrollsync.words.codes import CODES
 
 
 def gather(workspace: Workspace, manifest: RunManifest, district: District) -> Facts:

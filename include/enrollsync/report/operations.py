@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from enrollsync import engine
-from enrollsync.canonical import BY_NAME, ENTITIES, Entity
-from enrollsync.workspace import Workspace
+from enrollsync.run import engine
+from enrollsync.run.workspace import Workspace
+from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
 
 
 def write_csv(workspace: Workspace, target: Path) -> None:

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from enrollsync.answers import answered
-from enrollsync.codes import CODES, Scope, Severity
+from enrollsync.plan.answers import answered
 from enrollsync.report import wording
 from enrollsync.report.facts import MOST_CONFLICTS, MOST_ORGANIZATIONS, Facts, Group
-from enrollsync.workspace import Notice
+from enrollsync.run.workspace import Notice
+from enrollsync.words.codes import CODES, Scope, Severity
 
 
 def render(facts: Facts) -> str:

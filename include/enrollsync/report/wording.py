@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from enrollsync.workspace import RunManifest
+from enrollsync.run.workspace import RunManifest
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,12 @@ from types import ModuleType
 
 import duckdb
 
-from enrollsync.errors import ConfigurationError
 from enrollsync.sample import batch_upload, clever
 from enrollsync.sample import dirt as planting
 from enrollsync.sample.csv_file import EDITS, QUOTED, write_csv
 from enrollsync.sample.district import build_district, clean_counts
 from enrollsync.sample.faults import BATCH_UPLOAD_FAULTS, CLEVER_FAULTS, Fault
+from enrollsync.words.errors import ConfigurationError
 
 ANSWERS = "answers.json"
 MOST_STUDENTS = 2_000_000

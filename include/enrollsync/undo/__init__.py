@@ -18,15 +18,15 @@ from typing import Any
 
 import duckdb
 
-from enrollsync import engine
-from enrollsync.canonical import ENTITIES, Entity
 from enrollsync.database.schema import UNDO_OF, columns_of
-from enrollsync.errors import ConfigurationError, UndoConflict
-from enrollsync.plan import Plan, count_operations, gather_operations, json_of_values, plan_id, write_operations
+from enrollsync.plan.plan import Plan, count_operations, gather_operations, json_of_values, plan_id, write_operations
+from enrollsync.run import engine
+from enrollsync.run.workspace import COUNTED, Workspace
 from enrollsync.undo.conflicts import find_conflicts, list_conflicts, list_later_runs
 from enrollsync.undo.images import images, later, values_of
 from enrollsync.undo.keeping import final, keep, kept_table
-from enrollsync.workspace import COUNTED, Workspace
+from enrollsync.words.canonical import ENTITIES, Entity
+from enrollsync.words.errors import ConfigurationError, UndoConflict
 
 
 def plan_undo(

@@ -9,10 +9,10 @@ from typing import Any
 
 import duckdb
 
-from enrollsync import engine
-from enrollsync.canonical import BY_NAME, ENTITIES, KIND_PREFIXES, USERS, Entity
 from enrollsync.database.schema import primary_key
+from enrollsync.run import engine
 from enrollsync.undo.images import values_of
+from enrollsync.words.canonical import BY_NAME, ENTITIES, KIND_PREFIXES, USERS, Entity
 
 _MOST_LISTED = 1000
 """Conflicts that an error carries; the rest is counted."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean
 
-from enrollsync.canonical import Entity
 from enrollsync.database.schema import USUAL_ENROLLMENT, columns_of, primary_key, typed_column
-from enrollsync.engine import literal
+from enrollsync.run.engine import literal
+from enrollsync.words.canonical import Entity
 
 
 def values_of(entity: Entity) -> list[str]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import duckdb
 
-from enrollsync.canonical import ENTITIES, Entity
 from enrollsync.database.schema import columns_of, primary_key
 from enrollsync.undo.conflicts import ENDS, new_conflicts
 from enrollsync.undo.images import values_of
+from enrollsync.words.canonical import ENTITIES, Entity
 
 
 def kept_table(entity: Entity) -> str:

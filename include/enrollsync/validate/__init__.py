@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from enrollsync.canonical import ENTITIES, ID_CHANGES
-from enrollsync.engine import connect
+from enrollsync.run.engine import connect
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
 from enrollsync.validate.postponed import postpone_unused
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.words.canonical import ENTITIES, ID_CHANGES
 
 if TYPE_CHECKING:
     import duckdb

@@ -35,9 +35,9 @@ from great_expectations.validator.metric_configuration import MetricConfiguratio
 from great_expectations.validator.validation_statistics import calc_validation_statistics
 from great_expectations.validator.validator import Validator
 
-from enrollsync.errors import EnrollSyncError
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.validate.suites import looked_at
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.words.errors import EnrollSyncError
 
 _RESULT_FORMAT = {
     "result_format": "BASIC",

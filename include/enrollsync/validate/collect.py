@@ -14,15 +14,15 @@ import pyarrow as pa
 from great_expectations.core import ExpectationSuite, ExpectationValidationResult
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from enrollsync import findings
-from enrollsync.codes import CODES, Scope
-from enrollsync.engine import literal, write_parquet
-from enrollsync.normalise import BETWEEN_BLANKS, source_name
+from enrollsync.ingest.normalise import BETWEEN_BLANKS, source_name
+from enrollsync.run.engine import literal, write_parquet
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
 from enrollsync.validate.checking import Answer
 from enrollsync.validate.frames import rows
 from enrollsync.validate.suites import finding_column, meta_of
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.words import findings
+from enrollsync.words.codes import CODES, Scope
 
 PREFERENCE = ("organizations", "classes", "users", "memberships", "enrollments")
 """One line fills several tables; a fault in it is reported once, for the first of these that has it."""

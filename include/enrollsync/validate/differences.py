@@ -9,12 +9,12 @@ from typing import Any
 
 import duckdb
 
-from enrollsync.canonical import USERS
-from enrollsync.engine import one_row
+from enrollsync.run.engine import one_row
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
 from enrollsync.validate.collect import name_table
 from enrollsync.validate.frames import query, rows
-from enrollsync.workspace import RunManifest, Workspace
+from enrollsync.words.canonical import USERS
 
 _COMPARED = {
     "given_name": "given_name",

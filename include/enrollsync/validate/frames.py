@@ -10,9 +10,9 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-from enrollsync.canonical import BY_NAME, Entity
-from enrollsync.engine import literal
-from enrollsync.workspace import Workspace
+from enrollsync.run.engine import literal
+from enrollsync.run.workspace import Workspace
+from enrollsync.words.canonical import BY_NAME, Entity
 
 
 def frame(

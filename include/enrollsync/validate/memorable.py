@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 
-from enrollsync.engine import one_row
+from enrollsync.run.engine import one_row
+from enrollsync.run.workspace import Workspace
 from enrollsync.validate.frames import rows
-from enrollsync.workspace import Workspace
 
 _LONGEST = 22
 """Characters without a number: what still fits on a timetable. The teacher's name and the period go first."""

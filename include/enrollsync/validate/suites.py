@@ -18,13 +18,13 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 from great_expectations.expectations.metadata_types import FailureSeverity
 from great_expectations.expectations.registry import list_registered_expectation_implementations
 
-from enrollsync.canonical import ENTITIES, GRADES, KINDS
-from enrollsync.codes import CODES
-from enrollsync.errors import ConfigurationError
 from enrollsync.formats import FORMATS
+from enrollsync.run.workspace import RunManifest
 from enrollsync.settings import District
 from enrollsync.validate import expectations as _registering  # noqa: F401
-from enrollsync.workspace import RunManifest
+from enrollsync.words.canonical import ENTITIES, GRADES, KINDS
+from enrollsync.words.codes import CODES
+from enrollsync.words.errors import ConfigurationError
 
 FOLDER = Path(__file__).resolve().parents[3] / "expectations"
 CIRCUMSTANCES = frozenset({*FORMATS, "oneroster", "snapshot", "delta", "ssn", "staff_only"})

@@ -1,0 +1,1 @@
+"""Writing: a plan in one transaction, and what the database remembers of every run."""

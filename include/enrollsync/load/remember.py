@@ -1,0 +1,66 @@
+"""What the database is to remember of a run, whether it wrote or not."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from enrollsync.run.running import database_url_of
+from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.settings import District
+from enrollsync.words.errors import EnrollSyncError
+
+if TYPE_CHECKING:
+    from enrollsync.database import RunRecord
+
+log = logging.getLogger(__name__)
+
+
+def record_of(manifest: RunManifest, district: District) -> RunRecord:
+    """What the database is to remember of the run, as it stands now."""
+    from enrollsync.database import RunRecord
+    from enrollsync.database.schema import UNDO_OF
+
+    return RunRecord(
+        run_id=manifest.run_id,
+        district_id=district.district_id,
+        batch_hash=manifest.batch_hash,
+        outcome=manifest.outcome or "failed",
+        plan_id=manifest.plan_id,
+        started_at=manifest.as_of,
+        ended_at=datetime.now(UTC),
+        approved_by=manifest.approved_by,
+        answer=manifest.answer,
+        delivered_at=manifest.delivered_at,
+        source=manifest.format,
+        mode=None if manifest.undoes else manifest.mode,
+        counts=manifest.counts,
+        findings=manifest.findings,
+        message=f"{UNDO_OF}{manifest.undoes}" if manifest.undoes else manifest.error,
+        fingerprint=manifest.fingerprint,
+        checked_at=manifest.checked_at,
+        state_version=manifest.state_version,
+    )
+
+
+def record_run(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> None:
+    """A run that wrote nothing is a run all the same; that it cannot be remembered must not hide why it ended."""
+    from enrollsync.database import open_store
+
+    try:
+        store = open_store(database_url_of(district, database_url))
+        store.migrate()
+        store.record_run(record_of(manifest, district), findings_to_keep(place, manifest))
+    except EnrollSyncError as error:
+        log.warning("run %s could not be remembered: %s", manifest.run_id, error)
+
+
+def findings_to_keep(place: Workspace, manifest: RunManifest) -> Path | None:
+    """The findings of a run that came to a plan; a short cut, which found nothing itself, imports nothing."""
+    if manifest.outcome in {"refused", "failed"} or not place.findings.is_file():
+        return None
+    from enrollsync.load.kept_findings import write_findings_to_keep
+
+    return write_findings_to_keep(place)

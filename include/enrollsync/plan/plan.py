@@ -1,0 +1,164 @@
+"""A plan: the immutable list of operations that takes the database from one state to the batch's.
+
+The operations stand in Parquet beside `plan.json`, with the rows to write; the plan's id is a hash of what they do and
+of the state they were made for, so that an approval can name exactly one plan.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from pathlib import Path
+
+import duckdb
+from pydantic import BaseModel, ConfigDict, Field
+
+from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, columns_of, primary_key
+from enrollsync.plan.shares import Share
+from enrollsync.run.engine import connect, literal, one_row, parquet, write_parquet
+from enrollsync.run.workspace import OPERATIONS, Notice, Workspace
+from enrollsync.words.canonical import ENTITIES, Entity
+from enrollsync.words.errors import EnrollSyncError
+
+
+class Plan(BaseModel):
+    """What `plan.json` holds."""
+
+    model_config = ConfigDict(frozen=True)
+
+    plan_id: str
+    district_id: str
+    source: str
+    state_version: int
+    """The database's state that the operations start from."""
+    operations: int
+    counts: dict[str, dict[str, int]]
+    """Entity -> how many of each operation, and of rows unchanged, held, rejected and collapsed."""
+    holds: list[Notice]
+    """Why the whole plan waits for a person; empty when it need not."""
+    notices: list[Notice] = Field(default_factory=list)
+    """What is to be told of it besides."""
+    shares: list[Share] = Field(default_factory=list)
+    """What it changes of each entity and organization; an undo has none, because nothing is learnt from it."""
+
+    def save(self, folder: Path) -> None:
+        """Write `plan.json`, without the identifiers that its shares name: they may be social security numbers."""
+        text = self.model_dump_json(indent=1, exclude={"shares": {"__all__": {"organization"}}})
+        (folder / "plan.json").write_text(text)
+
+
+def load_plan(workspace: Workspace) -> Plan:
+    """Read the run's plan. Raises EnrollSyncError when its operations are not those that its id stands for."""
+    plan = Plan.model_validate_json((workspace.plan / "plan.json").read_text())
+    with connect(workspace.root) as connection:
+        for entity in ENTITIES:
+            connection.execute(f"CREATE VIEW {entity.name}_after AS FROM {parquet(workspace.plan_table(entity.name))}")
+        gather_operations(connection)
+        found = plan_id(connection, plan.district_id, plan.source, plan.state_version)
+    if found != plan.plan_id:
+        raise EnrollSyncError(
+            f"plan {plan.plan_id}: its files in {workspace.plan} are not what they were when it was made, so nothing "
+            "was written; start a new run, and find out who changed them"
+        )
+    return plan
+
+
+def gather_operations(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create the view `operations` over every `<entity>_after`, each row with a hash of the row it leads to.
+
+    `<entity>_after` is what a planner leaves: `operation, explicit, before_json, after_json, reason, file, line` and
+    the columns of the base table as they will be.
+    """
+    parts = [
+        f"""
+        SELECT '{entity.name}' AS entity, operation, {", ".join(_record_keys(entity))}, before_json,
+            CASE WHEN operation <> 'create' THEN after_json END AS after_json, reason,
+            hash({", ".join(columns_of(entity))}) AS after
+        FROM {entity.name}_after"""
+        for entity in ENTITIES
+    ]
+    connection.execute(f"CREATE VIEW operations AS {' UNION ALL '.join(parts)}")
+
+
+def count_operations(connection: duckdb.DuckDBPyConnection, entity: Entity) -> dict[str, int]:
+    """How many of each of `OPERATIONS` the view `operations` has for the entity."""
+    query = "SELECT operation, count(*) FROM operations WHERE entity = ? GROUP BY operation"
+    planned = dict(connection.execute(query, [entity.name]).fetchall())
+    return {operation: planned.get(operation, 0) for operation in OPERATIONS}
+
+
+def write_operations(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+    """Write every `<entity>_after` to `plan/<entity>.parquet`; nothing is left of an earlier plan."""
+    shutil.rmtree(workspace.without_removals, ignore_errors=True)
+    for entity in ENTITIES:
+        write_parquet(connection, _planned(entity), workspace.plan_table(entity.name))
+
+
+def json_of_values(entity: Entity, value: str = "{0}", given: str = "{0} IS NOT NULL") -> str:
+    """SQL for the JSON text of a row's values, those only for which `given` holds; `{0}` is a column's name."""
+    members = ", ".join(
+        f"CASE WHEN {given.format(name)} "
+        f"THEN '\"{name}\":' || coalesce(to_json({value.format(name)})::VARCHAR, 'null') END"
+        for name in columns_of(entity)
+        if name not in primary_key(entity)
+    )
+    return f"'{{' || concat_ws(',', {members}) || '}}'"
+
+
+def _record_keys(entity: Entity) -> list[str]:
+    """The keys of the records that an operation touches, in the order of `RECORD_KEYS`."""
+    own = primary_key(entity)
+    return [key if key in own else f"NULL::BIGINT AS {key}" for key in RECORD_KEYS]
+
+
+def _planned(entity: Entity) -> str:
+    """The operations of one base table, in the order in which it lies: writing it is several times as fast so."""
+    return f"""
+        SELECT operation, {", ".join(columns_of(entity))}, {_named(entity)} AS entity_id, before_json,
+            CASE WHEN operation <> 'create' THEN after_json WHEN NOT {_usual(entity)} THEN {json_of_values(entity)} END
+                AS after_json,
+            reason, file, line
+        FROM {entity.name}_after
+        ORDER BY {", ".join(primary_key(entity))}"""
+
+
+def _named(entity: Entity) -> str:
+    """A record that gave its identifier up goes by the name that it had."""
+    if entity.identifier is None:
+        return "NULL::VARCHAR"
+    had = [f"json_extract_string(before_json, '$.{name}')" for name in (entity.identifier, "source_key")]
+    return f"""CASE
+                WHEN {entity.identifier} IS NULL THEN coalesce({", ".join(had)}, source_key)
+                ELSE {entity.identifier}
+            END"""
+
+
+def _usual(entity: Entity) -> str:
+    """What the audit need not say, see `USUAL_ENROLLMENT`."""
+    if entity.name != "enrollments":
+        return "false"
+    same = [f"{name} IS NOT DISTINCT FROM {literal(value)}" for name, value in USUAL_ENROLLMENT.items()]
+    return f"({' AND '.join(same)} AND source = getvariable('source'))"
+
+
+def plan_id(connection: duckdb.DuckDBPyConnection, district_id: str, source: str, state_version: int) -> str:
+    """The content hash of `operations`: the same ones on the same state give the same id, in any order.
+
+    `after` in it stands for the row that an operation leads to.
+    """
+    digests = one_row(
+        connection,
+        """
+        WITH digests AS (
+            SELECT
+                hash(entity, operation, user_key, organization_key, class_key, before_json, after_json, reason, after)
+                    AS one,
+                hash(after, reason, after_json, before_json, class_key, organization_key, user_key, operation, entity,
+                    'again') AS other
+            FROM operations
+        )
+        SELECT count(*), bit_xor(one), sum(one)::VARCHAR, bit_xor(other), sum(other)::VARCHAR
+        FROM digests""",
+    )
+    content = "\n".join(str(part) for part in (district_id, source, state_version, *digests))
+    return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -1,0 +1,269 @@
+"""What goes: explicit removals, and in a snapshot the records of this source that the batch does not mention.
+
+Present but invalid is not absent: a record that a rejected or held row may speak of is left alone (section 6). Which
+those are is worked out in `doubt.py`.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from enrollsync.database.schema import columns_of, primary_key
+from enrollsync.formats import FORMATS
+from enrollsync.plan.reconcile.doubt import find_doubtful
+from enrollsync.run import engine
+from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
+
+
+def plan_absences(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
+    """Work out `deactivate` operations; leaves for each entity `<entity>_gone` (keys, explicit, file, line, reason).
+
+    With them every operation is known: `<entity>_after` has them all, with the rows as they will be.
+    """
+    if manifest.mode == "snapshot":
+        find_doubtful(connection, workspace)
+    for entity in ENTITIES:
+        connection.execute(_gone(entity, manifest, workspace))
+        connection.execute(_deactivations(entity))
+    connection.execute(_former_primary_schools())
+    for entity in ENTITIES:
+        connection.execute(_after(entity))
+
+
+def _after(entity: Entity) -> str:
+    parts = [f"FROM {entity.name}_compared WHERE operation IS NOT NULL", f"FROM {entity.name}_deactivated"]
+    if entity.key:
+        parts.append(f"FROM {entity.name}_reidentified ANTI JOIN {entity.name}_deactivated USING ({entity.key})")
+    if entity.name == "memberships":
+        parts.append("FROM former_primary")
+    return f"CREATE VIEW {entity.name}_after AS {' UNION ALL BY NAME '.join(parts)}"
+
+
+def _gone(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
+    keys = ", ".join(primary_key(entity))
+    parts = [_removed(entity)]
+    if manifest.release:
+        parts.append(_passed_on(entity) if entity.key else _passed_on_links(entity))
+    if manifest.adds_only:
+        parts = [f"SELECT * FROM ({part}) WHERE false" for part in parts]
+    elif manifest.mode == "snapshot" and entity.name in manifest.supplied:
+        parts.append(_missing(entity, manifest, workspace))
+    return f"""
+        CREATE TABLE {entity.name}_gone AS
+        SELECT {keys}, bool_or(explicit) AS explicit, any_value(file) AS file, any_value(line) AS line,
+            coalesce(max(reason) FILTER (explicit), max(reason)) AS reason
+        FROM ({" UNION ALL ".join(parts)})
+        GROUP BY ALL"""
+
+
+def _removed(entity: Entity) -> str:
+    """A removed class takes its enrollments with it."""
+    if entity.name not in {"classes", "enrollments"}:
+        keys = ", ".join(f"NULL::BIGINT AS {name}" for name in primary_key(entity))
+        return f"SELECT {keys}, true AS explicit, '' AS file, 0::BIGINT AS line, '' AS reason WHERE false"
+    keys = ", ".join(f"old.{name}" for name in primary_key(entity))
+    return f"""
+        SELECT {keys}, true AS explicit, removal.file, removal.line, 'the batch removes the class' AS reason
+        FROM removals AS removal
+        JOIN classes_keys ON classes_keys.source_key = removal.source_key
+        JOIN db_{entity.name} AS old ON old.class_key = classes_keys.key
+        WHERE old.status = 'active'"""
+
+
+def _passed_on(entity: Entity) -> str:
+    """Records whose identifier somebody else has now, because a person let that row through (rule 10)."""
+    return f"""
+        SELECT released.key, true AS explicit, new.file, new.line, 'its identifier is somebody else''s now' AS reason
+        FROM {entity.name}_released AS released
+        JOIN {entity.name}_linked AS new USING (source_key)"""
+
+
+def _passed_on_links(entity: Entity) -> str:
+    """Active links of such a record: under no identifier, nobody would see whose they are."""
+    keys = ", ".join(f"old.{name}" for name in primary_key(entity))
+    return " UNION ALL ".join(
+        f"""
+        SELECT {keys}, passed.explicit, passed.file, passed.line, passed.reason
+        FROM ({_passed_on(BY_NAME[target])}) AS passed
+        JOIN db_{entity.name} AS old ON old.{BY_NAME[target].key} = passed.key
+        WHERE old.status = 'active'"""
+        for target in entity.links.values()
+    )
+
+
+def _missing(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
+    """Active records of this source that no row mentions, in terms that the batch covers.
+
+    A link goes with either of its ends, even when a rejected row still mentions it.
+    """
+    keys = ", ".join(f"old.{name}" for name in primary_key(entity))
+    unmentioned = f"NOT EXISTS (FROM {entity.name}_mentioned AS mentioned WHERE {_same_keys(entity)})"
+    ends = "".join(
+        f" OR old.{BY_NAME[target].key} IN (SELECT {BY_NAME[target].key} FROM {target}_gone)"
+        for target in (entity.links.values() if not entity.key else ())
+    )
+    conditions = [
+        "old.status = 'active'",
+        "old.source = getvariable('source')",
+        f"({unmentioned}{ends})",
+        *_covered(entity, manifest, workspace),
+        *_delivered_roles(entity, manifest),
+    ]
+    return f"""
+        (
+            WITH {entity.name}_mentioned AS ({_mentioned_records(entity) if entity.key else _mentioned_links(entity)})
+            SELECT {keys}, false AS explicit, NULL AS file, NULL::BIGINT AS line,
+                'the batch no longer has it' AS reason
+            FROM {_unmatched(entity)} AS old
+            WHERE {" AND ".join(conditions)}
+        )"""
+
+
+def _unmatched(entity: Entity) -> str:
+    """Records that no row which is planned speaks of."""
+    if entity.key:
+        return f"(FROM db_{entity.name} SEMI JOIN {entity.name}_vanished USING ({entity.key}))"
+    return f"(FROM {entity.name}_compared WHERE operation IS NULL)"
+
+
+def _same_keys(entity: Entity) -> str:
+    return " AND ".join(f"mentioned.{name} = old.{name}" for name in primary_key(entity))
+
+
+def _mentioned_records(entity: Entity) -> str:
+    """Records under another identifier now, records that a row waits for, and those that a damaged line seems to be."""
+    key = entity.key
+    return f"""
+            SELECT {key}
+            FROM {entity.name}_known
+            UNION ALL
+            SELECT old_key
+            FROM {entity.name}_held
+            WHERE old_key IS NOT NULL
+            UNION ALL
+            SELECT {key}
+            FROM {entity.name}_doubtful"""
+
+
+def _mentioned_links(entity: Entity) -> str:
+    """Links that a rejected or waiting row mentions, and all that hang on a record which waits or is doubtful, or of
+    which the batch says no more than its new identifier."""
+    keys = ", ".join(primary_key(entity))
+    doubtful = "".join(
+        f"""
+            UNION ALL
+            SELECT {keys}
+            FROM db_{entity.name}
+            WHERE {BY_NAME[target].key} IN (
+                SELECT {BY_NAME[target].key} FROM {target}_doubtful
+                UNION ALL
+                SELECT old_key FROM {target}_held
+                UNION ALL
+                SELECT key FROM {target}_unsaid
+            )"""
+        for target in entity.links.values()
+    )
+    return f"""
+            SELECT {keys}
+            FROM {entity.name}_spoken_of{doubtful}
+            UNION ALL
+            SELECT {keys}
+            FROM {entity.name}_doubtful"""
+
+
+def _covered(entity: Entity, manifest: RunManifest, workspace: Workspace) -> list[str]:
+    """A class without a term is always covered; a term that the batch lacks, or that has ended, is left alone."""
+    if entity.name not in {"classes", "enrollments"}:
+        return []
+    today = manifest.as_of.date().isoformat()
+    delivered = engine.parquet(workspace.canonical_table("classes"))
+    return [f"""old.class_key NOT IN (
+                SELECT class_key
+                FROM db_classes
+                WHERE term IS NOT NULL
+                    AND (
+                        term NOT IN (SELECT term FROM {delivered} WHERE term IS NOT NULL)
+                        OR term_end < '{today}'
+                    )
+            )"""]  # fmt: skip
+
+
+def _delivered_roles(entity: Entity, manifest: RunManifest) -> list[str]:
+    """Whose file was not delivered, or has lines that nobody may look into, is left alone."""
+    if entity.name not in {"users", "memberships"}:
+        return []
+    seen = {file.name for file in manifest.files if not file.blind}
+    roles = [spec.role for spec in FORMATS[manifest.format or ""].files if spec.role and spec.name not in seen]
+    listed = ", ".join(f"'{role}'" for role in roles)
+    return [f"old.role NOT IN ({listed})"] if roles else []
+
+
+def _deactivations(entity: Entity) -> str:
+    """Rows as they will be, inactive; a membership is then nobody's primary one."""
+    if entity.key:
+        return _deactivated_records(entity)
+    new = {"status": "'inactive'"}
+    before, after = """'{"status":"active"}'""", """'{"status":"inactive"}'"""
+    if entity.name == "memberships":
+        new["is_primary"] = "false"
+        before = f"""CASE WHEN old.is_primary THEN '{{"is_primary":true,"status":"active"}}' ELSE {before} END"""
+        after = f"""CASE WHEN old.is_primary THEN '{{"is_primary":false,"status":"inactive"}}' ELSE {after} END"""
+    columns = ", ".join(f"{new.get(name, f'old.{name}')} AS {name}" for name in columns_of(entity))
+    return f"""
+        CREATE TABLE {entity.name}_deactivated AS
+        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
+            {before} AS before_json, {after} AS after_json, {columns}
+        FROM {entity.name}_gone AS gone
+        JOIN db_{entity.name} AS old USING ({", ".join(primary_key(entity))})"""
+
+
+def _deactivated_records(entity: Entity) -> str:
+    """What passes its identifier on has neither that nor its source key any more.
+
+    What the batch renames besides, without a row that speaks of it, goes under its new identifier.
+    """
+    name, key, identifier = entity.name, str(entity.key), str(entity.identifier)
+    freed = f"'released:' || old.{key} || ':' || old.source_key"
+    passes = "released.key IS NOT NULL"
+    new = {
+        "status": "'inactive'",
+        "source_key": f"CASE WHEN {passes} THEN {freed} ELSE coalesce(renamed.source_key, old.source_key) END",
+        identifier: f"CASE WHEN NOT {passes} THEN coalesce(renamed.{identifier}, old.{identifier}) END",
+    }
+    columns = ", ".join(f"{new.get(column, f'old.{column}')} AS {column}" for column in columns_of(entity))
+    before = _names_and_status(entity, "old.status", "old.source_key", f"old.{identifier}")
+    after = _names_and_status(entity, "'inactive'", freed, "NULL")
+    return f"""
+        CREATE TABLE {name}_deactivated AS
+        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
+            coalesce(json_merge_patch(renamed.before_json, {before})::VARCHAR, {before}) AS before_json,
+            coalesce(json_merge_patch(renamed.after_json, {after})::VARCHAR, {after}) AS after_json, {columns}
+        FROM {name}_gone AS gone
+        JOIN db_{name} AS old USING ({key})
+        LEFT JOIN {name}_released AS released ON released.key = old.{key}
+        LEFT JOIN {name}_reidentified AS renamed USING ({key})"""
+
+
+def _names_and_status(entity: Entity, status: str, source_key: str, identifier: str) -> str:
+    names = f"""CASE WHEN released.key IS NULL THEN '' ELSE '"source_key":' || to_json({source_key})
+                || ',"{entity.identifier}":' || coalesce(to_json({identifier})::VARCHAR, 'null') || ',' END"""
+    return f"""'{{' || {names} || '"status":' || to_json({status}) || '}}'"""
+
+
+def _former_primary_schools() -> str:
+    """Another school becomes the primary one; the membership that was primary, if it stays, loses the mark."""
+    entity = BY_NAME["memberships"]
+    columns = ", ".join("false AS is_primary" if name == "is_primary" else f"old.{name}" for name in columns_of(entity))
+    return f"""
+        CREATE TABLE former_primary AS
+        SELECT 'update' AS operation, NULL::VARCHAR AS file, NULL::BIGINT AS line,
+            'another school became the primary one' AS reason, false AS explicit,
+            '{{"is_primary":true}}' AS before_json, '{{"is_primary":false}}' AS after_json, {columns}
+        FROM db_memberships AS old
+        JOIN primary_schools AS now USING (user_key)
+        ANTI JOIN memberships_linked AS mentioned ON mentioned.user_key = old.user_key
+            AND mentioned.organization_key = old.organization_key
+        ANTI JOIN memberships_gone AS gone ON gone.user_key = old.user_key
+            AND gone.organization_key = old.organization_key
+        WHERE old.is_primary AND old.status = 'active'"""

@@ -1,0 +1,67 @@
+"""Secondary IDs and emails of the batch that somebody has whom only the database knows (rule 7).
+
+Clashes within the batch were found before, by the checks. Who is in the batch says what he has; in a snapshot nobody of
+its own source is outside of it. Leaves `users_clashes` (source key, column, code) and takes clashing secondary IDs out
+of `users_linked`; the holder keeps his own.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from enrollsync.plan.reconcile.likeness import kind
+from enrollsync.run import engine
+from enrollsync.run.workspace import RunManifest
+
+CODES_OF_CLASHES = ("SEC-DUPLICATE", "VAL-EMAIL-DUPLICATE")
+_SECONDARY = ("user_district_id", "user_state_id")
+
+
+def find_clashes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> None:
+    """Find the clashes of the rows that are planned, once users are matched."""
+    connection.execute(_clashes(manifest))
+    if engine.one_row(connection, "SELECT EXISTS (FROM users_clashes WHERE code = 'SEC-DUPLICATE')")[0]:
+        connection.execute("ALTER VIEW users_linked RENAME TO users_with_clashes")
+        connection.execute(_without_clashes())
+
+
+def _clashes(manifest: RunManifest) -> str:
+    outside = "true" if manifest.mode == "delta" else "source <> getvariable('source')"
+    secondary = "".join(
+        f"""
+        SELECT new.source_key, '{column}' AS "column", 'SEC-DUPLICATE' AS code
+        FROM said AS new
+        SEMI JOIN holders AS old ON old.{column} = new.{column}
+        UNION ALL"""
+        for column in _SECONDARY
+    )
+    return f"""
+        CREATE TABLE users_clashes AS
+        WITH holders AS (
+            SELECT *
+            FROM db_users
+            ANTI JOIN users_known USING (user_key)
+            WHERE status = 'active' AND {outside} AND user_key NOT IN (SELECT key FROM users_released)
+        ),
+        said AS (
+            SELECT *
+            FROM users_linked
+            SEMI JOIN users_known USING (source_key)
+        )
+        {secondary}
+        SELECT new.source_key, 'email', 'VAL-EMAIL-DUPLICATE'
+        FROM said AS new
+        SEMI JOIN holders AS old ON lower(old.email) = lower(new.email) AND {kind("old")} = {kind("new")}"""
+
+
+def _without_clashes() -> str:
+    cleared = ", ".join(
+        f"""
+            CASE WHEN source_key NOT IN (SELECT source_key FROM users_clashes WHERE "column" = '{column}')
+                THEN {column} END AS {column}"""
+        for column in _SECONDARY
+    )
+    return f"""
+        CREATE VIEW users_linked AS
+        SELECT * REPLACE ({cleared})
+        FROM users_with_clashes"""

@@ -1,0 +1,189 @@
+"""Of which records a row may speak that does not load: what is present but invalid is not absent (section 6).
+
+Leaves for each entity `<entity>_doubtful` (keys of what a rejected line may mean), for links `<entity>_spoken_of`
+(those that a row names which is not planned as it stands), and for records `<entity>_ever` (every source key they ever
+had). What is spared because of it is decided in `absence.py`.
+"""
+
+from __future__ import annotations
+
+import string
+
+import duckdb
+
+from enrollsync.database.schema import primary_key
+from enrollsync.run import engine
+from enrollsync.run.workspace import Workspace
+from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KIND_PREFIXES, Entity
+
+
+def find_doubtful(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+    """Create the tables and views above, once all rows are matched."""
+    for entity in ENTITIES:
+        connection.execute(_ever(entity) if entity.key else _spoken_of(entity))
+    rejected = _rejected_lines(connection, workspace)
+    connection.execute(_doubtful_words(workspace) if rejected else _nothing_doubtful())
+
+
+def _rejected_lines(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> int:
+    query = f"SELECT count(*) FROM {engine.parquet(workspace.accepted_table('rejected'))}"
+    return int(engine.one_row(connection, query)[0])
+
+
+def _doubtful_words(workspace: Workspace) -> str:
+    """The words on lines that were rejected, and the records of the database that one of these lines may mean.
+
+    Damage is often invisible, so both sides are compared as `engine.folded` has them. A damaged line may have lost its
+    identifier, so names, emails and secondary IDs speak for a record too.
+    """
+    meant = "\n".join(_meant(entity) for entity in ENTITIES if entity.key)
+    doubtful = "\n".join(_doubtful(entity) for entity in ENTITIES)
+    return f"""
+        CREATE TABLE taken_apart AS
+        SELECT entity, file, line,
+            string_split(raw, ',') || regexp_split_to_array(raw, '[,;\\s"]+') AS words
+        FROM (
+            SELECT entity, file, line, {_both_widths("raw")} AS raw
+            FROM {engine.parquet(workspace.accepted_table("rejected"))}
+        );
+        CREATE TABLE words AS
+        SELECT DISTINCT entity, file, line, trim({engine.folded("word")}, '"') AS word
+        FROM (SELECT entity, file, line, unnest(words) AS word FROM taken_apart);
+        {meant}
+        {doubtful}"""
+
+
+def _both_widths(text: str) -> str:
+    """SQL for a text and, after a comma, the same with full-width letters and digits (`Ｃ１`) as plain ones."""
+    narrow = string.ascii_letters + string.digits
+    wide = "".join(chr(ord(letter) + 0xFEE0) for letter in narrow)
+    # Translating is slow, and most lines have nothing but ASCII.
+    return (
+        f"CASE WHEN strlen({text}) = length({text}) THEN {text} "
+        f"ELSE concat_ws(',', {text}, translate({text}, '{wide}', '{narrow}')) END"
+    )
+
+
+def _meant(entity: Entity) -> str:
+    """Which records the words may mean: the key, and which word stands where, on a line of which entity."""
+    signs = [f"old.{entity.identifier}", engine.without_kind("old.source_key")]
+    if entity.name == "users":
+        signs += ["old.email", "old.user_district_id", "old.user_state_id"]
+    return f"""
+        CREATE TABLE {entity.name}_meant AS
+        WITH signs AS (
+            SELECT {entity.key}, unnest([{", ".join(map(engine.folded, signs))}]) AS word
+            FROM db_{entity.name} AS old
+        )
+        SELECT DISTINCT {entity.key}, word, entity, file, line
+        FROM words
+        JOIN signs USING (word);"""
+
+
+def _nothing_doubtful() -> str:
+    return "".join(
+        f"CREATE TABLE {entity.name}_doubtful ({', '.join(f'{key} BIGINT' for key in primary_key(entity))});"
+        for entity in ENTITIES
+    )
+
+
+def _doubtful(entity: Entity) -> str:
+    if entity.key is None:
+        return _doubtful_links(entity)
+    others = _named_on_one_line() if entity.name == "users" else _any_that_is_missed(entity)
+    return f"""
+        CREATE TABLE {entity.name}_doubtful AS
+        WITH meant AS (
+            SELECT {entity.key}, entity, file, line
+            FROM {entity.name}_meant
+            WHERE entity IN ('{entity.name}', '{ID_CHANGES.name}'){_not_a_school(entity)}
+        )
+        SELECT {entity.key}
+        FROM meant
+        UNION{others};"""
+
+
+def _not_a_school(entity: Entity) -> str:
+    """A school's identifier stands on every line of its people, and may be a person's too: it speaks for the school."""
+    if entity.name == "organizations":
+        return ""
+    schools = f"SELECT {engine.folded('organization_id')} FROM db_organizations WHERE organization_id NOT NULL"
+    return f" AND word NOT IN ({schools})"
+
+
+def _named_on_one_line() -> str:
+    return f"""
+        SELECT user_key
+        FROM db_users AS old
+        JOIN words AS given ON given.word = {engine.folded("old.given_name")} AND given.entity = 'users'
+        JOIN words AS family ON family.word = {engine.folded("old.family_name")} AND family.entity = 'users'
+            AND family.file = given.file AND family.line = given.line"""
+
+
+def _any_that_is_missed(entity: Entity) -> str:
+    """The last resort: a line of a school or class in which no record is recognised may be any that no row mentions.
+
+    There are few of these and much hangs on each; among people, such a line would keep a whole district from leaving.
+    """
+    return f"""
+        SELECT {entity.key}
+        FROM {entity.name}_vanished
+        WHERE EXISTS (
+            FROM words
+            ANTI JOIN meant USING (entity, file, line)
+            WHERE entity = '{entity.name}'
+        )"""
+
+
+def _doubtful_links(entity: Entity) -> str:
+    """A link is doubtful when one rejected line names both of its ends."""
+    first, second = entity.links.values()
+    keys = ", ".join(primary_key(entity))
+    return f"""
+        CREATE TABLE {entity.name}_doubtful AS
+        SELECT DISTINCT {keys}
+        FROM {first}_meant
+        JOIN {second}_meant USING (entity, file, line)
+        JOIN db_{entity.name} USING ({keys})
+        WHERE entity = '{entity.name}';"""
+
+
+def _spoken_of(entity: Entity) -> str:
+    """Links of which a row speaks that is not planned as it stands, by any identifier their ends ever had."""
+    links = ", ".join(entity.links)
+    joins = "".join(
+        f"""
+        JOIN {target}_ever ON {target}_ever.source_key = unplanned.{link}"""
+        for link, target in entity.links.items()
+    )
+    found = ", ".join(f"{target}_ever.key AS {BY_NAME[target].key}" for target in entity.links.values())
+    return f"""
+        CREATE TABLE {entity.name}_spoken_of AS
+        WITH unplanned AS (
+            SELECT {links} FROM {entity.name}_set_aside
+            UNION
+            SELECT {links} FROM {entity.name}_unlinked
+        )
+        SELECT {found}
+        FROM unplanned{joins}"""
+
+
+def _ever(entity: Entity) -> str:
+    """Source key -> key, earlier identifiers included: a row may still say the old one while another says the new."""
+    kinds = KIND_PREFIXES if entity.name == "users" else ()
+    earlier = "".join(
+        f"""
+        UNION
+        SELECT '{kind}' || old_id, entity_key
+        FROM stored_history
+        WHERE entity = '{entity.name}'"""
+        for kind in ("", *kinds)
+    )
+    return f"""
+        CREATE VIEW {entity.name}_ever AS
+        SELECT source_key, key
+        FROM {entity.name}_keys
+        UNION
+        SELECT source_key, key
+        FROM {entity.name}_renames
+        WHERE key IS NOT NULL{earlier};"""

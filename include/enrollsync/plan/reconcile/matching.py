@@ -1,0 +1,303 @@
+"""Which accepted row is which record of the database, and which rows must wait for a person (rules 6, 9 and 10).
+
+Keys decide, unless a row is unlike the record behind its key: then it may be another record's row under a new
+identifier (rule 9), or somebody new (rule 10). What else a record says is compared later (`changes.py`). For every
+entity there is, in the order in which it is made:
+
+    _accepted   rows that may load: the entity's columns, and where they were said (`accept.records`)
+    _present    the identity of every delivered row, rejected ones included
+    _set_aside  delivered rows that do not load as they are
+    _linked     accepted rows whose links are all found, with the keys of what they link to
+    _unlinked   accepted rows that hang on nothing known, or (`waits`) on a row that waits
+    _held       rows that wait for a person: source_key, code, old_key (the record it is about; may be NULL)
+
+and for those with a key of their own besides:
+
+    _matched    row -> old_key, the record behind its source key or identifier, and how little it is like that
+                (`likeness.resemblance`); `another`: somebody else by rule 10
+    _unmatched  this source's records behind the key of no row that may load; `rejected`: of one that may not
+    _vanished   those that no delivered row speaks of at all
+    _lookalikes pairs of a row and a record that is not behind its key (`likeness.py`)
+    _candidates rows that may be planned, with the record that each changes (old_key; NULL: a new one)
+    _unsaid     records that `id_changes.csv` names and no row speaks of; `goes`: they are renamed all the same
+    _claims     candidates that get an identifier or a source key which their record does not have (`taken.py`)
+    _released   records whose identifier passes to somebody else, and the row (source_key) that takes it
+    _known      rows that are planned: source_key, old_key (NULL: new), and the record's key, fresh for a new one
+    _waiting    source keys of rows that wait or hang on nothing
+    _keys       every source key that a row may refer to: source_key, key, waits
+
+`removals` is what rows ask to be removed.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from enrollsync.formats import ID_CHANGES_FILE
+from enrollsync.plan.reconcile.clashes import find_clashes
+from enrollsync.plan.reconcile.likeness import find_lookalikes, kind, resemblance
+from enrollsync.plan.reconcile.renames import read_id_changes, renamed_without_a_row, respoken
+from enrollsync.plan.reconcile.taken import hold_taken
+from enrollsync.run import engine
+from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.settings import District
+from enrollsync.validate.accept import records
+from enrollsync.words.canonical import BY_NAME, CLASSES, ENTITIES, MEMBERSHIPS, USERS, Entity
+
+
+def match_entities(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, district: District
+) -> None:
+    """Create the matching tables of all entities, in dependency order."""
+    connection.execute("SET VARIABLE source = ?", [manifest.format])
+    connection.execute("SET VARIABLE primary_source = ?", [district.primary_source])
+    read_id_changes(connection, workspace, manifest, district)
+    renamed = ID_CHANGES_FILE.name in {file.name for file in manifest.files}
+    for entity in ENTITIES:
+        connection.execute(_delivered(entity, workspace, renamed=renamed))
+    connection.execute(_removals(workspace, renamed=renamed))
+    for entity in ENTITIES:
+        connection.execute(_linked(entity))
+        connection.execute(_unlinked(entity, needed=bool(entity.links) and _some_unlinked(connection, entity)))
+        connection.execute(f"CREATE TABLE {entity.name}_held (source_key VARCHAR, code VARCHAR, old_key BIGINT)")
+        if entity.key:
+            connection.execute(_matched(entity))
+            find_lookalikes(connection, entity, manifest)
+            _hold(connection, entity, manifest)
+            connection.execute(_known(entity))
+            connection.execute(renamed_without_a_row(entity))
+        if entity is USERS:
+            find_clashes(connection, manifest)
+
+
+def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool) -> str:
+    """What may load, and every record that the batch mentions at all, rejected ones included."""
+    canonical = engine.parquet(workspace.canonical_table(entity.name))
+    accepted = records(entity, workspace)
+    present = f"""
+        SELECT {", ".join(entity.identity)}
+        FROM {canonical}
+        WHERE {" AND ".join(f"{name} IS NOT NULL" for name in entity.identity)}"""
+    if renamed:
+        accepted = respoken(entity, accepted, entity.columns)
+        present = respoken(entity, present, entity.identity)
+    return f"""
+        CREATE VIEW {entity.name}_accepted AS {accepted};
+        CREATE VIEW {entity.name}_present AS {present};
+        CREATE VIEW {entity.name}_set_aside AS
+        FROM {canonical} AS given
+        SEMI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)"""
+
+
+def _removals(workspace: Workspace, *, renamed: bool) -> str:
+    """What rows ask to be removed: `entity, source_key, file, line`."""
+    removals = f"FROM {engine.parquet(workspace.accepted_table('removals'))}"
+    return f"CREATE VIEW removals AS {respoken(CLASSES, removals, ('source_key',)) if renamed else removals}"
+
+
+def _linked(entity: Entity) -> str:
+    """Accepted rows with the keys of what they link to; what hangs on a row that waits waits too."""
+    if entity.key:
+        keys = "".join(f", {target}_link.key AS {BY_NAME[target].key}" for target in entity.links.values())
+        return f"""
+        CREATE VIEW {entity.name}_linked AS
+        SELECT new.*{keys}
+        FROM {entity.name}_accepted AS new{_links_joined(entity, "LEFT JOIN")}
+        WHERE {_all_linked(entity)}"""
+    keys = ", ".join(f"{target}_link.key AS {BY_NAME[target].key}" for target in entity.links.values())
+    lines = ", lines" if entity is MEMBERSHIPS else ""
+    return f"""
+        CREATE TABLE {entity.name}_linked AS
+        SELECT {keys}, {", ".join(entity.values)}, file, line{lines}, files, kept
+        FROM {entity.name}_accepted AS new{_links_joined(entity, "JOIN")}"""
+
+
+def _links_joined(entity: Entity, how: str) -> str:
+    return "".join(
+        f"""
+        {how} {target}_keys AS {target}_link ON {target}_link.source_key = new.{link} AND NOT {target}_link.waits"""
+        for link, target in entity.links.items()
+    )
+
+
+def _all_linked(entity: Entity) -> str:
+    found = [f"({link} IS NULL OR {target}_link.key IS NOT NULL)" for link, target in entity.links.items()]
+    return " AND ".join(found) or "true"
+
+
+def _some_unlinked(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
+    """Most nights nothing is, and millions of rows need not be asked why."""
+    name = entity.name
+    counts = f"SELECT (SELECT count(*) FROM {name}_accepted) > (SELECT count(*) FROM {name}_linked)"
+    return bool(engine.one_row(connection, counts)[0])
+
+
+def _unlinked(entity: Entity, *, needed: bool) -> str:
+    """Accepted rows that hang on a row that waits (`waits`), or on nothing that batch or database know."""
+    waits = " OR ".join(
+        f"coalesce(new.{link} IN (SELECT source_key FROM {target}_waiting), false)"
+        for link, target in entity.links.items()
+    )
+    return f"""
+        CREATE TABLE {entity.name}_unlinked AS
+        SELECT {", ".join(f"new.{name}" for name in dict.fromkeys((*entity.identity, *entity.links)))}, file, line,
+            {waits or "false"} AS waits
+        FROM {entity.name}_accepted AS new{_links_joined(entity, "LEFT JOIN")}
+        WHERE {f"NOT ({_all_linked(entity)})" if needed else "false"}"""
+
+
+def _matched(entity: Entity) -> str:
+    """By the source's own key; by the identifier where the record came from another source (people: of one kind)."""
+    same_kind = f"AND {kind('others')} = {kind('new')}" if entity is USERS else ""
+    flags = resemblance(entity, lambda name: f"new.{name}", lambda name: f"coalesce(own.{name}, others.{name})")
+    return f"""
+        CREATE TABLE {entity.name}_matched AS
+        WITH others AS (
+            SELECT *
+            FROM {entity.name}_addressed
+            WHERE source <> getvariable('source') AND {entity.identifier} IS NOT NULL
+        )
+        SELECT new.source_key, new.{entity.identifier}, coalesce(own.{entity.key}, others.{entity.key}) AS old_key,
+            {", ".join(f"{condition} AS {flag}" for flag, condition in flags.items())}
+        FROM {entity.name}_linked AS new
+        LEFT JOIN {entity.name}_addressed AS own ON own.source = getvariable('source')
+            AND own.source_key = new.source_key
+        LEFT JOIN others ON others.{entity.identifier} = new.{entity.identifier} AND own.{entity.key} IS NULL
+            {same_kind};
+        CREATE TABLE {entity.name}_unmatched AS
+        SELECT old.{entity.key}, old.source_key IN (SELECT source_key FROM {entity.name}_present) AS rejected
+        FROM db_{entity.name} AS old
+        ANTI JOIN {entity.name}_matched AS matched ON matched.old_key = old.{entity.key}
+        ANTI JOIN {entity.name}_named AS named ON named.key = old.{entity.key}
+        WHERE old.source = getvariable('source');
+        CREATE VIEW {entity.name}_vanished AS
+        SELECT {entity.key}
+        FROM {entity.name}_unmatched
+        WHERE NOT rejected"""
+
+
+def _hold(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> None:
+    connection.execute(_waiting(entity))
+    connection.execute(_candidates(entity))
+    connection.execute(_released(entity, manifest))
+    hold_taken(connection, entity, manifest)
+
+
+def _waiting(entity: Entity) -> str:
+    """Why a row waits, the first reason that holds: one code a row.
+
+    Where rows that wait may be the record behind another row's key, that row is no reason to change it.
+    """
+    name = entity.name
+    return f"""
+        INSERT INTO {name}_held
+        WITH ambiguous AS (
+            FROM {name}_lookalikes
+            WHERE near AND NOT alone
+        ),
+        reasons AS (
+            SELECT new.source_key, 'PLAN-REIDENTIFY-TAKEN' AS code, renamed.key AS old_key, 1 AS place
+            FROM {name}_matched AS new
+            JOIN {name}_renames AS renamed ON new.source_key IN (renamed.source_key, renamed.new_source_key)
+            WHERE fate = 'taken'
+            UNION ALL
+            SELECT source_key, 'PLAN-AMBIGUOUS', old_key, 2
+            FROM ambiguous
+            UNION ALL
+            SELECT source_key, 'PLAN-AMBIGUOUS', old_key, 3
+            FROM {name}_matched
+            WHERE unlike AND NOT another AND old_key IN (SELECT old_key FROM ambiguous)
+                AND source_key NOT IN (SELECT source_key FROM {name}_lookalikes WHERE alone)
+        )
+        SELECT source_key, code, old_key
+        FROM reasons
+        WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
+        QUALIFY rank() OVER (PARTITION BY source_key ORDER BY place) = 1"""
+
+
+def _candidates(entity: Entity) -> str:
+    """Rows that do not wait yet, and records that are renamed without a row (`unsaid`), with their new identifiers.
+
+    Behind the key of somebody else, or of a record that another row is, a row is a new record's.
+    `<entity>_unsaid` has every record that `id_changes.csv` names and no row speaks of; `goes` where it is renamed.
+    """
+    name, identifier = entity.name, entity.identifier
+    return f"""
+        CREATE TABLE {name}_unsaid AS
+        SELECT key, renamed.key IS NOT NULL AS goes, new_source_key, new_id
+        FROM {name}_named
+        ANTI JOIN {name}_matched AS matched ON matched.old_key = key
+        LEFT JOIN (FROM {name}_renames WHERE fate = 'open') AS renamed USING (key);
+        CREATE TABLE {name}_candidates AS
+        SELECT new.source_key, new.{identifier}, CASE WHEN another OR found_by.old_key IS NOT NULL THEN found.old_key
+                ELSE coalesce(found.old_key, new.old_key) END AS old_key, false AS unsaid
+        FROM {name}_matched AS new
+        LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found USING (source_key)
+        LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found_by ON found_by.old_key = new.old_key
+        WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
+        UNION ALL
+        SELECT new_source_key, new_id, key, true
+        FROM {name}_unsaid
+        WHERE goes"""
+
+
+def _released(entity: Entity, manifest: RunManifest) -> str:
+    """Records whose identifier passes to somebody new (rule 10), and the rows that take it, where a person lets them.
+
+    A record of which another row speaks that waits keeps its identifier.
+    """
+    name = entity.name
+    return f"""
+        CREATE VIEW {name}_released AS
+        WITH going AS (
+            FROM {name}_candidates
+            WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
+        )
+        SELECT matched.old_key AS key, source_key
+        FROM {name}_matched AS matched
+        SEMI JOIN (FROM going WHERE old_key IS NULL) USING (source_key)
+        WHERE {str(manifest.release).lower()} AND another
+            AND matched.old_key NOT IN (SELECT old_key FROM going WHERE old_key IS NOT NULL)
+            AND matched.old_key NOT IN (SELECT old_key FROM {name}_held WHERE old_key IS NOT NULL)"""
+
+
+def _known(entity: Entity) -> str:
+    """Rows to plan, new ones with fresh keys; and the key of every source key that a row may refer to."""
+    name, key = entity.name, entity.key
+    return f"""
+        CREATE TABLE {name}_known AS
+        WITH highest AS (
+            SELECT coalesce(max({key}), 0) AS used
+            FROM stored_{name}
+        ),
+        going AS (
+            SELECT source_key, old_key
+            FROM {name}_candidates
+            WHERE NOT unsaid AND source_key NOT IN (SELECT source_key FROM {name}_held)
+        )
+        SELECT source_key, old_key, old_key AS {key}
+        FROM going
+        WHERE old_key IS NOT NULL
+        UNION ALL
+        SELECT source_key, old_key, used + row_number() OVER (ORDER BY source_key)
+        FROM going, highest
+        WHERE old_key IS NULL;
+        UPDATE {name}_unsaid
+        SET goes = false
+        WHERE (new_source_key, key) IN (SELECT (source_key, old_key) FROM {name}_held);
+        CREATE VIEW {name}_unspoken AS
+        SELECT old.{key}, old.source, coalesce(unsaid.new_source_key, old.source_key) AS source_key
+        FROM db_{name} AS old
+        LEFT JOIN (FROM {name}_unsaid WHERE goes) AS unsaid ON unsaid.key = old.{key};
+        CREATE TABLE {name}_waiting AS
+        SELECT source_key FROM {name}_held
+        UNION
+        SELECT source_key FROM {name}_unlinked;
+        CREATE TABLE {name}_keys AS
+        SELECT source_key, {key} AS key, false AS waits
+        FROM {name}_known
+        UNION ALL
+        SELECT source_key, {key}, source_key IN (SELECT source_key FROM {name}_waiting)
+        FROM {name}_unspoken
+        ANTI JOIN {name}_known USING ({key})
+        WHERE source = getvariable('source') AND source_key NOT IN (SELECT source_key FROM {name}_known)"""

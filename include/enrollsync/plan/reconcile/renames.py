@@ -1,0 +1,320 @@
+"""What a batch's `id_changes.csv` says of the roster's identifiers (rule 9c), before rows are matched with records.
+
+Each line is `open` (the record gets the new identifier), `done` (it had the old one and has the new one, or has moved
+on from there, so that the same file may come again; what was undone since does not count), `unknown` (nobody has the
+old one) or `taken` (somebody keeps the new one: nobody changes).
+Lines form chains and cycles: an identifier that one line takes, another may give away. How a line ends is found by
+following all chains at once, doubling the steps, so that long ones cost little and their order does not matter.
+
+Leaves for each keyed entity `<entity>_renames` (a line each), `<entity>_named` (keys of the records that lines speak
+of: they are neither absent nor anybody else's) and `<entity>_addressed` (the records, under the keys by which a batch
+that knows of the changes refers to them). Rows that still say the old identifier, where that is beyond doubt, are read
+as if they said the new one: `respoken`.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from enrollsync.database.schema import columns_of
+from enrollsync.formats import FORMATS, ID_CHANGES_FILE
+from enrollsync.ingest.normalise import identifier_column
+from enrollsync.run import engine
+from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.settings import District
+from enrollsync.words.canonical import ENTITIES, ID_CHANGES, Entity
+
+_COLUMNS = """line BIGINT, old_id VARCHAR, new_id VARCHAR, key BIGINT, source_key VARCHAR, new_source_key VARCHAR,
+    fate VARCHAR"""
+
+
+def read_id_changes(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, district: District
+) -> None:
+    """Judge the lines of `id_changes.csv`, if the batch has one."""
+    keyed = [entity for entity in ENTITIES if entity.key]
+    if ID_CHANGES_FILE.name not in {file.name for file in manifest.files}:
+        for entity in keyed:
+            connection.execute(_nothing_renamed(entity))
+        return
+    connection.execute(_lines(workspace))
+    connection.execute(_lasting_history())
+    for entity in keyed:
+        rekeyed = _rekeyed(entity, manifest, district)
+        connection.execute(_asked(entity, workspace, rekeyed))
+        _follow(connection, f"{entity.name}_asked", "this.has_it")
+        connection.execute(_pending(entity))
+        _follow(connection, f"{entity.name}_pending", "true")
+        connection.execute(_renames(entity))
+        connection.execute(_aliases(entity, workspace))
+
+
+def respoken(entity: Entity, query: str, columns: tuple[str, ...]) -> str:
+    """The rows of `query`, which has `columns`, with old identifiers read as the new ones."""
+    spoken = {"source_key": entity.name, **entity.links} if entity.key else entity.links
+    spoken = {column: target for column, target in spoken.items() if column in columns}
+    joins = "".join(
+        f"""
+        LEFT JOIN {target}_aliases AS {target}_alias ON {target}_alias.source_key = given.{column}"""
+        for column, target in spoken.items()
+    )
+    meant = [
+        f"coalesce({target}_alias.new_source_key, given.{column}) AS {column}" for column, target in spoken.items()
+    ]
+    if entity.identifier in columns:
+        alias, given = f"{entity.name}_alias", f"given.{entity.identifier}"
+        meant.append(f"CASE WHEN {given} = {alias}.old_id THEN {alias}.new_id ELSE {given} END AS {entity.identifier}")
+    return f"""
+        SELECT given.* REPLACE ({", ".join(meant)})
+        FROM ({query}) AS given{joins}"""
+
+
+def renamed_without_a_row(entity: Entity) -> str:
+    """Of records that no row speaks of, the identifier changes and nothing else."""
+    name, identifier = entity.name, entity.identifier
+    new = {str(identifier): "renamed.new_id", "source_key": "renamed.new_source_key"}
+    columns = ", ".join(f"{new.get(column, f'old.{column}')} AS {column}" for column in columns_of(entity))
+    before, after = (
+        f"""'{{' || concat_ws(',',
+                CASE WHEN old.source_key <> renamed.new_source_key THEN '"source_key":' || to_json({key})::VARCHAR END,
+                '"{identifier}":' || to_json({own})::VARCHAR) || '}}'"""
+        for key, own in (("old.source_key", f"old.{identifier}"), ("renamed.new_source_key", "renamed.new_id"))
+    )
+    return f"""
+        CREATE TABLE {name}_reidentified AS
+        SELECT 'reidentify' AS operation, '{ID_CHANGES_FILE.name}' AS file, renamed.line,
+            '{ID_CHANGES_FILE.name} says so' AS reason, false AS explicit,
+            {before} AS before_json, {after} AS after_json, {columns}
+        FROM {name}_unsaid AS unsaid
+        JOIN {name}_renames AS renamed ON renamed.key = unsaid.key AND renamed.fate = 'open'
+        JOIN db_{name} AS old ON old.{entity.key} = unsaid.key
+        WHERE unsaid.goes"""
+
+
+def _nothing_renamed(entity: Entity) -> str:
+    return f"""
+        CREATE TABLE {entity.name}_renames ({_COLUMNS});
+        CREATE TABLE {entity.name}_named (key BIGINT);
+        CREATE VIEW {entity.name}_addressed AS FROM db_{entity.name}"""
+
+
+def _lines(workspace: Workspace) -> str:
+    """Lines without a fault of their own; a line that stands there twice says it once."""
+    lines = engine.parquet(workspace.canonical_table(ID_CHANGES.name))
+    return f"""
+        CREATE TABLE id_changes AS
+        SELECT entity, old_id, new_id, min(line) AS line
+        FROM {lines}
+        WHERE row_id NOT IN (
+                SELECT row_id
+                FROM {engine.parquet(workspace.findings)}
+                WHERE entity = '{ID_CHANGES.name}' AND severity = 'critical' AND row_id IS NOT NULL
+            )
+            AND old_id <> new_id
+        GROUP BY ALL;
+        CREATE TABLE spoken_of_in_lines AS
+        SELECT DISTINCT entity, unnest([old_id, new_id]) AS identifier
+        FROM {lines}"""
+
+
+def _lasting_history() -> str:
+    """The identifiers that records had, but for those of runs that are undone, and the undos' own.
+
+    Judged record by record, because an undo may have left some alone.
+    """
+    return """
+        CREATE TABLE lasting_history AS
+        WITH taken_back AS (
+            SELECT entity, entity_key, first_run AS run_id
+            FROM stored_history
+            JOIN stored_undos USING (run_id)
+            GROUP BY ALL
+            HAVING arg_max(takes_back, number)
+        )
+        SELECT entity, entity_key, old_id, new_id
+        FROM stored_history
+        ANTI JOIN stored_undos USING (run_id)
+        ANTI JOIN taken_back USING (entity, entity_key, run_id)"""
+
+
+def _rekeyed(entity: Entity, manifest: RunManifest, district: District) -> str:
+    """SQL that puts `to` into a source key made of `given`, where the source key is the identifier; else keeps it."""
+    mappings = [mapping for mapping in FORMATS[manifest.format or ""].mappings if mapping.entity == entity.name]
+    own = {
+        mapping.cells["source_key"].prefix
+        for mapping in mappings
+        if identifier_column(mapping, district) == mapping.cells["source_key"].column
+    }
+    cases = " ".join(
+        f"WHEN holder.source_key = '{prefix}' || {{given}} THEN '{prefix}' || {{to}}" for prefix in sorted(own)
+    )
+    return f"CASE WHEN holder.source <> getvariable('source') THEN holder.source_key {cases} ELSE holder.source_key END"
+
+
+def _asked(entity: Entity, workspace: Workspace, rekeyed: str) -> str:
+    """What each line finds: who has the old identifier, who has the new one, and whether that one had the old one.
+
+    Another source's records may be renamed by the primary source alone. Where the source has keys of its own, a row
+    that says an identifier other than the old one says it itself.
+    """
+    name, key, identifier = entity.name, entity.key, entity.identifier
+    return f"""
+        CREATE TABLE {name}_asked AS
+        WITH holders AS (
+            SELECT {key} AS key, {identifier} AS identifier, source_key, source
+            FROM db_{name}
+            WHERE {identifier} IN (SELECT identifier FROM spoken_of_in_lines)
+        ),
+        ours AS (
+            FROM holders
+            WHERE source = getvariable('source') OR getvariable('source') = getvariable('primary_source')
+        ),
+        givers AS (
+            SELECT old_id, new_id, key, source, source_key,
+                {rekeyed.format(given="old_id", to="new_id")} AS new_source_key
+            FROM id_changes
+            JOIN ours AS holder ON holder.identifier = old_id
+            WHERE entity = '{name}'
+        ),
+        takers AS (
+            SELECT old_id, new_id, key, source, source_key AS new_source_key,
+                {rekeyed.format(given="new_id", to="old_id")} AS source_key,
+                (key, old_id) IN (SELECT (entity_key, old_id) FROM lasting_history WHERE entity = '{name}') AS had_it
+            FROM id_changes
+            JOIN holders AS holder ON holder.identifier = new_id
+            WHERE entity = '{name}'
+        ),
+        said AS (
+            SELECT source_key, {identifier} AS identifier
+            FROM {engine.parquet(workspace.canonical_table(name))}
+        )
+        SELECT line, old_id, new_id, givers.key, givers.source_key, givers.new_source_key, givers.source,
+            takers.key AS taker, takers.source AS taker_source, takers.source_key AS taker_source_key,
+            takers.new_source_key AS taker_new_source_key, coalesce(takers.had_it, false) AS has_it,
+            EXISTS (
+                FROM said
+                WHERE takers.source_key = takers.new_source_key AND said.source_key = takers.source_key
+                    AND said.identifier <> new_id
+            ) AS taker_leaves
+        FROM id_changes
+        LEFT JOIN givers USING (old_id, new_id)
+        LEFT JOIN takers USING (old_id, new_id)
+        WHERE entity = '{name}'
+            AND NOT EXISTS (
+                FROM said
+                WHERE givers.source_key = givers.new_source_key AND said.source_key = givers.source_key
+                    AND said.identifier IS DISTINCT FROM old_id
+            )"""
+
+
+def _follow(connection: duckdb.DuckDBPyConnection, lines: str, passable: str) -> None:
+    """Create `<lines>_ends` (old_id, last_id): the line at which each line's chain ends; on a cycle, some line of it.
+
+    A chain goes on from a `passable` line to the line that gives the new identifier away.
+    """
+    connection.execute(f"""
+        CREATE TABLE {lines}_ends AS
+        SELECT this.old_id, coalesce(next.old_id, this.old_id) AS last_id
+        FROM {lines} AS this
+        LEFT JOIN {lines} AS next ON next.old_id = this.new_id AND {passable}""")
+    (count,) = engine.one_row(connection, f"SELECT count(*) FROM {lines}")
+    for _ in range(int(count).bit_length()):
+        connection.execute(f"""
+            CREATE OR REPLACE TABLE {lines}_ends AS
+            SELECT this.old_id, further.last_id
+            FROM {lines}_ends AS this
+            JOIN {lines}_ends AS further ON further.old_id = this.last_id""")
+
+
+def _pending(entity: Entity) -> str:
+    """Lines that are done, all the chain to its end, and lines that are still to be done."""
+    name = entity.name
+    return f"""
+        CREATE TABLE {name}_done AS
+        SELECT asked.*
+        FROM {name}_asked AS asked
+        JOIN {name}_asked_ends USING (old_id)
+        JOIN {name}_asked AS end_line ON end_line.old_id = last_id
+        WHERE asked.has_it AND end_line.has_it;
+        CREATE TABLE {name}_pending AS
+        FROM {name}_asked
+        ANTI JOIN {name}_done USING (old_id)
+        WHERE key IS NOT NULL"""
+
+
+def _renames(entity: Entity) -> str:
+    name, key, identifier = entity.name, entity.key, entity.identifier
+    return f"""
+        CREATE TABLE {name}_renames AS
+        WITH kept AS (
+            SELECT last.old_id
+            FROM {name}_pending AS last
+            WHERE last.new_id NOT IN (SELECT old_id FROM {name}_pending)
+                AND (
+                    taker IS NOT NULL AND NOT taker_leaves
+                    OR EXISTS (
+                        FROM db_{name} AS other
+                        WHERE other.source_key = last.new_source_key AND other.source = last.source
+                            AND other.{key} <> last.key
+                    )
+                )
+        )
+        SELECT line, pending.old_id, new_id, key, source_key, new_source_key,
+            CASE WHEN last_id IN (FROM kept) THEN 'taken' ELSE 'open' END AS fate
+        FROM {name}_pending AS pending
+        JOIN {name}_pending_ends USING (old_id)
+        UNION ALL
+        SELECT line, old_id, new_id, taker, taker_source_key, taker_new_source_key, 'done'
+        FROM {name}_done
+        UNION ALL
+        SELECT line, old_id, new_id, NULL, NULL, NULL,
+            CASE
+                WHEN (old_id, new_id) IN (SELECT (old_id, new_id) FROM lasting_history WHERE entity = '{name}')
+                THEN 'done'
+                ELSE 'unknown'
+            END
+        FROM {name}_asked
+        WHERE key IS NULL AND old_id NOT IN (SELECT old_id FROM {name}_done);
+        CREATE TABLE {name}_named AS
+        SELECT key
+        FROM {name}_renames
+        WHERE key IS NOT NULL
+        UNION
+        SELECT {key}
+        FROM db_{name}
+        JOIN spoken_of_in_lines AS line ON line.entity = '{name}' AND line.identifier = {identifier};
+        CREATE VIEW {name}_addressed AS
+        SELECT old.* REPLACE (
+            coalesce(renamed.new_source_key, old.source_key) AS source_key,
+            coalesce(renamed.new_id, old.{identifier}) AS {identifier}
+        )
+        FROM db_{name} AS old
+        LEFT JOIN (FROM {name}_renames WHERE fate = 'open') AS renamed ON renamed.key = old.{key}"""
+
+
+def _aliases(entity: Entity, workspace: Workspace) -> str:
+    """Lines whose old identifier a row still says, and means: nothing else in the batch says the new one, and no line
+    is about either again. Under a key of the source's own there is no doubt at all."""
+    name = entity.name
+    return f"""
+        CREATE TABLE {name}_aliases AS
+        WITH said AS (
+            SELECT DISTINCT source_key
+            FROM {engine.parquet(workspace.canonical_table(name))}
+        ),
+        lines AS (
+            SELECT old_id, new_id
+            FROM id_changes
+            WHERE entity = '{name}'
+        )
+        SELECT source_key, new_source_key, old_id, new_id
+        FROM {name}_renames
+        WHERE fate IN ('open', 'done')
+            AND (
+                source_key = new_source_key
+                OR (
+                    new_source_key NOT IN (SELECT source_key FROM said WHERE source_key IS NOT NULL)
+                    AND new_id NOT IN (SELECT old_id FROM lines)
+                    AND old_id NOT IN (SELECT new_id FROM lines)
+                )
+            )"""

@@ -1,0 +1,205 @@
+"""How much of the roster a plan changes: of each entity, and of the users and the classes of each organization.
+
+Measured once a plan, from its tables (`operations`, `db_<entity>`, `<entity>_after`). `guard.py` holds shares against
+the district's limits and, with `usual.py`, against what earlier runs changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from enrollsync.database.schema import WHOLE, Counts, RunShares
+from enrollsync.run.engine import masked, one_row
+from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a plan would change of one entity, or of one entity within one organization."""
+
+    entity: str
+    where: str
+    """`users`, or `users of North High (0012)` for one organization, as it may be shown."""
+    active: int
+    """Active records before the plan."""
+    deactivated: int
+    changed: int
+    """Updated or re-identified."""
+    created: int = 0
+    """Created or reactivated."""
+    removed: int = 0
+    """Deactivated because a row asks for it, where `deactivated` leaves that out: within an organization."""
+    organization: str | None = None
+    """The organization's identifier, or its source key where it has none; None for the whole district."""
+    organization_key: int | None = None
+    organization_name: str | None = None
+    fields: dict[str, int] = field(default_factory=dict)
+    """Field -> for how many of the `changed` its value is another one; fields that stay as they are left out."""
+    filled: dict[str, int] = field(default_factory=dict)
+    """Field -> for how many of these it was empty before."""
+
+    @property
+    def key(self) -> str:
+        """What it is remembered by: the organization's key, which never changes, or `WHOLE`."""
+        return WHOLE if self.organization_key is None else str(self.organization_key)
+
+    @property
+    def counts(self) -> Counts:
+        """What is remembered of it."""
+        return self.active, self.created, self.changed, self.deactivated + self.removed
+
+    def replaced(self, name: str) -> int:
+        """For how many the field changes that had a value before."""
+        return self.fields.get(name, 0) - self.filled.get(name, 0)
+
+
+def measure(connection: duckdb.DuckDBPyConnection) -> list[Share]:
+    """The shares of all entities and of all organizations, whether something changes there or not."""
+    return [*_by_entity(connection), *_by_organization(connection, "users"), *_by_organization(connection, "classes")]
+
+
+def to_remember(shares: Iterable[Share]) -> RunShares:
+    """Every entity, and the organizations in which something changes; an organization that is missing changes nothing.
+
+    A plan without shares (an undo) gives an empty dict.
+    """
+    remembered: RunShares = {}
+    for share in shares:
+        if share.organization_key is None or any(share.counts[1:]):
+            remembered.setdefault(share.entity, {})[share.key] = share.counts
+    return remembered
+
+
+def _by_entity(connection: duckdb.DuckDBPyConnection) -> list[Share]:
+    actives = " UNION ALL ".join(
+        f"SELECT '{entity.name}' AS entity, count(*) AS active FROM db_{entity.name} WHERE status = 'active'"
+        for entity in ENTITIES
+    )
+    order = ", ".join(f"'{entity.name}'" for entity in ENTITIES)
+    rows = connection.execute(f"""
+        SELECT entity, entity, any_value(active),
+            count(*) FILTER (operation = 'deactivate'),
+            count(*) FILTER ({_CHANGED}),
+            count(*) FILTER (operation IN ('create', 'reactivate'))
+        FROM ({actives})
+        LEFT JOIN operations USING (entity)
+        GROUP BY entity
+        ORDER BY list_position([{order}], entity)
+    """).fetchall()
+    return [_with_fields(Share(*row), *_changed_fields(connection, BY_NAME[row[0]])) for row in rows]
+
+
+def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list[Share]:
+    """Shares within each organization; an organization that is new has no active records yet."""
+    key = {"users": "user_key", "classes": "class_key"}[entity]
+    rows = connection.execute(f"""
+        WITH places AS ({_PLACES[entity]}),
+        new_places AS ({_NEW_PLACES[entity]}),
+        present AS (
+            SELECT places.organization_key, count(*) AS active,
+                count(*) FILTER (operation = 'deactivate' AND NOT explicit) AS deactivated,
+                count(*) FILTER ({_CHANGED}) AS changed,
+                count(*) FILTER (operation = 'deactivate' AND explicit) AS removed
+            FROM db_{entity}
+            JOIN places USING ({key})
+            LEFT JOIN (SELECT {key}, operation, explicit FROM {entity}_after) USING ({key})
+            WHERE status = 'active'
+            GROUP BY places.organization_key
+        ),
+        changing AS (
+            SELECT places.organization_key, {_counted_fields(BY_NAME[entity])}
+            FROM {entity}_after
+            JOIN places USING ({key})
+            SEMI JOIN (FROM db_{entity} WHERE status = 'active') USING ({key})
+            WHERE {_CHANGED}
+            GROUP BY places.organization_key
+        ),
+        coming AS (
+            SELECT new_places.organization_key, count(*) AS created
+            FROM {entity}_after
+            JOIN new_places USING ({key})
+            WHERE operation IN ('create', 'reactivate')
+            GROUP BY new_places.organization_key
+        ),
+        named AS (
+            SELECT organization_key, coalesce(organization_id, source_key) AS organization, name
+            FROM db_organizations
+            UNION ALL
+            SELECT organization_key, coalesce(organization_id, source_key), name
+            FROM organizations_after
+            WHERE operation = 'create'
+        )
+        SELECT '{entity}', '{entity} of ' || coalesce({_called("organization", "name")}, 'an unknown organization'),
+            coalesce(active, 0), coalesce(deactivated, 0), coalesce(changed, 0), coalesce(created, 0),
+            coalesce(removed, 0), organization, organization_key, name, fields, filled
+        FROM present
+        FULL JOIN coming USING (organization_key)
+        LEFT JOIN changing USING (organization_key)
+        LEFT JOIN named USING (organization_key)
+        ORDER BY organization, organization_key
+    """).fetchall()
+    return [_with_fields(Share(*row[:-2]), *row[-2:]) for row in rows]
+
+
+_CHANGED = "operation IN ('update', 'reidentify')"
+_LONGEST_NAME = 60
+"""Characters of an organization's name that a message shows."""
+
+
+def _called(organization: str, name: str) -> str:
+    """An organization as a person knows it, `North High (0012)`; by its identifier alone where it has no name."""
+    short = f"CASE WHEN length({name}) > {_LONGEST_NAME} THEN left({name}, {_LONGEST_NAME - 1}) || '…' ELSE {name} END"
+    return f"coalesce(nullif({short}, '') || ' (' || {masked(organization)} || ')', {masked(organization)})"
+
+
+def _names_of_fields(entity: Entity) -> tuple[str, ...]:
+    """The columns that a person recognises: values, the identifier, and the organization of a class."""
+    links = (str(BY_NAME[target].key) for target in entity.links.values())
+    return (*entity.values, *([entity.identifier, *links] if entity.identifier else []))
+
+
+def _counted_fields(entity: Entity) -> str:
+    """SQL for how many of the changes have each field, and how many of these had no value: `fields` and `filled`.
+
+    `before_json` names exactly what changes. Quotation marks within its texts are escaped, so that a name in quotation
+    marks before a colon is a name.
+    """
+    keys = [f'"{name}":' for name in _names_of_fields(entity)]
+    changed, filled = (
+        ", ".join(f"count(*) FILTER (contains(before_json, '{key}{ending}'))" for key in keys)
+        for ending in ("", "null")
+    )
+    return f"[{changed}] AS fields, [{filled}] AS filled"
+
+
+def _changed_fields(connection: duckdb.DuckDBPyConnection, entity: Entity) -> tuple[list[int], list[int]]:
+    counted = f"SELECT {_counted_fields(entity)} FROM {entity.name}_after WHERE {_CHANGED}"
+    fields, filled = one_row(connection, counted)
+    return fields, filled
+
+
+def _with_fields(share: Share, fields: list[int] | None, filled: list[int] | None) -> Share:
+    """A share with what `_counted_fields` counted; None where nothing was there."""
+    names = _names_of_fields(BY_NAME[share.entity])
+
+    def named(numbers: list[int] | None) -> dict[str, int]:
+        return {name: number for name, number in zip(names, numbers or (), strict=False) if number}
+
+    return replace(share, fields=named(fields), filled=named(filled))
+
+
+_PLACES = {
+    "users": "SELECT user_key, organization_key FROM db_memberships WHERE is_primary AND status = 'active'",
+    "classes": "SELECT class_key, organization_key FROM db_classes WHERE organization_key IS NOT NULL",
+}
+"""Entity -> the organization in which a record counts before the plan."""
+_NEW_PLACES = {
+    "users": "SELECT user_key, organization_key FROM memberships_after WHERE is_primary AND status = 'active'",
+    "classes": "SELECT class_key, organization_key FROM classes_after WHERE organization_key IS NOT NULL",
+}
+"""Entity -> the organization in which a record that comes will count."""

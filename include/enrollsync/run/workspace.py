@@ -1,0 +1,297 @@
+"""Where a run keeps its files, and what it knows of itself between two steps.
+
+A workspace may be deleted at any time after its run; whatever must be remembered stands in the database.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from enrollsync.words import private
+from enrollsync.words.codes import CODES, Severity
+from enrollsync.words.errors import ConfigurationError, DamagedRun, EnrollSyncError
+from enrollsync.words.printable import printable
+
+Mode = Literal["snapshot", "delta"]
+Answer = Literal["approve", "without_removals", "use_proposal", "reject"]
+"""What a person may say to a plan that waits."""
+OPERATIONS = ("create", "update", "reidentify", "reactivate", "deactivate")
+COUNTED = (*OPERATIONS, "unchanged", "held", "rejected", "collapsed")
+"""What a run counts of each entity: the operations on records, then the rows that led to none."""
+Printable = Annotated[str, AfterValidator(printable)]
+
+
+def error_file_name(name: str) -> str:
+    """What the copy of a source file's rejected lines is called: `users-errors.csv`."""
+    return f"{Path(name).stem}-errors.csv"
+
+
+class Notice(BaseModel):
+    """A finding about a file or about the plan as a whole: it stands on no row."""
+
+    code: str
+    severity: Severity
+    message: Printable
+    file: Printable | None = None
+    line: int | None = None
+
+    @classmethod
+    def of(cls, code: str, message: str, *, file: str | None = None, line: int | None = None) -> Notice:
+        """A notice with the severity that the table of findings gives its code."""
+        return cls(code=code, severity=CODES[code].severity, message=message, file=file, line=line)
+
+
+class SourceFile(BaseModel):
+    """One file of the batch as it was read."""
+
+    name: str
+    """The format's name for it: `users.csv`."""
+    entity: str
+    """The principal entity, under which its malformed lines count."""
+    header: list[str]
+    rows: int
+    """Records that could be read; malformed lines not included."""
+    malformed: int
+    blind: bool = False
+    """Whether a malformed line may have its identifier where a secret could stand, so that nobody may look."""
+    secret_columns: list[str] = Field(default_factory=list)
+    """Columns (as the file spells them) that must never be copied anywhere."""
+
+
+class RunManifest(BaseModel):
+    """What the steps of one run tell each other: `run.json` in the workspace."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    run_id: str
+    district: str
+    """Name or path of the district file, as given."""
+    as_of: datetime
+    """The run's idea of now, with a time zone."""
+    source: str | None = None
+    """The folder or zip as given by hand; None: the district's own."""
+    dry_run: bool = False
+    """Whether the run only looks: the database is neither written nor created."""
+    picked: bool = False
+    """Whether `source` was picked in Airflow's form: it is then judged by its age like one that was found."""
+    release: bool = False
+    """Whether a person lets recycled rows through (rule 10)."""
+    adds_only: bool = False
+    """Whether this run deactivates nothing."""
+    overrides: dict[Literal["deactivate_percent", "update_percent"], Annotated[float, Field(ge=0, le=100)]] = Field(
+        default_factory=dict
+    )
+    """What a person set for this run: `deactivate_percent`, `update_percent`, in place of every other limit."""
+    override_reason: str | None = None
+    """Why, in that person's words."""
+    proposal_of: str | None = None
+    """The run whose proposed identifier changes somebody has taken: if this one proposes the same, they are taken."""
+    taken_by: str | None = None
+    """Who has taken this run's proposed identifier changes as delivered."""
+    undoes: str | None = None
+    """The run that this run takes back; None for a run that reads a delivery."""
+    keep_later: bool = False
+    """Whether an undo leaves alone what later runs changed."""
+    format: str | None = None
+    """The recognised format: `batch_upload`, `clever`."""
+    mode: Mode = "delta"
+    """What absence means: `snapshot`, a record that is missing goes; `delta`, it stays."""
+    batch_hash: str | None = None
+    """The batch's identity, see `Delivery.digest`."""
+    delivered_at: datetime | None = None
+    """When the newest of its files arrived, in UTC."""
+    files: list[SourceFile] = Field(default_factory=list)
+    supplied: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
+    """Entity -> canonical column -> files that have it; a column that no file has keeps what the database has."""
+    notices: list[Notice] = Field(default_factory=list)
+    """Findings on files, and on the plan where it does not wait for them."""
+    outcome: str | None = None
+    """How far it came: a key of `report.wording.OUTCOMES`; None until a step says so."""
+    plan_id: str | None = None
+    """See `plan.plan_id`; None before there is a plan."""
+    holds: list[Notice] = Field(default_factory=list)
+    """Why the whole plan waits for a person."""
+    counts: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """Entity -> one of `COUNTED` -> how many."""
+    loadable: dict[str, int] = Field(default_factory=dict)
+    """Entity -> records that may load, whether the database has them or not."""
+    findings: dict[str, int] = Field(default_factory=dict)
+    """Code -> how many, on rows and on files."""
+    answer: Answer | None = None
+    """What a person said to the plan that waited; None where nobody was asked, or nobody answered."""
+    approved_by: str | None = None
+    """Who answered, or let recycled rows through."""
+    answer_by: datetime | None = None
+    """Until when a plan that waits in Airflow may be answered."""
+    error: str | None = None
+    """One line for a person: why the run was refused, failed, was rejected or given up, or what an answer left open."""
+    conflicts: list[dict[str, Any]] = Field(default_factory=list)
+    """What keeps an undo from being done; see `errors.UndoConflict`."""
+    fingerprint: str | None = None
+    """See `shortcut.py`."""
+    checked_at: datetime | None = None
+    """When the database was last compared row by row."""
+    state_version: int | None = None
+    """The database's state that the run found."""
+    seconds: dict[str, float] = Field(default_factory=dict)
+    """Step -> wall time."""
+
+    @property
+    def told_counts(self) -> dict[str, dict[str, int]]:
+        """The counts as a person or a program is told them: a check counts as creations what would load.
+
+        It asks no database, and one that is not there counts as empty.
+        """
+        if self.outcome != "checked":
+            return self.counts
+        return {entity: {**row, "create": self.loadable.get(entity, 0)} for entity, row in self.counts.items()}
+
+
+class Workspace:
+    """The folder of one run; every path within it has a name here."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create(self) -> Workspace:
+        """Make the folder, readable by its owner alone: it holds children's records."""
+        private.make_folder(self.root)
+        for part in (self.source, self.canonical, self.accepted, self.state, self.plan, self.quarantine):
+            part.mkdir(parents=True, exist_ok=True)
+        return self
+
+    @property
+    def source(self) -> Path:
+        """The run's own copy of the delivery."""
+        return self.root / "source"
+
+    def source_table(self, file: str) -> Path:
+        """What was read of one source file, as `ingest.read.read_file` writes it: all that later steps know of it."""
+        return self.source / f"{file}.parquet"
+
+    @property
+    def malformed(self) -> Path:
+        """Lines that are no CSV records: `file, line, last_line, reason, raw`."""
+        return self.source / "malformed.parquet"
+
+    @property
+    def batch(self) -> Path:
+        """An archive's files, while they are read."""
+        return self.root / "batch"
+
+    @property
+    def canonical(self) -> Path:
+        """`<entity>.parquet`: every distinct row as it was delivered."""
+        return self.root / "canonical"
+
+    def canonical_table(self, entity: str) -> Path:
+        """The canonical table of one entity."""
+        return self.canonical / f"{entity}.parquet"
+
+    def accepted_table(self, entity: str) -> Path:
+        """The records of one entity that were made out of rows set aside; `accept.records` reads all that may load."""
+        return self.accepted / f"{entity}.parquet"
+
+    def aside_table(self, entity: str) -> Path:
+        """`row_id` of the canonical rows of one entity that do not load as they are."""
+        return self.accepted / f"{entity}-aside.parquet"
+
+    def plan_table(self, entity: str) -> Path:
+        """The rows of one base table that the plan writes."""
+        return self.plan / f"{entity}.parquet"
+
+    @property
+    def accepted(self) -> Path:
+        """What may load, as far as it differs from the canonical tables."""
+        return self.root / "accepted"
+
+    @property
+    def state(self) -> Path:
+        """`<entity>.parquet`: the database as it was when the plan was made."""
+        return self.root / "state"
+
+    @property
+    def plan(self) -> Path:
+        """`plan.json`, and `<entity>.parquet`: the operations of one base table with the rows to write."""
+        return self.root / "plan"
+
+    @property
+    def without_removals(self) -> Path:
+        """The same files of the plan less its removals, where that was applied."""
+        return self.plan / "without_removals"
+
+    def written(self, planned: Path) -> Path:
+        """The file that says what was written, or would be, in place of this one of the plan's."""
+        left = self.without_removals / planned.name
+        return left if left.is_file() else planned
+
+    @property
+    def organizations_summary(self) -> Path:
+        """Per organization: records created, updated, deactivated, unchanged."""
+        return self.plan / "organizations_summary.parquet"
+
+    @property
+    def quarantine(self) -> Path:
+        """`users-errors.csv` and the like: rejected lines, whole."""
+        return self.root / "quarantine"
+
+    @property
+    def proposed_id_changes(self) -> Path:
+        """Pairs of old and new identifiers for a person to look at, where many records seem to have new ones."""
+        return self.root / "id_changes.csv"
+
+    @property
+    def taken_id_changes(self) -> Path:
+        """The proposal that a person took as delivered."""
+        return self.root / "id_changes-taken.csv"
+
+    @property
+    def findings(self) -> Path:
+        """All findings on rows (columns: see `findings.py`)."""
+        return self.root / "findings.parquet"
+
+    @property
+    def checks(self) -> Path:
+        """Every check that ran, with how many rows it looked at and how many failed it (see `validate.collect`)."""
+        return self.root / "checks.json"
+
+    @property
+    def data_docs(self) -> Path:
+        """Great Expectations' static site, without values, where the district asks for it."""
+        return self.root / "data_docs"
+
+    def read(self) -> RunManifest:
+        """The manifest as the last step left it.
+
+        Raises ConfigurationError when the run's files are gone, and DamagedRun when it is no manifest.
+        """
+        path = self.root / "run.json"
+        try:
+            return RunManifest.model_validate_json(path.read_text())
+        except FileNotFoundError:
+            raise ConfigurationError(f"run {self.root.name}: its files are gone; start from its first step") from None
+        except ValueError:
+            raise DamagedRun(f"run {self.root.name}: its file {path} is damaged; start a new run") from None
+
+    def write(self, manifest: RunManifest) -> None:
+        """Replace the manifest in one step, so that a killed process leaves the old or the new one.
+
+        Raises EnrollSyncError when there is no room for it; the old one is kept.
+        """
+        half = self.root / "run.json.part"
+        try:
+            half.write_text(manifest.model_dump_json(indent=1))
+            half.replace(self.root / "run.json")
+        except OSError as error:
+            said = f"run {self.root.name}: {self.root / 'run.json'} cannot be written: {error.strerror}"
+            raise EnrollSyncError(f"{said}; make room, or let this user write there, and run again") from None
+
+    def update(self, **changes: Any) -> RunManifest:
+        """Read, change, write."""
+        manifest = self.read().model_copy(update=changes)
+        self.write(manifest)
+        return manifest

@@ -1,0 +1,424 @@
+"""A district's settings: one YAML file, checked whole before anything runs.
+
+Secrets never stand in it; it names Airflow connections instead.
+"""
+
+from __future__ import annotations
+
+import codecs
+import functools
+import os
+import re
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from enrollsync.settings.address import read_address
+from enrollsync.settings.yaml_file import read_yaml, shown_key
+from enrollsync.words.canonical import USERS
+from enrollsync.words.errors import ConfigurationError
+from enrollsync.words.printable import first_of
+
+Source = Literal["batch_upload", "clever", "oneroster"]
+Event = Literal["findings", "hold", "rejected", "refusal", "failure", "missing"]
+"""What somebody can be told of: a success with findings, a plan that waits, one that will not be applied, a delivery
+that cannot be used, a run that broke, and a delivery that has not come."""
+
+
+def project_root() -> Path:
+    """Where relative paths start: `ENROLLSYNC_HOME`, else the checkout that holds this package."""
+    home = os.environ.get("ENROLLSYNC_HOME")
+    return Path(home).resolve() if home else Path(__file__).resolve().parents[3]
+
+
+def districts_folder() -> Path:
+    """The folder of district files: `ENROLLSYNC_DISTRICTS`, else `include/districts`."""
+    named = os.environ.get("ENROLLSYNC_DISTRICTS")
+    return Path(named) if named else project_root() / "include" / "districts"
+
+
+def runs_folder(district: District) -> Path:
+    """Where the district's runs have their workspaces."""
+    return project_root() / "data" / "runs" / district.district_id
+
+
+def run_folder(district: District, run_id: str) -> Path:
+    """The workspace of one run; a run id of Airflow's may have characters that no folder should."""
+    return runs_folder(district) / re.sub(r"^\.|[^A-Za-z0-9_.-]", "_", run_id)
+
+
+@functools.cache
+def _timezones() -> set[str]:
+    """Looking them up takes milliseconds, and a thousand districts ask."""
+    return available_timezones()
+
+
+def _known_timezone(name: str) -> str:
+    if name not in _timezones():
+        raise ValueError("is no time zone; write one like America/New_York")
+    return name
+
+
+def _bare_off(value: object) -> object:
+    """YAML reads a bare `off` as false."""
+    return "off" if value is False else value
+
+
+_NO_FILES = {"idna", "punycode", "raw-unicode-escape", "undefined", "unicode-escape", "utf-7"}
+"""Python's encodings of text that none of whoever writes rosters writes: they read plain text as something else."""
+
+
+def _known_encoding(name: str) -> str:
+    try:
+        is_known = codecs.lookup(name).name not in _NO_FILES and "".encode(name) is not None
+    except (LookupError, ValueError):
+        is_known = False
+    if not is_known:
+        raise ValueError("is no encoding of text files; write one like utf-8 or cp1252")
+    return name
+
+
+def _storable(column: str) -> str:
+    """The lines of a file have their numbers beside its columns."""
+    if column.casefold() in {"line", "lines"}:
+        raise ValueError("cannot be read under this name; give the column another one with `source.columns`")
+    return column
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("has a character that does not print; write one line of text")
+    return text
+
+
+def _connection_name(name: str) -> str:
+    """A whole address in its place would be shown wherever the name is."""
+    if not re.fullmatch(r"[\w.-]{1,200}", name):
+        raise ValueError("is no name of an Airflow connection; put the address into one and write its name")
+    return name
+
+
+def _without_password(url: str) -> str:
+    if read_address(url).secrets:
+        raise ValueError(
+            "holds a password, and none may stand in a file; write `connection:` with the name of an Airflow "
+            "connection that has it, or leave it to ~/.pgpass"
+        )
+    return url
+
+
+Line = Annotated[str, AfterValidator(_one_line)]
+
+
+def _without_login(place: str) -> str:
+    if re.search("://[^/]*@", place):
+        raise ValueError("holds a login, and none may stand in a file; put it into an Airflow connection")
+    return place
+
+
+ConnectionName = Annotated[str, AfterValidator(_connection_name)]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SourceSettings(_Settings):
+    """Where the batches are found and how their headers are spelt."""
+
+    path: Annotated[str, AfterValidator(_without_login)]
+    """Folder or zip; relative to the project's root."""
+    connection: ConnectionName | None = None
+    """An Airflow connection that `path` is reached through."""
+    mode: Literal["snapshot", "delta"] | None = None
+    """None: the format's own."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Header in the files -> header that the format expects."""
+    encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    due_hours: float | None = Field(None, gt=0, le=87_600, allow_inf_nan=False)
+    """A delivery older than this when a run looks for one is overdue; None: it may be of any age."""
+
+
+_OTHER_SOURCE: dict[str, Any] = {"mode": None, "columns": {}, "encoding": "utf-8"}
+"""What holds of the files of a source that is not the primary one."""
+
+
+class DatabaseSettings(_Settings):
+    """The roster database: a URL without a password, or an Airflow connection."""
+
+    url: Annotated[str, AfterValidator(_without_password)] | None = None
+    connection: ConnectionName | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _a_section(cls, given: object) -> object:
+        if not isinstance(given, dict):
+            raise ValueError("needs `url:` or `connection:` on a line of its own beneath it")
+        return given
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> DatabaseSettings:
+        if (self.url is None) == (self.connection is None):
+            raise ValueError("needs either `url` or `connection`")
+        return self
+
+
+class IdentifierSettings(_Settings):
+    """How strict identifiers are checked; rules 2 and 5."""
+
+    ssn: Annotated[Literal["critical", "warning", "off"], BeforeValidator(_bare_off)] = "warning"
+    charset: Literal["alphanumeric", "extended"] | None = None
+    """None: the source's own, `alphanumeric` for Batch Upload, else `extended`."""
+    columns: dict[
+        Literal["organizations", "classes", "users", "students", "teachers", "staff"],
+        Annotated[str, AfterValidator(_storable)],
+    ] = Field(default_factory=dict)
+    """`organizations`, `classes`, `users`, `students`, `teachers` or `staff` -> source column of the identifier."""
+
+
+class Owner(_Settings):
+    """Who looks after the district's roster, shown on its DAGs."""
+
+    name: Line = Field("enrollsync", min_length=1)
+    link: Annotated[str, AfterValidator(_without_login)] | None = Field(None, pattern=r"^(https?://|mailto:)")
+
+
+class NotifySettings(_Settings):
+    """Whom to tell what came of a run. Addresses and keys of the senders are Airflow connections."""
+
+    email: list[str] = Field(default_factory=list)
+    """Sent through the Airflow connection `smtp_default`."""
+    webhook: ConnectionName | None = None
+    """An Airflow connection of type `http`; it gets JSON with a `text`, as Slack and others take it."""
+    events: list[Event] = Field(default_factory=lambda: list(get_args(Event)))
+
+
+def _quoted_identifier(value: object) -> object:
+    """YAML reads a bare 0012 as the number 10, and nobody can tell afterwards."""
+    if not isinstance(value, str):
+        raise ValueError('is read as no text; write the identifier in quotation marks, like "0012"')
+    return value
+
+
+def _calendar_day(value: object) -> object:
+    """Pydantic would take a number for seconds since 1970."""
+    if type(value) is date:
+        return value
+    try:
+        return date.fromisoformat(value if isinstance(value, str) else "")
+    except ValueError:
+        raise ValueError("is no date; write one like 2026-08-01") from None
+
+
+Percent = Annotated[float, Field(ge=0, le=100)]
+SELDOM_CHANGED: dict[str, float] = {"given_name": 5, "family_name": 5, "birth_date": 5}
+"""What hardly ever changes of a person -> percent of the active users for whom it may, unless a district says else."""
+
+
+def _fields_of_users(limits: dict[str, float]) -> dict[str, float]:
+    for name in limits:
+        if name not in USERS.values:
+            raise ValueError(f"{name!r} is no field of users; write one of {', '.join(USERS.values)}")
+    return limits
+
+
+FieldLimits = Annotated[dict[str, Percent], AfterValidator(_fields_of_users)]
+
+
+class Limits(_Settings):
+    """Above these a plan waits for a person; section 6, guard."""
+
+    deactivate_percent: float = Field(10, ge=0, le=100)
+    """Of the active records."""
+    update_percent: float = Field(75, ge=0, le=100)
+    """Of the active records; updated or re-identified."""
+    floor: int = Field(5, ge=0)
+    """A change to fewer records never waits."""
+
+
+class SomeLimits(_Settings):
+    """Those of `Limits` that are others here; None: what holds elsewhere."""
+
+    deactivate_percent: float | None = Field(None, ge=0, le=100)
+    update_percent: float | None = Field(None, ge=0, le=100)
+    floor: int | None = Field(None, ge=0)
+
+
+class Days(_Settings):
+    """Some days on end, in the district's time zone."""
+
+    first: Annotated[date, BeforeValidator(_calendar_day)] = Field(alias="from")
+    last: Annotated[date, BeforeValidator(_calendar_day)] = Field(alias="to")
+    """The last of them."""
+    name: Line | None = None
+
+    @model_validator(mode="after")
+    def _forwards(self) -> Self:
+        if self.first > self.last:
+            raise ValueError(f"`from` {self.first} is after `to` {self.last}; write the earlier day as `from`")
+        return self
+
+    def __str__(self) -> str:
+        days = f"{self.first} to {self.last}"
+        return f"{self.name} ({days})" if self.name else days
+
+
+class Pause(Days):
+    """Days on which scheduled runs rest; a winter break."""
+
+
+class Window(SomeLimits, Days):
+    """Days on which other limits hold; the roll-over week of a summer."""
+
+    fields: FieldLimits = Field(default_factory=dict)
+    """As `Thresholds.fields`; what `update_percent` lets pass says nothing of names."""
+
+
+def _apart(windows: list[Window]) -> list[Window]:
+    """On one day only one window may hold, or nobody could say which."""
+    for one, next_one in pairwise(sorted(windows, key=lambda window: window.first)):
+        if next_one.first <= one.last:
+            raise ValueError(f"{one} and {next_one} overlap; end the first before {next_one.first}, or make them one")
+    return windows
+
+
+class Thresholds(Limits):
+    """The district's limits, and where or when others hold; `guard.py` says which wins."""
+
+    entities: dict[Literal["organizations", "users", "memberships", "classes", "enrollments"], SomeLimits] = Field(
+        default_factory=dict
+    )
+    organizations: dict[Annotated[str, BeforeValidator(_quoted_identifier)], SomeLimits] = Field(default_factory=dict)
+    """Organization's identifier -> limits for the users and the classes within it."""
+    windows: Annotated[list[Window], AfterValidator(_apart)] = Field(default_factory=list)
+    fields: Annotated[FieldLimits, AfterValidator(lambda given: SELDOM_CHANGED | given)] = Field(
+        default_factory=lambda: dict(SELDOM_CHANGED)
+    )
+    """Field of users -> percent of the active users for whom a value that they have may change."""
+
+
+class District(_Settings):
+    """One district: the tenant that everything is keyed by."""
+
+    district_id: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=200)
+    name: Line
+    primary_source: Source
+    schedule: str | None = None
+    """Cron expression in the district's time zone; None: only by hand."""
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
+    source: SourceSettings
+    database: DatabaseSettings
+    identifiers: IdentifierSettings = IdentifierSettings()
+    thresholds: Thresholds = Thresholds()
+    recheck_days: int = Field(7, ge=0, le=36_500)
+    """A run takes no short cut when the last full check is so many days old."""
+    data_docs: bool = False
+    """Whether each run writes Great Expectations' own site, `data_docs/`; the report has its results in any case."""
+    owner: Owner = Owner()
+    notify: NotifySettings = NotifySettings()
+    pauses: list[Pause] = Field(default_factory=list)
+    """They may overlap: a day of any of them is a day of rest."""
+
+    def pause_at(self, moment: datetime) -> Pause | None:
+        """The pause that the moment's day in the district's time zone is in."""
+        day = moment.astimezone(self.zone).date()
+        return next((pause for pause in self.pauses if pause.first <= day <= pause.last), None)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The district's time zone, in which its nights and its dates are counted."""
+        return ZoneInfo(self.timezone)
+
+    def for_source(self, source: str, headers: Iterable[str]) -> District:
+        """The settings as they hold for files of `source`, whose format knows `headers`.
+
+        What is said of the primary source's files is not said of another's. A header may be spelt in any case.
+        """
+        if source != self.primary_source:
+            columns, files = {}, _OTHER_SOURCE
+        else:
+            spelt = {header.casefold(): header for header in headers}
+            columns = {key: spelt.get(name.casefold(), name) for key, name in self.identifiers.columns.items()}
+            files = {}
+        return self.model_copy(
+            update={
+                "identifiers": self.identifiers.model_copy(update={"columns": columns}),
+                "source": self.source.model_copy(update=files),
+            }
+        )
+
+
+def district_file(name: str) -> Path:
+    """The YAML that `--district` means: a path to one, or a name in the folder of district files.
+
+    Raises ConfigurationError when there is none, or when it cannot be looked for.
+    """
+    if "://" in name:
+        raise ConfigurationError("district: found an address; write a name in include/districts, or a file's path")
+    try:
+        found = _district_file(Path(name))
+        there = found.is_file()
+    except OSError as error:
+        raise ConfigurationError(f"district {name!r}: its file cannot be looked for: {error.strerror}") from None
+    if not there:
+        known = ", ".join(sorted(path.stem for path in districts_folder().glob("*.yaml"))) or "none"
+        raise ConfigurationError(f"district {name!r}: no file {found}; districts here: {known}")
+    return found
+
+
+def _district_file(name: Path) -> Path:
+    is_path = name.suffix in {".yaml", ".yml"} or name.is_file()
+    return name if is_path else districts_folder() / f"{name}.yaml"
+
+
+def load_district(name: str) -> District:
+    """Read and check a district file.
+
+    Raises ConfigurationError with file, key, what is wrong and what to write.
+    """
+    path = district_file(name)
+    content = read_yaml(path)
+    if not isinstance(content, dict):
+        raise ConfigurationError(f"{path}: must be a list of `key: value` lines, starting with `district_id:`")
+    try:
+        return District.model_validate(content)
+    except ValidationError as error:
+        problems = [_problem(dict(item)) for item in error.errors()]
+        raise ConfigurationError(f"{path}: {first_of(problems, '; ')}") from None
+
+
+def _problem(item: dict[str, Any]) -> str:
+    """What is wrong with one key."""
+    key = _named(item["loc"])
+    if item["type"] == "extra_forbidden":
+        return f"{key} is no known key; remove it or correct its spelling"
+    if item["type"] == "missing":
+        return f"{key} is missing; add it"
+    return f"{key}: {item['msg'].removeprefix('Value error, ')}{_found(item)}"
+
+
+def _named(place: Sequence[str | int]) -> str:
+    """The key that stands at `place`; what belongs into a value of `database` may stand there as a key."""
+    keys = [str(key) for key in place]
+    if keys[:1] == ["database"] and not DatabaseSettings.model_fields.keys() >= set(keys[1:]):
+        return "a key in `database` besides `url` and `connection`"
+    return f"`{'.'.join(map(shown_key, keys)) or 'the file'}`"
+
+
+def _found(item: dict[str, Any]) -> str:
+    """The value that was found, where a number or one of few words belongs; elsewhere a password may stand."""
+    value = item["input"]
+    if _SECRETIVE & set(item["loc"]) or item["type"] in _SECTIONS or isinstance(value, (dict, list)):
+        return ""
+    return f" (found {value!r})" if re.fullmatch(r"[\w .,+/*-]{0,80}", str(value)) else ""
+
+
+_SECRETIVE = {"database", "notify", "connection"}
+"""Keys beneath which no value is quoted."""
+_SECTIONS = {"model_type", "dict_type", "list_type"}
+"""Errors of a text in the place of a whole section."""

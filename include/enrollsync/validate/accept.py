@@ -1,0 +1,348 @@
+"""What of the canonical rows may load: rejected lines out, dependants held with them, rows of one record made one.
+
+The findings decide (their code's scope and severity); no rule about values stands here. Most rows load as they are,
+so that only the others are written: which canonical rows are set aside, and which records were made out of them.
+"""
+
+from __future__ import annotations
+
+import duckdb
+import pyarrow as pa
+
+from enrollsync.formats import FORMATS
+from enrollsync.run import engine
+from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.validate import consequences
+from enrollsync.words.canonical import CLASSES, ENTITIES, Entity
+from enrollsync.words.codes import CODES, Scope, Severity
+
+
+def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, int]]:
+    """Write `accepted/`: for each entity what `records` reads, the `removals`, the text of what was `rejected`.
+
+    Returns, for each entity, how many `records` may load, and how many of the rows read were `rejected`, `held` or
+    `collapsed` into others.
+    """
+    with engine.connect(workspace.root) as connection:
+        _load_findings(connection, workspace, manifest)
+        for entity in ENTITIES:
+            connection.execute(_rows(entity, workspace))
+            connection.execute(_lost_lines(entity))
+        connection.execute(_removals())
+        whole = _whole_entities(connection)
+        for entity in ENTITIES:
+            connection.execute(_unusable(entity) if entity.name not in whole else _nothing_unusable(entity))
+            connection.execute(_touched(entity))
+            engine.write_parquet(connection, _aside(entity), workspace.aside_table(entity.name))
+            engine.write_parquet(connection, _remade(entity), workspace.accepted_table(entity.name))
+            connection.execute(f"CREATE VIEW {entity.name}_records AS {records(entity, workspace)}")
+            connection.execute(_set_aside(entity, entity.name in whole))
+        engine.write_parquet(connection, "SELECT * FROM removals", workspace.accepted_table("removals"))
+        connection.register("brought", _entities_of_files(manifest))
+        engine.write_parquet(connection, _rejected_text(workspace), workspace.accepted_table("rejected"))
+        consequences.tell(connection, workspace)
+        return {entity.name: _count(connection, entity, manifest) for entity in ENTITIES}
+
+
+def records(entity: Entity, workspace: Workspace) -> str:
+    """The statement that reads what may load, one row a record: every column of the entity, and where it was said.
+
+    `file, line` (the first that says it), `lines` (how many do), `files` (all that do), `kept` (columns whose value
+    was taken away: they keep the database's). Lists are NULL where there is nothing to tell.
+    """
+    columns = ", ".join(entity.columns)
+    return f"""
+        SELECT file, line, len(lines) AS lines, NULL::VARCHAR[] AS files, NULL::VARCHAR[] AS kept, {columns}
+        FROM {engine.parquet(workspace.canonical_table(entity.name))} AS given
+        ANTI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)
+        UNION ALL
+        SELECT file, line, lines, files, kept, {columns}
+        FROM {engine.parquet(workspace.accepted_table(entity.name))}"""
+
+
+def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
+    codes = pa.table({"code": list(CODES), "scope": [code.scope.value for code in CODES.values()]})
+    connection.register("scopes", codes)
+    connection.execute(f"""
+        CREATE TABLE findings AS
+        SELECT found.*, scope
+        FROM {engine.parquet(workspace.findings)} AS found
+        JOIN scopes USING (code)""")
+    connection.execute(f"""
+        CREATE TABLE lost_lines AS
+        SELECT DISTINCT file, line
+        FROM findings
+        WHERE severity = '{Severity.CRITICAL}' AND scope NOT IN ('{Scope.RECORD}', '{Scope.PLAN}')""")
+
+
+def _rows(entity: Entity, workspace: Workspace) -> str:
+    return f"""
+        CREATE VIEW {entity.name}_rows AS
+        FROM {engine.parquet(workspace.canonical_table(entity.name))}"""
+
+
+def _lost_lines(entity: Entity) -> str:
+    """Lines that do not load for this entity, and whether a finding of its own is the reason."""
+    return f"""
+        CREATE TABLE {entity.name}_lost AS
+        WITH exploded AS (
+            SELECT row_id, file, unnest(lines) AS line
+            FROM {entity.name}_rows
+            WHERE EXISTS (FROM findings WHERE severity = '{Severity.CRITICAL}')
+        ),
+        own AS (
+            SELECT DISTINCT row_id, file, line
+            FROM findings
+            WHERE entity = '{entity.name}' AND severity = '{Severity.CRITICAL}' AND row_id IS NOT NULL
+        )
+        SELECT row_id, file, line, own.row_id IS NOT NULL AS own
+        FROM exploded
+        LEFT JOIN lost_lines USING (file, line)
+        LEFT JOIN own USING (row_id, file, line)
+        WHERE lost_lines.line IS NOT NULL OR own.row_id IS NOT NULL"""
+
+
+def _removals() -> str:
+    return """
+        CREATE TABLE removals AS
+        SELECT 'classes' AS entity, source_key, file, min(line) AS line
+        FROM classes_rows
+        ANTI JOIN classes_lost USING (row_id)
+        WHERE action IS NOT NULL
+        GROUP BY source_key, file"""
+
+
+def _whole_entities(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The entities of which every row may load: nothing is lost or removed, and all that they hang on is whole too.
+
+    Most nights that is all of them, and millions of rows need not be looked at one by one.
+    """
+    whole: set[str] = set()
+    for entity in ENTITIES:
+        losses = f"SELECT (SELECT count(*) FROM {entity.name}_lost) + (SELECT count(*) FROM removals)"
+        if whole.issuperset(entity.links.values()) and engine.one_row(connection, losses) == (0,):
+            whole.add(entity.name)
+    return whole
+
+
+def _nothing_unusable(entity: Entity) -> str:
+    return f"""
+        CREATE TABLE {entity.name}_unusable (row_id BIGINT, gone BIGINT, holds BOOLEAN);
+        CREATE VIEW {entity.name}_usable AS
+        SELECT *, len(lines) AS weight
+        FROM {entity.name}_rows"""
+
+
+def _unusable(entity: Entity) -> str:
+    """Rows with lost lines, and rows that may not load: no line of theirs is left, or what they hang on may not."""
+    removed = {"classes": "source_key", "enrollments": "class_source_key"}.get(entity.name)
+    conditions = ["len(lines) > coalesce(gone, 0)"]
+    conditions += [f"({link} IS NULL OR {_not_held(link, target)})" for link, target in entity.links.items()]
+    if removed:
+        conditions.append(f"{removed} NOT IN (SELECT source_key FROM removals)")
+    return f"""
+        CREATE TABLE {entity.name}_unusable AS
+        WITH lost AS (
+            SELECT row_id, count(*) AS gone
+            FROM {entity.name}_lost
+            GROUP BY row_id
+        ),
+        judged AS (
+            SELECT row_id, coalesce(gone, 0) AS gone, NOT ({" AND ".join(conditions)}) AS holds
+            FROM {entity.name}_rows
+            LEFT JOIN lost USING (row_id)
+        )
+        FROM judged
+        WHERE gone > 0 OR holds IS NOT false;
+        CREATE VIEW {entity.name}_usable AS
+        SELECT given.*, len(lines) - coalesce(gone, 0) AS weight
+        FROM {entity.name}_rows AS given
+        LEFT JOIN {entity.name}_unusable USING (row_id)
+        WHERE {entity.name}_unusable.row_id IS NULL OR holds = false"""
+
+
+def _not_held(link: str, target: str) -> str:
+    """What is in the batch but may not load holds what hangs on it; what is only in the database does not."""
+    return f"""{link} NOT IN (
+            SELECT source_key
+            FROM {target}_rows
+            SEMI JOIN (FROM {target}_unusable WHERE holds IS NOT false) USING (row_id)
+            ANTI JOIN {target}_records USING (source_key)
+            WHERE source_key IS NOT NULL
+        )"""
+
+
+def _touched(entity: Entity) -> str:
+    """Usable rows that do not load as they are: several say one record, lines are lost, or a value is taken away.
+
+    `dropped` columns keep the database's value, `emptied` ones are cleared. Repeats are looked for by hash first,
+    which takes a third of the time that millions of pairs of texts do.
+    """
+    identity = ", ".join(entity.identity)
+    return f"""
+        CREATE TABLE {entity.name}_several AS
+        WITH repeated AS (
+            SELECT hash({identity}) AS mark
+            FROM {entity.name}_usable
+            GROUP BY mark
+            HAVING count(*) > 1
+        )
+        SELECT {identity}
+        FROM {entity.name}_usable
+        WHERE hash({identity}) IN (FROM repeated)
+        GROUP BY ALL
+        HAVING count(*) > 1;
+        CREATE TABLE {entity.name}_touched AS
+        WITH taken AS (
+            SELECT row_id,
+                list(DISTINCT canonical) FILTER (scope = '{Scope.VALUE}') AS dropped,
+                list(DISTINCT canonical) AS emptied
+            FROM findings
+            WHERE entity = '{entity.name}' AND scope IN ('{Scope.VALUE}', '{Scope.CLEARED}')
+            GROUP BY row_id
+        ),
+        reasons AS (
+            SELECT row_id FROM taken
+            UNION
+            SELECT row_id FROM {entity.name}_unusable WHERE gone > 0
+            UNION
+            SELECT row_id FROM {entity.name}_usable SEMI JOIN {entity.name}_several USING ({identity})
+        )
+        SELECT given.* EXCLUDE (dropped, emptied) REPLACE ({_emptied(entity)}),
+            coalesce(dropped, []) AS kept
+        FROM (
+            SELECT *
+            FROM {entity.name}_usable
+            SEMI JOIN reasons USING (row_id)
+            LEFT JOIN taken USING (row_id)
+        ) AS given"""
+
+
+def _emptied(entity: Entity) -> str:
+    names = [name for name in (entity.identifier, *entity.values) if name]
+    return ", ".join(
+        f"CASE WHEN coalesce(list_contains(emptied, '{name}'), false) THEN NULL ELSE {name} END AS {name}"
+        for name in names
+    )
+
+
+def _aside(entity: Entity) -> str:
+    """The canonical rows that do not load as they are."""
+    return f"""
+        SELECT row_id FROM {entity.name}_unusable
+        UNION
+        SELECT row_id FROM {entity.name}_touched"""
+
+
+def _remade(entity: Entity) -> str:
+    """The records of touched rows. Where rows disagree, the most frequent value, ties by code-point order (rule 6)."""
+    identity = ", ".join(entity.identity)
+    others = [name for name in entity.columns if name not in entity.identity]
+    chosen = ", ".join(f"max(value) FILTER (name = '{name}') AS {name}" for name in others)
+    return f"""
+        WITH merging AS (
+            FROM {entity.name}_touched
+            SEMI JOIN {entity.name}_several USING ({identity})
+        ),
+        votes AS (
+            SELECT {identity}, name, value, sum(weight) AS votes
+            FROM (UNPIVOT merging ON {", ".join(others)} INTO NAME name VALUE value)
+            GROUP BY ALL
+        ),
+        elected AS (
+            SELECT {identity}, name, value
+            FROM votes
+            QUALIFY row_number() OVER (
+                PARTITION BY {identity}, name
+                ORDER BY name = 'is_primary' AND value = 'true' DESC, votes DESC, value
+            ) = 1
+        ),
+        merged AS (
+            SELECT {identity}, {chosen}
+            FROM {entity.name}_several
+            LEFT JOIN elected USING ({identity})
+            GROUP BY ALL
+        ),
+        origins AS (
+            SELECT {identity}, arg_min(file, (file, line)) AS file, arg_min(line, (file, line)) AS line,
+                sum(weight)::BIGINT AS lines, list_sort(list(DISTINCT file)) AS files,
+                list_distinct(flatten(list(kept))) AS kept
+            FROM merging
+            GROUP BY ALL
+        )
+        SELECT file, line, weight::BIGINT AS lines, [file] AS files, kept, {", ".join(entity.columns)}
+        FROM {entity.name}_touched
+        ANTI JOIN {entity.name}_several USING ({identity})
+        UNION ALL
+        SELECT file, line, lines, files, kept, {", ".join(entity.columns)}
+        FROM merged
+        JOIN origins USING ({identity})"""
+
+
+def _rejected_text(workspace: Workspace) -> str:
+    """`entity, file, line, raw`: what rejected lines say, for telling whose they may be."""
+    parts = [
+        f"""
+        SELECT '{entity.name}' AS entity, file, line,
+            concat_ws(',', {", ".join(_without_kind(name) for name in entity.columns)}) AS raw
+        FROM {entity.name}_rows
+        SEMI JOIN {entity.name}_lost USING (row_id)"""
+        for entity in ENTITIES
+    ]
+    return f"""
+        SELECT DISTINCT brought.entity, file, line, raw
+        FROM {engine.parquet(workspace.malformed)}
+        JOIN brought USING (file)
+        UNION ALL
+        {" UNION ALL ".join(parts)}"""
+
+
+def _entities_of_files(manifest: RunManifest) -> pa.Table:
+    """`file, entity`: what each file's lines speak of."""
+    pairs = sorted({(mapping.file, mapping.entity) for mapping in FORMATS[manifest.format or ""].mappings})
+    return pa.table({"file": [file for file, _ in pairs], "entity": [entity for _, entity in pairs]})
+
+
+def _without_kind(name: str) -> str:
+    return engine.without_kind(name) if name.endswith("source_key") else name
+
+
+def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> dict[str, int]:
+    """Rows read = records + rejected + held + collapsed."""
+    name = entity.name
+    read, records, rejected, held = engine.one_row(
+        connection,
+        f"""
+        SELECT
+            (SELECT coalesce(sum(len(lines)), 0) FROM {name}_rows {_upserts(entity)}),
+            (SELECT count(*) FROM {name}_records),
+            (SELECT count(*) FROM {name}_lost WHERE own),
+            (SELECT count(*) FROM {name}_set_aside)""",
+    )
+    malformed = sum(file.malformed for file in manifest.files if file.entity == name)
+    collapsed = int(read) - records - rejected - held
+    return {"records": records, "rejected": rejected + malformed, "held": held, "collapsed": collapsed}
+
+
+def _set_aside(entity: Entity, whole: bool) -> str:
+    """Records that nothing is wrong with, but of which no row loads: each with the first row that says it."""
+    identity = ", ".join(entity.identity)
+    columns = ", ".join(dict.fromkeys((*entity.identity, *entity.links)))
+    kept_back = f"""
+        ANTI JOIN (FROM {entity.name}_lost WHERE own) USING (row_id)
+        ANTI JOIN {entity.name}_usable USING ({identity})
+        {_upserts(entity)}
+        QUALIFY row_number() OVER (PARTITION BY {identity} ORDER BY file, line) = 1"""
+    return f"""
+        CREATE TABLE {entity.name}_set_aside AS
+        SELECT row_id, file, line, {columns}
+        FROM {entity.name}_rows{" WHERE false" if whole else kept_back}"""
+
+
+def _upserts(entity: Entity) -> str:
+    if entity.name == CLASSES.name:
+        removed = "coalesce(source_key, '') IN (SELECT source_key FROM removals)"
+        return f"WHERE action IS NULL AND NOT {removed} OR row_id IN (SELECT row_id FROM classes_lost WHERE own)"
+    if entity.name == "enrollments":
+        return "WHERE class_source_key IS NULL OR class_source_key NOT IN (SELECT source_key FROM removals)"
+    return ""

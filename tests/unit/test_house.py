@@ -1,0 +1,46 @@
+"""The package's rooms: a folder a step, in the order of a night, and no import that runs back up."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import enrollsync
+
+PACKAGE = Path(str(enrollsync.__file__)).parent
+FLOORS = (
+    "words", "formats", "settings", "database", "run",
+    "arrive", "ingest", "validate", "plan", "load", "undo", "report",
+    "sample", "steps", "cli", "airflow", "__main__",
+)  # fmt: skip
+"""From the ground up; the second line is a night."""
+
+
+def imported(path: Path) -> Iterator[tuple[int, str]]:
+    """Line and room of everything of the package that a module imports, within functions too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "enrollsync":
+            modules = [f"{node.module}.{name.name}" for name in node.names]
+            yield from {(node.lineno, module.split(".")[1]) for module in modules}
+
+
+def test_every_room_has_its_floor() -> None:
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.name not in ("__init__.py", "__pycache__")}
+    assert rooms == set(FLOORS)
+
+
+@pytest.mark.parametrize("room", FLOORS)
+def test_no_import_runs_back_up(room: str) -> None:
+    above = FLOORS[FLOORS.index(room) + 1 :]
+    paths = [PACKAGE / f"{room}.py", *(PACKAGE / room).rglob("*.py")]
+    back_up = [
+        f"{path.relative_to(PACKAGE)}:{line} imports {target}"
+        for path in paths
+        if path.is_file()
+        for line, target in imported(path)
+        if target in above
+    ]
+    assert back_up == []
