@@ -4,8 +4,9 @@
     python tests/fuzzing.py deliveries --cases 10000 --seed 7
 
 `files` takes one file of a format at a time through the splitting of records, and every `--whole`th one through
-reading it whole. `deliveries` takes whole small ones through ingest, the checks and the plan; pandas makes the checks,
-and Great Expectations makes every `--whole`th one's besides. What is right is told by
+reading it whole. `deliveries` takes whole small ones through ingest, the checks and the plan, some with removals,
+changes of identifiers, or the lines that an earlier delivery left in quarantine; pandas makes the checks, and Great
+Expectations makes every `--whole`th one's besides. What is right is told by
 other means than the program's: by counting lines, and by Python's `csv` where a record leaves no doubt. A case that is
 not accounted for is printed with the seed that makes it again.
 """
@@ -36,10 +37,11 @@ import pytest
 import quicker
 from enrollsync import steps
 from enrollsync.formats import FORMATS, FileSpec, Format
+from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.lines import LONGEST, load_text, record_width, split_records
 from enrollsync.ingest.read import check_header, numbered, read_file
 from enrollsync.run import engine
-from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
+from enrollsync.run.workspace import RunManifest, SourceFile, Workspace, error_file_name
 from enrollsync.validate import checking, collect, quarantine
 from enrollsync.validate.expectations import alike_but_for_case, disagreeing, is_date, standing_for_several
 from enrollsync.validate.suites import looked_at
@@ -214,6 +216,7 @@ def _complaints_on_the_rest(lines: list[str], owner: list[str], told: Told) -> I
             yield f"of lines {start + 1} to {following - 1} nothing is told"
         if kind == "row":
             yield from _complaints_on_a_row(start, lines[start - 1], rest, told)
+    corrected = lines[0].startswith(ERRORS)
     broken = {line for first, last in told.malformed if last > first for line in range(first, last + 1)}
     for number, line in enumerate(lines[1:], start=2):
         fields = fields_of(line)
@@ -221,13 +224,18 @@ def _complaints_on_the_rest(lines: list[str], owner: list[str], told: Told) -> I
             continue
         blank = not "".join(fields).strip(" \t")
         sound = len(fields) == told.width and not blank
-        if sound and owner[number - 1] != "row":
+        if sound and owner[number - 1] != "row" and not (corrected and _still_in_one_field(fields)):
             yield f"line {number} is sound, but told as {owner[number - 1] or 'nothing'}"
         if not sound and owner[number - 1] == "row":
             continue_ = number < len(lines) and told.rows.get(number)
             yield f"line {number} has {len(fields)} fields, or no value, but is a row {continue_!r}"
         if blank and owner[number - 1] not in ("valueless", "") and number not in broken:
             yield f"line {number} has no values, but is told as {owner[number - 1]}"
+
+
+def _still_in_one_field(fields: list[str]) -> bool:
+    """Whether a line that came back is one that was malformed and that nobody took apart."""
+    return "ROW-MALFORMED: " in fields[0] and not any(fields[2:])
 
 
 def _complaints_on_a_row(start: int, line: str, rest: list[str], told: Told) -> Iterator[str]:
@@ -316,7 +324,7 @@ def check_file(files: Files, spec: FileSpec, data: bytes, sound: bytes, *, parse
     if text is None:
         return ["bytes that are no text were read"]
     lines = lines_of(text)
-    if fields_of(lines[0]) is None or lines[0].startswith("errors"):
+    if fields_of(lines[0]) is None or lines[0].startswith(ERRORS):
         return []  # what a damaged header means is not for here
     return list(complaints_on(lines, told))
 
@@ -330,7 +338,7 @@ def sound_files(declared: Format) -> dict[str, bytes]:
             student("900", userRole="teacher", userFirstName="Ann", userLastName="Lee", userEmail="lee@demo.example"),
             student("901", userRole="staff", classId="", className="", userFirstName="Al", userEmail="al@demo.example"),
         ]  # fmt: skip
-        return {"users.csv": as_csv(rows, ",".join([*student(), "primaryTeacher"])).encode()}
+        return {"users.csv": as_csv(rows, ",".join(["action", *student(), "primaryTeacher"])).encode()}
     pupils = [pupil(number) for number in range(4)]
     pupils[1] |= {"First_name": '"Bo, Jr"', "Last_name": '"A\nB"'}
     files = clever(
@@ -404,66 +412,172 @@ def _failing(kind: str, frame: pd.DataFrame, kwargs: dict[str, Any], words: dict
     return ~met[kind]().fillna(True).astype(bool)
 
 
+IDENTIFIERS = {
+    "batch_upload": {"user": ("300", "301", "302", "900"), "class": ("C1", "C2"), "organization": ("S1",)},
+    "clever": {"user": ("p-0", "p-1", "p-9", "T1"), "class": ("X1", "X2"), "organization": ("S1", "S2")},
+}
+"""Format -> whom its sound delivery speaks of."""
+NO_CHANGES = b"entity,old_id,new_id\nuser,N1,N2\n"
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A file of a case's delivery."""
+
+    name: str
+    """As it is delivered: an error file comes back under its own name."""
+    data: bytes
+    sound: bytes
+    """What it was before it was damaged."""
+
+
 class Nights:
     """Takes whole deliveries of one format to a plan, against a roster that a sound one has filled."""
 
-    def __init__(self, folder: Path, declared: Format, *, by_great_expectations: int) -> None:
+    def __init__(self, folder: Path, declared: Format, *, whole: int) -> None:
         self.declared = declared
         self.sound = sound_files(declared)
-        self.by_great_expectations = by_great_expectations
+        self.whole = whole
+        self.state, self.version = folder / "state", None
         self.nightly = Nightly(folder, f"sqlite:///{folder}/roster.db", lambda *_: [])
         self.nightly.settings = {"primary_source": declared.name}
         assert self.nightly.run(dict(self.sound))["outcome"] == "applied"
 
-    def complaints(self, case: int) -> tuple[str, list[str]]:
-        """The outcome of a case, and what is wrong with it."""
+    def complaints(self, case: int) -> tuple[list[str], list[str]]:
+        """The outcomes of a case, and what is wrong with it.
+
+        Now and then the lines that were rejected come back the next night, in the place of their file.
+        """
         chance = random.Random(f"{self.declared.name} {case}")
+        delivered, outcomes, wrong = self._made_up(chance), list[str](), list[str]()
+        for number in range(2):
+            outcome, found, rejected = self._night(f"case-{case}-{number}", delivered, whole=case % self.whole == 0)
+            outcomes.append(outcome)
+            wrong += found
+            if number or not rejected or chance.random() < 0.6:
+                break
+            name = chance.choice(sorted(rejected))
+            back = came_back(chance, rejected[name], self.sound.get(name, NO_CHANGES))
+            delivered[name] = Delivered(error_file_name(name), back, rejected[name])
+        return outcomes, wrong
+
+    def _made_up(self, chance: random.Random) -> dict[str, Delivered]:
+        """The sound delivery, with other contents and then damaged; name -> file."""
         files = dict(self.sound)
+        if chance.random() < 0.3:
+            files = with_removals(chance, files)
+        sound = dict(files)
         for name in chance.sample(sorted(files), chance.choice((1, 1, min(2, len(files))))):
             files[name] = mixed_up(chance, files[name])
             if chance.random() < 0.7:
                 files[name] = damaged_behind_header(chance, files[name])
-        self.nightly.deliver(dict(files))
-        run = run_suite_plainly if case % self.by_great_expectations else by_both
+        if chance.random() < 0.3:
+            sound["id_changes.csv"] = changes = id_changes(chance, self.declared.name)
+            files["id_changes.csv"] = changes if chance.random() < 0.6 else damaged_behind_header(chance, changes)
+        return {name: Delivered(name, data, sound[name]) for name, data in files.items()}
+
+    def _night(
+        self, run_id: str, delivered: dict[str, Delivered], *, whole: bool
+    ) -> tuple[str, list[str], dict[str, bytes]]:
+        """The outcome of a delivery, what is wrong with it, and the error files that it left, by their file's name."""
+        self.nightly.deliver({file.name: file.data for file in delivered.values()})
         try:
             with pytest.MonkeyPatch.context() as patch:
-                patch.setattr(checking, "run_suite", run)
-                workspace, refused = self._planned(f"case-{case}")
+                patch.setattr(checking, "run_suite", by_both if whole else run_suite_plainly)
+                workspace, refused = self._planned(run_id, whole)
         except Exception as error:
-            return "broken", [f"{type(error).__name__}: {error}"]
+            return "broken", [f"{type(error).__name__}: {error}"], {}
         manifest = workspace.read()
-        found = list(self._told(files, manifest, workspace, refused))
+        found = list(self._told(delivered, manifest, workspace, refused))
+        kept = [(name, quarantine.error_file(workspace, name)) for name in delivered]
+        rejected = {name: path.read_bytes() for name, path in kept if path.is_file()}
         shutil.rmtree(workspace.root)
-        return str(manifest.outcome), found
+        return str(manifest.outcome), found, rejected
 
-    def _planned(self, run_id: str) -> tuple[Workspace, Refused | None]:
+    def _planned(self, run_id: str, whole: bool) -> tuple[Workspace, Refused | None]:
+        """Plan a night: as it is done, or without writing the quarantine twice and reading a state that never moves."""
         source = str(self.nightly.folder / "delivery")
         root = steps.start(self.nightly.district, run_id=run_id, as_of=_NIGHT, source=source, dry_run=True)
+        workspace = Workspace(Path(root))
         try:
             steps.ingest(root, force=True)
-            steps.validate(root)
-            steps.plan(root)
+            with pytest.MonkeyPatch.context() as patch:
+                if not whole:
+                    patch.setattr(quarantine, "write", lambda *_: None)
+                steps.validate(root)
+                steps.plan(root, read_version=None if whole else lambda: self._read_state(workspace))
         except Refused as refused:
-            return Workspace(Path(root)), refused
-        return Workspace(Path(root)), None
+            return workspace, refused
+        if not whole:
+            quarantine.write(workspace, workspace.read())
+        return workspace, None
+
+    def _read_state(self, workspace: Workspace) -> int:
+        if self.version is None:
+            self.version = steps.read_state(str(workspace.root))
+            shutil.copytree(workspace.state, self.state)
+        else:
+            shutil.copytree(self.state, workspace.state, dirs_exist_ok=True)
+        return self.version
 
     def _told(
-        self, files: dict[str, bytes], manifest: RunManifest, workspace: Workspace, refused: Refused | None
+        self, delivered: dict[str, Delivered], manifest: RunManifest, workspace: Workspace, refused: Refused | None
     ) -> Iterator[str]:
         if refused:
-            excuses = [excuse(one, files[one.file or ""], self.sound[one.file or ""]) for one in refused.parts]
-            yield from (f"{one.file}: {said}" for one, said in zip(refused.parts, excuses, strict=True) if said)
+            named = {name: file for called, file in delivered.items() for name in (called, file.name)}
+            for one in refused.parts:
+                file = named[one.file or ""]
+                if said := excuse(one, file.data, file.sound):
+                    yield f"{one.file}: {said}"
             return
         read: Counter[str] = Counter()
         for file in manifest.files:
-            told = _told_of(file, manifest, workspace, self.nightly.folder / "delivery" / file.name)
-            lines = lines_of(text_of(files[file.name]) or "")
-            if fields_of(lines[0]) is not None and not lines[0].startswith("errors"):
-                yield from (f"{file.name}: {said}" for said in complaints_on(lines, told))
+            given = delivered[file.name]
+            told = _told_of(file, manifest, workspace, self.nightly.folder / "delivery" / given.name)
+            lines = lines_of(text_of(given.data) or "")
+            if fields_of(lines[0]) is not None:
+                yield from (f"{given.name}: {said}" for said in complaints_on(lines, told))
             yield from _complaints_on_quarantine(file, told, workspace)
             read[file.entity] += file.malformed
             read += _rows_of(self.declared, file.name, workspace)
         yield from _complaints_on_counts(read, manifest, workspace)
+
+
+def with_removals(chance: random.Random, files: dict[str, bytes]) -> dict[str, bytes]:
+    """The files with lines that ask for classes to be removed, where the format has such."""
+    if "users.csv" not in files:
+        return files
+    header, *lines = files["users.csv"].decode().splitlines(keepends=True)
+    for _ in range(chance.choice((1, 1, 2))):
+        asked = {"action": chance.choice(("REMOVE-CLASS", "remove-class ", "REMOVE")),
+                 "classId": chance.choice(("C1", "C2", "C9", ""))}  # fmt: skip
+        lines.insert(chance.choice((0, 1, 3, len(lines))), ",".join(asked.get(name, "") for name in header.split(",")))
+        lines = [line if line.endswith("\n") else f"{line}\n" for line in lines]
+    return files | {"users.csv": "".join([header, *lines]).encode()}
+
+
+def id_changes(chance: random.Random, name: str) -> bytes:
+    """An `id_changes.csv` that speaks of the sound delivery's records, and of nobody's."""
+    rows = []
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        entity = chance.choice(("user", "user", "class", "organization"))
+        old_id, new_id = (chance.choice((*IDENTIFIERS[name][entity], other)) for other in ("N0", "N1"))
+        rows.append({"entity": entity, "old_id": old_id, "new_id": new_id})
+    return as_csv(rows, "entity,old_id,new_id").encode()
+
+
+def came_back(chance: random.Random, errors: bytes, sound: bytes) -> bytes:
+    """An error file as somebody returns it: as it is, damaged, or with the values of sound lines."""
+    kind = chance.choice(("as it is", "damaged", "corrected"))
+    if kind == "damaged":
+        return damaged_behind_header(chance, mixed_up(chance, errors))
+    if kind == "as it is":
+        return errors
+    header, *rows = csv.reader(io.StringIO(errors.decode(), newline=""))
+    values = list(csv.reader(io.StringIO(sound.decode(), newline="")))[1:]
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows([header, *([row[0], *chance.choice(values)] for row in rows)])
+    return written.getvalue().encode()
 
 
 def mixed_up(chance: random.Random, data: bytes) -> bytes:
@@ -504,31 +618,51 @@ def _told_of(file: SourceFile, manifest: RunManifest, workspace: Workspace, deli
 def _rows_of(declared: Format, file: str, workspace: Workspace) -> Counter[str]:
     """Entity -> how many rows of it the readable lines of a file make, told from the format's own words."""
     rows = duckdb.sql(f"SELECT * FROM {numbered(workspace.source_table(file))}").to_arrow_table().to_pylist()
+    given = {row["line"]: {name: str(value or "").strip(" \t\n\r\xa0") for name, value in row.items()} for row in rows}
+    if declared.name == "batch_upload" and file == "users.csv":
+        return _rows_of_batch_upload(given, _rejected(workspace, file))
     counted: Counter[str] = Counter()
-    for row in rows:
-        given = {name: (value or "").strip(" \t\n\r\xa0") for name, value in row.items() if name != "line"}
-        if declared.name == "batch_upload":
-            in_class = given["userRole"].lower() in ("student", "teacher")
-            counted.update(["users", "memberships", "organizations"])
-            counted["classes"] += in_class or bool(given["classId"])
-            counted["enrollments"] += in_class
-        elif file == "sections.csv":
+    for row in given.values():
+        if file == "sections.csv":
             counted["classes"] += 1
-            counted["enrollments"] += sum(bool(given.get(name)) for name in ("Teacher_id", "Teacher_2_id"))
-        else:
+            counted["enrollments"] += sum(bool(row.get(name)) for name in ("Teacher_id", "Teacher_2_id"))
+        elif file != "id_changes.csv":
             counted.update({"schools.csv": ["organizations"], "enrollments.csv": ["enrollments"]}.get(
                 file, ["users", "memberships"]
             ))  # fmt: skip
     return counted
 
 
+def _rows_of_batch_upload(given: dict[int, dict[str, str]], rejected: set[tuple[int, str, str]]) -> Counter[str]:
+    """What asks for a class to be removed is no row, nor is what else is said of that class, unless it is rejected."""
+    asking = {line for line, row in given.items() if row.get("action", "").lower() == "remove-class"}
+    sound = asking - {line for line, _, code in rejected if code != "REF-UNKNOWN"}
+    removed = {given[line].get("classId", "") for line in sound}
+    own = {(line, entity) for line, entity, _ in rejected}
+    counted: Counter[str] = Counter()
+    for line, row in given.items():
+        class_id, in_class = row.get("classId", ""), row["userRole"].lower() in ("student", "teacher")
+        if line in asking:
+            counted["classes"] += line not in sound
+            continue
+        counted.update(["users", "memberships", "organizations"])
+        for entity, spoken_of in (("classes", in_class or class_id), ("enrollments", in_class)):
+            counted[entity] += bool(spoken_of) and (class_id not in removed or (line, entity) in own)
+    return counted
+
+
+def _rejected(workspace: Workspace, file: str) -> set[tuple[int, str, str]]:
+    """Line, entity and code of a file's critical findings."""
+    return set(duckdb.sql(f"""
+        SELECT DISTINCT line, entity, code
+        FROM {engine.parquet(workspace.findings)}
+        WHERE file = '{file}' AND severity = 'critical'""").fetchall())  # fmt: skip
+
+
 def _complaints_on_quarantine(file: SourceFile, told: Told, workspace: Workspace) -> Iterator[str]:
     """Every rejected line, and no other, must stand there once."""
-    critical = duckdb.sql(f"""
-        SELECT DISTINCT line
-        FROM {engine.parquet(workspace.findings)}
-        WHERE file = '{file.name}' AND severity = 'critical'""").fetchall()
-    expected = sorted({line for (line,) in critical} | {line for line, _ in told.malformed})
+    critical = {line for line, _, _ in _rejected(workspace, file.name)}
+    expected = sorted(critical | {line for line, _ in told.malformed})
     kept = quarantine.error_file(workspace, file.name)
     found = []
     if kept.is_file():
@@ -562,22 +696,40 @@ def fuzz_deliveries(name: str, cases: Iterable[int], *, whole: int = 1) -> tuple
     with tempfile.TemporaryDirectory(dir=_quick_folder()) as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ENROLLSYNC_HOME", folder)
         patch.setattr(collect, "write_checks", lambda *_: None)
-        patch.setattr(engine, "connect", _one_thread(engine.connect))
-        nights = Nights(Path(folder), FORMATS[name], by_great_expectations=whole)
+        engines = Engines(Path(folder))
+        patch.setattr(duckdb, "connect", engines.connect)
+        nights = Nights(Path(folder), FORMATS[name], whole=whole)
         for case in cases:
-            outcome, found = nights.complaints(case)
-            counts[outcome] += 1
+            outcomes, found = nights.complaints(case)
+            counts.update(outcomes)
+            engines.take_back()
             wrong += [f"deliveries --format {name} --seed {case} --cases 1: {one[:300]}" for one in found]
     return counts, wrong
 
 
-def _one_thread(connect: Callable[..., duckdb.DuckDBPyConnection]) -> Callable[..., duckdb.DuckDBPyConnection]:
-    def connected(*asked: Any, **more: Any) -> duckdb.DuckDBPyConnection:
-        connection = connect(*asked, **more)
-        connection.execute("SET threads = 1")
+class Engines:
+    """What `duckdb.connect` gives: databases of their own in two engines, instead of engines that have to start."""
+
+    def __init__(self, folder: Path) -> None:
+        self.started = {ordered: engine.connect(folder, ordered=ordered) for ordered in (False, True)}
+        self.lent: list[tuple[duckdb.DuckDBPyConnection, str, bool]] = []
+        for connection in self.started.values():
+            connection.execute("SET threads = 1")
+
+    def connect(self, _: str, *, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+        """A connection to a new database."""
+        ordered = config["preserve_insertion_order"]
+        connection, name = self.started[ordered].cursor(), f"lent{len(self.lent)}"
+        connection.execute(f"ATTACH ':memory:' AS {name}; USE {name}")
+        self.lent.append((connection, name, ordered))
         return connection
 
-    return connected
+    def take_back(self) -> None:
+        """Drop what was lent and all that is in it."""
+        for connection, name, ordered in self.lent:
+            connection.close()
+            self.started[ordered].execute(f"DETACH {name}")
+        self.lent.clear()
 
 
 # ---- the command --------------------------------------------------------------------------------

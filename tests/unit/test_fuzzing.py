@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from enrollsync.formats import FORMATS
-from fuzzing import Told, complaints_on, fuzz_deliveries, fuzz_files
+from fuzzing import Told, came_back, complaints_on, fuzz_deliveries, fuzz_files
 
 LINES = ["h1,h2", "a,b", '"a', 'b",c', "", ",", "a,b,"]
 SOUND = Told({2: ["a", "b"], 3: ["a\nb", "c"]}, [(7, 7)], [6], 2)
@@ -23,7 +25,21 @@ def test_every_line_of_damaged_files_is_accounted_for(name: str) -> None:
 def test_every_line_of_damaged_deliveries_is_accounted_for(name: str) -> None:
     counts, wrong = fuzz_deliveries(name, range(1, 5), whole=4)
     assert wrong == []
-    assert counts.total() == 4 and not counts["broken"]
+    assert counts.total() >= 4 and not counts["broken"]
+
+
+def test_a_returned_line_that_nobody_took_apart_may_be_told_as_malformed_and_a_row_may_not() -> None:
+    returned = ["errors,h1,h2", '"line 2: ROW-MALFORMED: x","a,b,c",', "line 3: VAL-INVALID: y,a,b"]
+    row = {3: None}
+    assert list(complaints_on(returned, Told(row, [(2, 2)], [], 3))) == []
+    assert "line 3 is sound, but told as malformed" in complaints_on(returned, Told({}, [(2, 2), (3, 3)], [], 3))
+
+
+def test_an_error_file_comes_back_as_it_is_damaged_or_with_sound_values() -> None:
+    errors, sound = b"errors,h1\nline 4: x,a\n", b"h1\nb\nc\n"
+    returned = {came_back(random.Random(case), errors, sound) for case in range(40)}
+    assert {errors, b"errors,h1\nline 4: x,b\n", b"errors,h1\nline 4: x,c\n"} < returned
+    assert len(returned) > 10
 
 
 def test_a_file_that_is_told_rightly_gives_no_complaint() -> None:
