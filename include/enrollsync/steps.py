@@ -24,7 +24,8 @@ from enrollsync.ingest import shortcut
 from enrollsync.load.remember import findings_to_keep, record_of, record_run
 from enrollsync.plan import answers
 from enrollsync.run.breakage import one_line
-from enrollsync.run.running import database_url_of, findings_of, step
+from enrollsync.run.run import Run, database_url_of
+from enrollsync.run.step import INGEST, LOAD, PLAN, REPORT, VALIDATE, step
 from enrollsync.run.workspace import COUNTED, Answer, Notice, RunManifest, Workspace
 from enrollsync.settings import District, load_district, run_folder
 from enrollsync.words.canonical import ENTITIES
@@ -66,7 +67,8 @@ def start(district: str, *, run_id: str, as_of: datetime, **asked: Any) -> str:
     )
     workspace = Workspace(Path(workspace_for(district, run_id)))
     try:
-        workspace.create().write(manifest)
+        workspace.create().write_settings(settings)
+        workspace.write(manifest)
     except OSError as error:
         said = f"the run's folder {workspace.root} cannot be made: {error.strerror}"
         raise EnrollSyncError(f"{said}; let this user write there, or set ENROLLSYNC_HOME to another folder") from None
@@ -75,13 +77,13 @@ def start(district: str, *, run_id: str, as_of: datetime, **asked: Any) -> str:
 
 def pause(workspace: str) -> str | None:
     """End a scheduled run, and say why, when its day is one of the district's pauses; None when it is not."""
-    place = Workspace(Path(workspace))
-    manifest = place.read()
-    resting = load_district(manifest.district).pause_at(manifest.as_of)
+    run = Run.open(workspace)
+    resting = run.settings.pause_at(run.manifest.as_of)
     if resting is None:
         return None
     reason = f"scheduled runs are paused: {resting}; a run by hand runs all the same"
-    place.update(outcome="paused", error=reason)
+    run.note(outcome="paused", error=reason)
+    run.save()
     return reason
 
 
@@ -101,43 +103,39 @@ def ingest(
     from enrollsync.arrive.landing import find_overdue, found_batch
 
     with (
-        step(workspace, "ingest", format=None) as (place, manifest, district),
-        found_batch(place, manifest, district) as batch,
+        step(INGEST, workspace, database_url, format=None) as run,
+        found_batch(run.place, run.manifest, run.settings) as batch,
     ):
-        district = district.for_source(batch.declared.name, batch.declared.headers)
-        mark = shortcut.fingerprint(batch.digest, district) + (" adds only" if manifest.adds_only else "")
-        found = {"batch_hash": batch.digest, "delivered_at": batch.delivery.delivered_at, "fingerprint": mark}
-        overdue = find_overdue(batch.delivery.delivered_at, manifest, district)
-        found |= {"format": batch.declared.name, "checked_at": manifest.as_of, "notices": overdue, "taken_by": None}
-        manifest = place.update(**found)
-        force = force or manifest.dry_run or manifest.release or manifest.adds_only
-        if not force and _nothing_to_do(place, manifest, district, database_url):
+        run.note(format=batch.declared.name, batch_hash=batch.digest, delivered_at=batch.delivery.delivered_at)
+        asked, district = run.manifest, run.district
+        mark = shortcut.fingerprint(batch.digest, district) + (" adds only" if asked.adds_only else "")
+        overdue = find_overdue(batch.delivery.delivered_at, asked, district)
+        run.note(fingerprint=mark, checked_at=asked.as_of, notices=overdue, taken_by=None)
+        force = force or asked.dry_run or asked.release or asked.adds_only
+        if not force and _nothing_to_do(run):
             return {"workspace": workspace, "outcome": "in_sync"}
         from enrollsync.ingest.batch import read_batch
         from enrollsync.ingest.normalise import normalise
 
         before_reading()
-        manifest = read_batch(place, manifest, district, batch)
-        place.write(manifest)
-        normalise(place, manifest, district)
+        run.manifest = manifest = read_batch(run.place, run.manifest, district, batch)
+        normalise(run.place, manifest, district)
         rows = {file.name: file.rows for file in manifest.files}
         return {"workspace": workspace, "format": manifest.format, "mode": manifest.mode, "rows": rows, "outcome": None}
 
 
-def _nothing_to_do(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> bool:
-    from enrollsync.database import open_store
-
-    store = open_store(database_url_of(district, database_url))
-    last = shortcut.settled_before(store, district, manifest.fingerprint or "", manifest.as_of)
+def _nothing_to_do(run: Run) -> bool:
+    manifest = run.manifest
+    last = shortcut.settled_before(run.store, run.settings, manifest.fingerprint or "", manifest.as_of)
     if last is None:
         return False
-    place.update(
+    known = shortcut.findings_after(json.loads(last["findings_json"]))
+    run.note(
         outcome="in_sync",
         mode=last["mode"],
         plan_id=last["plan_id"],
-        counts=shortcut.counts_after(store, last),
-        findings=shortcut.findings_after(json.loads(last["findings_json"]))
-        | {notice.code: 1 for notice in manifest.notices},
+        counts=shortcut.counts_after(run.store, last),
+        findings=known | {notice.code: 1 for notice in manifest.notices},
         checked_at=datetime.fromisoformat(last["checked_at"]),
         state_version=last["state_after"] or last["state_before"],
     )
@@ -149,14 +147,14 @@ def validate(workspace: str) -> dict[str, Any]:
     from enrollsync.validate import accept, quarantine
     from enrollsync.validate import validate as run_suites
 
-    with step(workspace, "validate") as (place, manifest, district):
-        run_suites(place, manifest, district)
-        counts = accept.accept(place, manifest)
+    with step(VALIDATE, workspace) as run:
+        run_suites(run.place, run.manifest, run.district)
+        counts = accept.accept(run.place, run.manifest)
         loadable = {entity: counted.pop("records") for entity, counted in counts.items()}
-        quarantine.write(place, manifest)
-        counts = {entity: manifest.counts[entity] | counted for entity, counted in counts.items()}
-        place.update(counts=counts, loadable=loadable, findings=findings_of(place, manifest), outcome="checked")
-        return {"workspace": workspace, "findings": findings_of(place, manifest)}
+        quarantine.write(run.place, run.manifest)
+        counts = {entity: run.manifest.counts[entity] | counted for entity, counted in counts.items()}
+        run.note(counts=counts, loadable=loadable, outcome="checked")
+        return {"workspace": workspace, "findings": run.note_findings().findings}
 
 
 def read_state(workspace: str, *, database_url: str | None = None) -> int:
@@ -165,15 +163,10 @@ def read_state(workspace: str, *, database_url: str | None = None) -> int:
     A dry run only reads; otherwise the schema is created or migrated first. `database_url`, here and below, stands
     for the district's own; it may hold a password and is kept nowhere.
     """
-    from enrollsync.database import open_store
-
-    place = Workspace(Path(workspace))
-    manifest = place.read()
-    district = load_district(manifest.district)
-    store = open_store(database_url_of(district, database_url))
-    if not manifest.dry_run:
-        store.migrate()
-    return store.export(district.district_id, place.state, source=manifest.format)
+    run = Run.open(workspace, database_url)
+    if not run.manifest.dry_run:
+        run.store.migrate()
+    return run.store.export(run.settings.district_id, run.place.state, source=run.manifest.format)
 
 
 def plan(
@@ -184,37 +177,35 @@ def plan(
     `read_version` waits for a `read_state` that began before, and returns or raises what that does; a state that has
     moved since is noticed when the plan is applied.
     """
-    from enrollsync.database import open_store
     from enrollsync.plan.guard import find_left_out, find_stale
     from enrollsync.plan.reconcile import reconcile
     from enrollsync.validate import quarantine
 
-    with step(workspace, "plan") as (place, manifest, district):
-        store = open_store(database_url_of(district, database_url))
+    with step(PLAN, workspace, database_url) as run:
+        place, manifest, district = run.place, run.manifest, run.district
         version = read_version() if read_version else read_state(workspace, database_url=database_url)
         made = reconcile(place, manifest, district, place.state, version, manifest.counts)
         # A plan that changes nothing takes nothing back in time, however old its delivery is.
-        last = store.last_applied(district.district_id, made.source) if made.operations else None
-        left_out_by = store.left_out_removals(district.district_id, made.source) if made.operations else None
+        last = run.store.last_applied(district.district_id, made.source) if made.operations else None
+        left_out_by = run.store.left_out_removals(district.district_id, made.source) if made.operations else None
         left_out = find_left_out(made.counts, left_out_by)
         holds = [*made.holds, *find_stale(manifest, last, district.zone), *left_out]
         made = made.model_copy(update={"holds": holds})
         made.save(place.plan)
-        manifest = place.update(notices=_notices(store, made, manifest, district))
+        run.note(notices=_notices(run.store, made, manifest, district))
         if manifest.mode == "delta" or ID_CHANGES_FILE.name in {file.name for file in manifest.files}:
             quarantine.write(place, manifest)
-        outcome = "held" if holds else "planned" if made.operations else "in_sync"
-        place.update(
+        run.note_findings()
+        run.note(
             counts=made.counts,
-            findings=findings_of(place, manifest),
             holds=holds,
             plan_id=made.plan_id,
-            outcome=outcome,
+            outcome="held" if holds else "planned" if made.operations else "in_sync",
             state_version=made.state_version,
             answer="use_proposal" if manifest.taken_by else None,
             approved_by=manifest.taken_by,
         )
-    return result(workspace)
+    return _result(run)
 
 
 def use_proposal(workspace: str, *, person: str | None, database_url: str | None = None) -> dict[str, Any]:
@@ -222,41 +213,37 @@ def use_proposal(workspace: str, *, person: str | None, database_url: str | None
     from enrollsync.ingest.batch import replace_id_changes
     from enrollsync.ingest.normalise import normalise
 
-    with step(workspace, "ingest") as (place, manifest, district):
+    with step(INGEST, workspace) as run:
+        place = run.place
         place.proposed_id_changes.replace(place.taken_id_changes)
-        manifest = replace_id_changes(place, manifest, district, place.taken_id_changes)
-        place.write(manifest.model_copy(update={"taken_by": person}))
-        normalise(place, manifest, district)
+        run.manifest = replace_id_changes(place, run.manifest, run.district, place.taken_id_changes)
+        normalise(place, run.note(taken_by=person), run.district)
     validate(workspace)
     return plan(workspace, database_url=database_url)
 
 
 def taken_before(workspace: str) -> str | None:
     """Who has taken these very identifier changes in the run that this one follows; None when nobody has."""
-    place = Workspace(Path(workspace))
-    manifest = place.read()
-    if not (manifest.proposal_of and answers.proposes(manifest)):
+    run = Run.open(workspace)
+    if not (run.manifest.proposal_of and answers.proposes(run.manifest)):
         return None
-    before = Workspace(Path(workspace_for(manifest.district, manifest.proposal_of)))
+    before = Workspace(run_folder(run.settings, run.manifest.proposal_of))
     with suppress(OSError, ConfigurationError):
         earlier = before.read()
-        same = before.taken_id_changes.read_bytes() == place.proposed_id_changes.read_bytes()
+        same = before.taken_id_changes.read_bytes() == run.place.proposed_id_changes.read_bytes()
         return earlier.approved_by if same and earlier.answer == "use_proposal" else None
     return None
 
 
 def is_stale(workspace: str, *, database_url: str | None = None) -> bool:
     """Whether the database has moved since the run's plan was made."""
-    from enrollsync.database import open_store
-
-    manifest = Workspace(Path(workspace)).read()
-    district = load_district(manifest.district)
-    return open_store(database_url_of(district, database_url)).version(district.district_id) != manifest.state_version
+    run = Run.open(workspace, database_url)
+    return run.store.version(run.settings.district_id) != run.manifest.state_version
 
 
 def plan_again(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
     """Make the run's plan anew, of whichever kind it is."""
-    if Workspace(Path(workspace)).read().undoes:
+    if Run.open(workspace).manifest.undoes:
         return plan_undo(workspace, database_url=database_url)
     return plan(workspace, database_url=database_url)
 
@@ -290,83 +277,85 @@ def _load(
     from enrollsync.plan.plan import load_plan
     from enrollsync.plan.removals import without_removals
 
-    with step(workspace, "load") as (place, manifest, district):
-        shown = load_plan(place)
+    with step(LOAD, workspace, database_url) as run:
+        manifest, shown = run.manifest, load_plan(run.place)
         waits = bool(shown.holds or manifest.undoes)
         if waits and not approved_by:
             raise ConfigurationError(f"plan {shown.plan_id} is held; {answers.how(manifest)}")
-        if waits and not shown.operations:
-            said = f"plan {shown.plan_id} changes nothing, so there is nothing to approve"
-            place.update(error=f"{said}; {answers.how(manifest)}")
-            return result(workspace)
         answer = answer or ("approve" if waits else None)
-        made = without_removals(place, shown) if answer == "without_removals" else shown
+        made = without_removals(run.place, shown) if answer == "without_removals" else shown
         if only_plan not in (None, made.plan_id, shown.plan_id):
             raise StalePlan(
                 f"plan {only_plan} is not the plan any more, {shown.plan_id} is; look at it and approve that"
             )
-        # It goes by the name that was shown to whoever approved it.
-        made = made.model_copy(update={"plan_id": only_plan or shown.plan_id})
-        done = answers.done(manifest, shown, made, answer) | {"approved_by": approved_by}
-        if made.operations:
-            _apply(place, manifest.model_copy(update=done), made, district, database_url)
-        place.update(**done)
-    return result(workspace)
+        if waits and not shown.operations:
+            said = f"plan {shown.plan_id} changes nothing, so there is nothing to approve"
+            run.note(error=f"{said}; {answers.how(manifest)}")
+        else:
+            # It goes by the name that was shown to whoever approved it.
+            made = made.model_copy(update={"plan_id": only_plan or shown.plan_id})
+            _apply(run, made, answers.done(manifest, shown, made, answer) | {"approved_by": approved_by})
+    return _result(run)
 
 
-def _apply(place: Workspace, manifest: RunManifest, made: Plan, district: District, database_url: str | None) -> None:
-    from enrollsync.database import open_store
+def _apply(run: Run, made: Plan, done: dict[str, Any]) -> None:
+    """Write the plan, if it has anything to write; `done`: what is known of the run once that is done."""
     from enrollsync.load.apply import apply
 
-    store = open_store(database_url_of(district, database_url))
-    folder = place.without_removals if manifest.answer == "without_removals" else place.plan
-    apply(store, folder, made, record_of(manifest, district), findings_to_keep(place, manifest))
+    if made.operations:
+        folder = run.place.without_removals if done["answer"] == "without_removals" else run.place.plan
+        apply(run.store, folder, made, record_of(run, **done), findings_to_keep(run))
+    run.note(**done)
 
 
 def reject(workspace: str, *, rejected_by: str | None, reason: str) -> dict[str, Any]:
     """Note that a held plan will not be applied: a person said no, or nobody answered (`rejected_by` None)."""
-    place = Workspace(Path(workspace))
+    run = Run.open(workspace)
     answered = {"outcome": "rejected", "approved_by": rejected_by, "answer": "reject"}
-    place.update(error=reason, **(answered if rejected_by else {"outcome": "held"}))
-    return result(workspace)
+    run.note(error=reason, **(answered if rejected_by else {"outcome": "held"}))
+    run.save()
+    return _result(run)
 
 
 def fail(workspace: str, reason: str) -> None:
     """Note that the run broke, where no step has said so itself; a run that was over by then stays what it was."""
-    place = Workspace(Path(workspace))
-    if place.read().outcome not in {"refused", "failed", "applied", "undone", "rejected"}:
-        place.update(outcome="failed", error=reason)
+    run = Run.open(workspace)
+    if run.manifest.outcome not in {"refused", "failed", "applied", "undone", "rejected"}:
+        run.note(outcome="failed", error=reason)
+        run.save()
 
 
 def draft_report(workspace: str) -> None:
     """Write the report of a run that has not ended."""
-    place = Workspace(Path(workspace))
-    manifest = place.read()
-    with one_line("report", place.root):
-        reports.write(place, manifest, load_district(manifest.district))
+    run = Run.open(workspace)
+    with one_line(REPORT.name, run.place.root):
+        reports.write(run.place, run.manifest, run.settings)
 
 
 def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
     """Write the report, remember a run that wrote nothing, and return the result."""
-    place = Workspace(Path(workspace))
-    manifest = place.read()
-    district = load_district(manifest.district)
-    if manifest.outcome is None:
-        manifest = place.update(outcome="failed")
+    run = Run.open(workspace, database_url)
+    if run.manifest.outcome is None:
+        run.note(outcome="failed")
     started = time.monotonic()
-    with one_line("report", place.root):
-        reports.write(place, manifest, district)
-    if not manifest.dry_run and manifest.outcome not in {"applied", "undone", "checked", "planned"}:
-        record_run(place, manifest, district, database_url)
-    place.update(seconds=manifest.seconds | {"report": time.monotonic() - started})
-    return result(workspace)
+    with one_line(REPORT.name, run.place.root):
+        reports.write(run.place, run.manifest, run.settings)
+    if not run.manifest.dry_run and run.manifest.outcome not in {"applied", "undone", "checked", "planned"}:
+        record_run(run)
+    run.note(seconds=run.manifest.seconds | {REPORT.name: time.monotonic() - started})
+    run.save()
+    return _result(run)
 
 
 def result(workspace: str) -> dict[str, Any]:
     """The JSON object that every command prints, with `message`, one line for a person, and the `answers` that fit."""
-    manifest = Workspace(Path(workspace)).read()
+    return _result(Run.open(workspace))
+
+
+def _result(run: Run) -> dict[str, Any]:
+    manifest = run.manifest
     fitting = answers.possible(manifest) if manifest.outcome == "held" else ()
-    return {**reports.summary(manifest, Path(workspace)), "message": manifest.error, "answers": list(fitting)}
+    return {**reports.summary(manifest, run.place.root), "message": manifest.error, "answers": list(fitting)}
 
 
 def runs(district: str, *, database_url: str | None = None) -> list[dict[str, Any]]:
@@ -396,18 +385,17 @@ def start_undo(
 
     Raises ConfigurationError when there is no such run, or it wrote nothing.
     """
-    _written_run(load_district(district), undone, database_url)
+    from enrollsync.database import open_store
+
+    settings = load_district(district)
+    _written_run(open_store(database_url_of(settings, database_url)), settings.district_id, undone)
     return start(district, run_id=run_id, as_of=as_of, undoes=undone, keep_later=keep_later)
 
 
-def _written_run(district: District, run_id: str, database_url: str | None) -> dict[str, Any]:
-    from enrollsync.database import open_store
-
-    found = open_store(database_url_of(district, database_url)).run(district.district_id, run_id)
+def _written_run(store: Store, district_id: str, run_id: str) -> dict[str, Any]:
+    found = store.run(district_id, run_id)
     if found is None:
-        raise ConfigurationError(
-            f"run {run_id}: district {district.district_id} has none; `enrollsync runs` lists them"
-        )
+        raise ConfigurationError(f"run {run_id}: district {district_id} has none; `enrollsync runs` lists them")
     if found["state_after"] is None:
         raise ConfigurationError(f"run {run_id}: it wrote nothing ({found['outcome']}), so there is nothing to undo")
     return found
@@ -420,17 +408,16 @@ def plan_undo(workspace: str, *, database_url: str | None = None) -> dict[str, A
     unless those are to be left alone.
     """
     from enrollsync import undo
-    from enrollsync.database import open_store
 
-    with step(workspace, "plan") as (place, manifest, district):
-        target = _written_run(district, manifest.undoes or "", database_url)
-        store = open_store(database_url_of(district, database_url))
-        version = store.export(district.district_id, place.state)
-        store.export_changes(district.district_id, target["state_after"], place.state)
-        made = undo.plan_undo(place, district.district_id, target, version, keep_later=manifest.keep_later)
+    with step(PLAN, workspace, database_url) as run:
+        place, manifest, district_id = run.place, run.manifest, run.settings.district_id
+        target = _written_run(run.store, district_id, manifest.undoes or "")
+        version = run.store.export(district_id, place.state)
+        run.store.export_changes(district_id, target["state_after"], place.state)
+        made = undo.plan_undo(place, district_id, target, version, keep_later=manifest.keep_later)
         known = {"plan_id": made.plan_id, "counts": made.counts, "state_version": version}
-        place.update(**known, outcome="held", answer=None, approved_by=None)
-    return result(workspace)
+        run.note(**known, outcome="held", answer=None, approved_by=None)
+    return _result(run)
 
 
 def undo(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import html
 import logging
 from functools import partial
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,8 +15,9 @@ from airflow.sdk import BaseHook, BaseNotifier, Context
 
 from enrollsync.airflow.links import FILES, file_url, run_url
 from enrollsync.report.wording import OUTCOMES, UNFINISHED, changes
-from enrollsync.run.workspace import RunManifest, Workspace
-from enrollsync.settings import District, Event, load_district
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import RunManifest
+from enrollsync.settings import District, Event
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,8 @@ class RosterNotifier(BaseNotifier):
 
     def notify(self, context: Context) -> None:
         """Send it; `context` is that of a task of the run."""
-        manifest = Workspace(Path(self.workspace)).read()
-        district = load_district(manifest.district)
+        run = Run.open(self.workspace)
+        manifest, district = run.manifest, run.settings
         if self.event not in district.notify.events:
             return
         title, lines = message(self.event, manifest, district, context["ti"])

@@ -93,7 +93,7 @@ def manifest_of(workspace: str) -> RunManifest:
 
 def database_of(workspace: str) -> str | None:
     """What `database_url` gives for the district of a run; asked in every task, because it may hold a password."""
-    return database_url(load_district(manifest_of(workspace).district))
+    return database_url(Workspace(Path(workspace)).read_settings())
 
 
 def database_url(district: District) -> str | None:

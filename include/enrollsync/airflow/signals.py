@@ -5,7 +5,6 @@ Names of metrics are documented in `docs/operations.md`.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from airflow.sdk import get_current_context
@@ -13,15 +12,15 @@ from airflow.sdk.observability import stats
 
 from enrollsync.airflow.districts import asset_of
 from enrollsync.airflow.notify import RosterNotifier, events_of
-from enrollsync.run.workspace import RunManifest, Workspace
-from enrollsync.settings import load_district
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import RunManifest
 from enrollsync.words.codes import CODES
 
 
 def roster_changed(result: dict[str, Any]) -> dict[str, Any]:
     """Put the counts on the asset event that ends the current task; returns `result`."""
     context = get_current_context()
-    district = load_district(Workspace(Path(result["artifacts"])).read().district)
+    district = Run.open(result["artifacts"]).settings
     event = context["outlet_events"][asset_of(district.district_id)]
     event.extra = {"run_id": result["run_id"], "outcome": result["outcome"], "counts": result["counts"]}
     return result
@@ -42,8 +41,8 @@ def measure(manifest: RunManifest, district_id: str) -> None:
 
 def run_ended(workspace: str, *, failed: bool) -> None:
     """Measure the run and tell those who asked to be told; `failed`: one of its tasks failed."""
-    manifest = Workspace(Path(workspace)).read()
-    district = load_district(manifest.district)
+    run = Run.open(workspace)
+    manifest, district = run.manifest, run.settings
     measure(manifest, district.district_id)
     rests = district.pause_at(manifest.as_of) is not None
     for event in events_of(manifest, failed=failed):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import logging
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from enrollsync.run.running import database_url_of
-from enrollsync.run.workspace import RunManifest, Workspace
-from enrollsync.settings import District
+from enrollsync.run.run import Run
 from enrollsync.words.errors import EnrollSyncError
 
 if TYPE_CHECKING:
@@ -18,14 +16,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def record_of(manifest: RunManifest, district: District) -> RunRecord:
-    """What the database is to remember of the run, as it stands now."""
+def record_of(run: Run, **done: Any) -> RunRecord:
+    """What the database is to remember of the run, as it stands now but for what is `done` to it."""
     from enrollsync.database import RunRecord
     from enrollsync.database.schema import UNDO_OF
 
+    manifest = run.manifest.model_copy(update=done)
     return RunRecord(
         run_id=manifest.run_id,
-        district_id=district.district_id,
+        district_id=run.settings.district_id,
         batch_hash=manifest.batch_hash,
         outcome=manifest.outcome or "failed",
         plan_id=manifest.plan_id,
@@ -45,22 +44,19 @@ def record_of(manifest: RunManifest, district: District) -> RunRecord:
     )
 
 
-def record_run(place: Workspace, manifest: RunManifest, district: District, database_url: str | None) -> None:
+def record_run(run: Run) -> None:
     """A run that wrote nothing is a run all the same; that it cannot be remembered must not hide why it ended."""
-    from enrollsync.database import open_store
-
     try:
-        store = open_store(database_url_of(district, database_url))
-        store.migrate()
-        store.record_run(record_of(manifest, district), findings_to_keep(place, manifest))
+        run.store.migrate()
+        run.store.record_run(record_of(run), findings_to_keep(run))
     except EnrollSyncError as error:
-        log.warning("run %s could not be remembered: %s", manifest.run_id, error)
+        log.warning("run %s could not be remembered: %s", run.manifest.run_id, error)
 
 
-def findings_to_keep(place: Workspace, manifest: RunManifest) -> Path | None:
+def findings_to_keep(run: Run) -> Path | None:
     """The findings of a run that came to a plan; a short cut, which found nothing itself, imports nothing."""
-    if manifest.outcome in {"refused", "failed"} or not place.findings.is_file():
+    if run.manifest.outcome in {"refused", "failed"} or not run.place.findings.is_file():
         return None
     from enrollsync.load.kept_findings import write_findings_to_keep
 
-    return write_findings_to_keep(place)
+    return write_findings_to_keep(run.place)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from enrollsync.settings import District
 from enrollsync.words import private
 from enrollsync.words.codes import CODES, Severity
 from enrollsync.words.errors import ConfigurationError, DamagedRun, EnrollSyncError
@@ -289,6 +290,20 @@ class Workspace:
         except OSError as error:
             said = f"run {self.root.name}: {self.root / 'run.json'} cannot be written: {error.strerror}"
             raise EnrollSyncError(f"{said}; make room, or let this user write there, and run again") from None
+
+    def read_settings(self) -> District:
+        """The district's settings as they were when the run began; raises like `read`."""
+        path = self.root / "settings.json"
+        try:
+            return District.model_validate_json(path.read_text())
+        except FileNotFoundError:
+            raise ConfigurationError(f"run {self.root.name}: its files are gone; start from its first step") from None
+        except ValueError:
+            raise DamagedRun(f"run {self.root.name}: its file {path} is damaged; start a new run") from None
+
+    def write_settings(self, settings: District) -> None:
+        """Keep the settings for the steps to come."""
+        (self.root / "settings.json").write_text(settings.model_dump_json(indent=1, by_alias=True))
 
     def update(self, **changes: Any) -> RunManifest:
         """Read, change, write."""
