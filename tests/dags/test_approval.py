@@ -13,7 +13,7 @@ import pytest
 from enrollsync.airflow import approval, runs
 from enrollsync.airflow.approval import ApprovePlan, time_to_answer
 from enrollsync.run.workspace import COUNTED, Notice, RunManifest, Workspace
-from enrollsync.settings import District
+from enrollsync.settings import District, load_district
 from enrollsync.words.codes import Severity
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -28,6 +28,7 @@ def workspace(tmp_path: Path) -> Workspace:
     """That of a run whose plan is held."""
     place = Workspace(tmp_path / "run").create()
     counts = {"users": dict.fromkeys(COUNTED, 0) | {"deactivate": 412, "unchanged": 88}}
+    place.write_settings(load_district(str(PROJECT / "include/districts/demo.yaml")))
     place.write(
         RunManifest(
             run_id="r1", district=str(PROJECT / "include/districts/demo.yaml"), as_of=NOW,
@@ -181,7 +182,7 @@ def test_proposal_counts_as_taken_in_the_following_run_only_where_it_is_the_same
     from enrollsync import steps
 
     earlier = Workspace(workspace.root.with_name("earlier")).create()
-    monkeypatch.setattr(steps, "workspace_for", lambda district, run_id: str(earlier.root))
+    monkeypatch.setattr(steps, "run_folder", lambda district, run_id: earlier.root)
     earlier.write(workspace.read().model_copy(update={"answer": "use_proposal", "approved_by": "ada"}))
     earlier.taken_id_changes.write_text("user,1,2\n")
     workspace.proposed_id_changes.write_text(proposed)

@@ -14,6 +14,7 @@ import pytest
 import enrollsync
 from enrollsync.airflow import districts
 from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.settings import load_district
 from enrollsync.words.errors import ConfigurationError, DatabaseError, Refused, StalePlan
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -39,6 +40,7 @@ class FakeSteps(SimpleNamespace):
     def start(self, district: str, **given: Any) -> str:
         self.started = {"district": district, **given}
         place = Workspace(Path(self.workspace)).create()
+        place.write_settings(load_district(district))
         place.write(RunManifest(run_id=given["run_id"], district=district, as_of=given["as_of"]))
         return self.workspace
 

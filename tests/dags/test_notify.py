@@ -19,6 +19,7 @@ import pytest
 from enrollsync.airflow import broken_files
 from enrollsync.airflow.notify import RosterNotifier, events_of
 from enrollsync.run.workspace import COUNTED, Notice, RunManifest, SourceFile, Workspace
+from enrollsync.settings import load_district
 from enrollsync.words.codes import Severity
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -78,6 +79,7 @@ def held(tmp_path: Path, districts: Callable[..., Path]) -> Callable[[str], str]
         path = districts("lincoln")
         path.write_text(path.read_text() + f"notify: {notify}\n")
         place = Workspace(tmp_path / "run").create()
+        place.write_settings(load_district("lincoln"))
         hold = Notice(code="GUARD-DEACTIVATE", severity=Severity.CRITICAL, message="412 of 500 active users & more")
         place.write(
             RunManifest(

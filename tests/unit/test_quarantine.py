@@ -212,6 +212,7 @@ def test_secret_columns_are_left_out_of_well_formed_lines(tmp_path: Path) -> Non
 def test_every_field_survives_the_copy_as_delivered(
     tmp_path_factory: pytest.TempPathFactory, values: list[str]
 ) -> None:
+    assume("".join(values).strip())  # a line without a value is passed over
     line = io.StringIO()
     csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(values)
     folder = tmp_path_factory.mktemp("batch")

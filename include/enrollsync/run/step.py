@@ -37,12 +37,12 @@ INGEST = Step("ingest", writes=("source", "canonical"))
 VALIDATE = Step(
     "validate",
     reads=("source", "canonical"),
-    writes=("findings.parquet", "checks.json", "data_docs", "accepted", "quarantine"),
+    writes=("findings.parquet", "findings.csv", "checks.json", "data_docs", "accepted", "quarantine"),
 )
 PLAN = Step(
     "plan",
     reads=("source", "canonical", "findings.parquet", "accepted", "quarantine"),
-    writes=("findings.parquet", "quarantine", "state", "plan", "id_changes.csv"),
+    writes=("findings.parquet", "findings.csv", "quarantine", "state", "plan", "id_changes.csv"),
 )
 LOAD = Step("load", reads=("canonical", "findings.parquet", "state", "plan"), writes=("plan", "kept_findings.parquet"))
 REPORT = Step(
