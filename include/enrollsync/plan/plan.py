@@ -51,9 +51,7 @@ def load_plan(workspace: Workspace) -> Plan:
     """Read the run's plan. Raises EnrollSyncError when its operations are not those that its id stands for."""
     plan = Plan.model_validate_json((workspace.plan / "plan.json").read_text())
     with connect(workspace.root) as connection:
-        for entity in ENTITIES:
-            connection.execute(f"CREATE VIEW {entity.name}_after AS FROM {parquet(workspace.plan_table(entity.name))}")
-        gather_operations(connection)
+        gather_operations(connection, workspace.plan)
         found = plan_id(connection, plan.district_id, plan.source, plan.state_version)
     if found != plan.plan_id:
         raise EnrollSyncError(
@@ -63,46 +61,48 @@ def load_plan(workspace: Workspace) -> Plan:
     return plan
 
 
-def gather_operations(connection: duckdb.DuckDBPyConnection) -> None:
-    """Create the view `operations` over every `<entity>_after`, each row with a hash of the row it leads to.
+def write_operations(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+    """Write the operations of every `<entity>_after` to `plan/<entity>.parquet`; nothing is left of an earlier plan.
 
-    `<entity>_after` is what a planner leaves: `operation, explicit, before_json, after_json, reason, file, line` and
-    the columns of the base table as they will be.
+    `<entity>_after` is what a planner leaves: `operation, explicit, reason, file, line` and the columns of the base
+    table as they will be. What changes is told here, beside the rows of `stored_<entity>`: the roster as it is.
     """
+    shutil.rmtree(workspace.without_removals, ignore_errors=True)
+    connection.execute(_TOLD)
+    for entity in ENTITIES:
+        write_parquet(connection, _planned(entity), workspace.plan_table(entity.name))
+
+
+def gather_operations(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """Create the view `operations` over a written plan's tables, each row with a hash of the row it leads to."""
     parts = [
         f"""
         SELECT '{entity.name}' AS entity, operation, {", ".join(_record_keys(entity))}, before_json,
             CASE WHEN operation <> 'create' THEN after_json END AS after_json, reason,
             hash({", ".join(columns_of(entity))}) AS after
-        FROM {entity.name}_after"""
+        FROM {parquet(folder / f"{entity.name}.parquet")}"""
         for entity in ENTITIES
     ]
     connection.execute(f"CREATE VIEW operations AS {' UNION ALL '.join(parts)}")
 
 
-def count_operations(connection: duckdb.DuckDBPyConnection, entity: Entity) -> dict[str, int]:
-    """How many of each of `OPERATIONS` the view `operations` has for the entity."""
-    query = "SELECT operation, count(*) FROM operations WHERE entity = ? GROUP BY operation"
-    planned = dict(connection.execute(query, [entity.name]).fetchall())
-    return {operation: planned.get(operation, 0) for operation in OPERATIONS}
+def count_operations(connection: duckdb.DuckDBPyConnection) -> dict[str, dict[str, int]]:
+    """Entity -> how many of each of `OPERATIONS` the view `operations` has."""
+    query = "SELECT entity, operation, count(*) FROM operations GROUP BY ALL"
+    planned = {(entity, operation): count for entity, operation, count in connection.execute(query).fetchall()}
+    return {
+        entity.name: {operation: planned.get((entity.name, operation), 0) for operation in OPERATIONS}
+        for entity in ENTITIES
+    }
 
 
-def write_operations(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
-    """Write every `<entity>_after` to `plan/<entity>.parquet`; nothing is left of an earlier plan."""
-    shutil.rmtree(workspace.without_removals, ignore_errors=True)
-    for entity in ENTITIES:
-        write_parquet(connection, _planned(entity), workspace.plan_table(entity.name))
-
-
-def json_of_values(entity: Entity, value: str = "{0}", given: str = "{0} IS NOT NULL") -> str:
-    """SQL for the JSON text of a row's values, those only for which `given` holds; `{0}` is a column's name."""
-    members = ", ".join(
-        f"CASE WHEN {given.format(name)} "
-        f"THEN '\"{name}\":' || coalesce(to_json({value.format(name)})::VARCHAR, 'null') END"
-        for name in columns_of(entity)
-        if name not in primary_key(entity)
-    )
-    return f"'{{' || concat_ws(',', {members}) || '}}'"
+_TOLD = """
+    CREATE OR REPLACE TEMP MACRO told(name, value, other) AS
+        CASE
+            WHEN value IS DISTINCT FROM other
+            THEN '"' || name || '":' || coalesce(to_json(value)::VARCHAR, 'null')
+        END"""
+"""A member of a JSON text, where the value is another one on the other side."""
 
 
 def _record_keys(entity: Entity) -> list[str]:
@@ -113,32 +113,52 @@ def _record_keys(entity: Entity) -> list[str]:
 
 def _planned(entity: Entity) -> str:
     """The operations of one base table, in the order in which it lies: writing it is several times as fast so."""
+    keys = ", ".join(primary_key(entity))
+    columns = ", ".join(f"new.{name}" for name in columns_of(entity))
     return f"""
-        SELECT operation, {", ".join(columns_of(entity))}, {_named(entity)} AS entity_id, before_json,
-            CASE WHEN operation <> 'create' THEN after_json WHEN NOT {_usual(entity)} THEN {json_of_values(entity)} END
+        SELECT operation, {columns}, {_named(entity)} AS entity_id,
+            CASE WHEN operation <> 'create' THEN {_changes(entity, "old", "new")} END AS before_json,
+            CASE WHEN operation <> 'create' OR NOT {_usual(entity)} THEN {_changes(entity, "new", "old")} END
                 AS after_json,
             reason, file, line
-        FROM {entity.name}_after
-        ORDER BY {", ".join(primary_key(entity))}"""
+        FROM {entity.name}_after AS new
+        LEFT JOIN stored_{entity.name} AS old USING ({keys})
+        ORDER BY {keys}"""
+
+
+def _changes(entity: Entity, side: str, other: str) -> str:
+    """SQL for the JSON text of what is not alike on both sides, as one of them has it; of a creation, all its values.
+
+    A deactivation says its status, also of who was inactive before: the identifier has passed to somebody else.
+    """
+    members = (
+        f"told('{name}', {side}.{name}, {_other_status(other) if name == 'status' else f'{other}.{name}'})"
+        for name in columns_of(entity)
+        if name not in primary_key(entity)
+    )
+    return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
+
+
+def _other_status(other: str) -> str:
+    return f"CASE WHEN operation <> 'deactivate' THEN {other}.status END"
 
 
 def _named(entity: Entity) -> str:
     """A record that gave its identifier up goes by the name that it had."""
     if entity.identifier is None:
         return "NULL::VARCHAR"
-    had = [f"json_extract_string(before_json, '$.{name}')" for name in (entity.identifier, "source_key")]
-    return f"""CASE
-                WHEN {entity.identifier} IS NULL THEN coalesce({", ".join(had)}, source_key)
-                ELSE {entity.identifier}
-            END"""
+    names = (f"{side}.{name}" for side, name in (
+        ("new", entity.identifier), ("old", entity.identifier), ("old", "source_key"), ("new", "source_key")
+    ))  # fmt: skip
+    return f"coalesce({', '.join(names)})"
 
 
 def _usual(entity: Entity) -> str:
     """What the audit need not say, see `USUAL_ENROLLMENT`."""
     if entity.name != "enrollments":
         return "false"
-    same = [f"{name} IS NOT DISTINCT FROM {literal(value)}" for name, value in USUAL_ENROLLMENT.items()]
-    return f"({' AND '.join(same)} AND source = getvariable('source'))"
+    same = [f"new.{name} IS NOT DISTINCT FROM {literal(value)}" for name, value in USUAL_ENROLLMENT.items()]
+    return f"({' AND '.join(same)} AND new.source = getvariable('source'))"
 
 
 def plan_id(connection: duckdb.DuckDBPyConnection, district_id: str, source: str, state_version: int) -> str:

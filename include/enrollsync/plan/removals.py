@@ -29,11 +29,10 @@ def without_removals(workspace: Workspace, plan: Plan) -> Plan:
             connection.execute(
                 f"CREATE VIEW {entity.name}_planned AS FROM {engine.parquet(workspace.plan_table(entity.name))}"
             )
-            left = workspace.without_removals / f"{entity.name}.parquet"
-            engine.write_parquet(connection, _left(entity), left)
-            connection.execute(f"CREATE VIEW {entity.name}_after AS FROM {engine.parquet(left)}")
+            engine.write_parquet(connection, _left(entity), workspace.without_removals / f"{entity.name}.parquet")
         summary = workspace.without_removals / workspace.organizations_summary.name
         engine.write_parquet(connection, _summary_left(workspace), summary)
+        gather_operations(connection, workspace.without_removals)
         return _recounted(connection, plan)
 
 
@@ -82,8 +81,7 @@ def _summary_left(workspace: Workspace) -> str:
 
 
 def _recounted(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Plan:
-    gather_operations(connection)
-    counts = {entity.name: plan.counts[entity.name] | count_operations(connection, entity) for entity in ENTITIES}
+    counts = {entity: plan.counts[entity] | planned for entity, planned in count_operations(connection).items()}
     return plan.model_copy(
         update={
             "plan_id": plan_id(connection, plan.district_id, plan.source, plan.state_version),

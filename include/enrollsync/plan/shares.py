@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from enrollsync.database.schema import WHOLE, Counts, RunShares
+from enrollsync.database.schema import WHOLE, Counts, RunShares, primary_key
 from enrollsync.run.engine import masked, one_row
 from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
 
@@ -113,10 +113,10 @@ def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list
         ),
         changing AS (
             SELECT places.organization_key, {_counted_fields(BY_NAME[entity])}
-            FROM {entity}_after
+            FROM {entity}_after AS new
             JOIN places USING ({key})
-            SEMI JOIN (FROM db_{entity} WHERE status = 'active') USING ({key})
-            WHERE {_CHANGED}
+            JOIN db_{entity} AS old USING ({key})
+            WHERE old.status = 'active' AND {_CHANGED}
             GROUP BY places.organization_key
         ),
         coming AS (
@@ -164,22 +164,22 @@ def _names_of_fields(entity: Entity) -> tuple[str, ...]:
 
 
 def _counted_fields(entity: Entity) -> str:
-    """SQL for how many of the changes have each field, and how many of these had no value: `fields` and `filled`.
-
-    `before_json` names exactly what changes. Quotation marks within its texts are escaped, so that a name in quotation
-    marks before a colon is a name.
-    """
-    keys = [f'"{name}":' for name in _names_of_fields(entity)]
-    changed, filled = (
-        ", ".join(f"count(*) FILTER (contains(before_json, '{key}{ending}'))" for key in keys)
-        for ending in ("", "null")
-    )
+    """SQL for how many of the changes change each field, and for how many of these it was empty: `fields`, `filled`."""
+    names = _names_of_fields(entity)
+    changed = ", ".join(f"count(*) FILTER (old.{name} IS DISTINCT FROM new.{name})" for name in names)
+    filled = ", ".join(f"count(*) FILTER (old.{name} IS NULL AND new.{name} IS NOT NULL)" for name in names)
     return f"[{changed}] AS fields, [{filled}] AS filled"
 
 
 def _changed_fields(connection: duckdb.DuckDBPyConnection, entity: Entity) -> tuple[list[int], list[int]]:
-    counted = f"SELECT {_counted_fields(entity)} FROM {entity.name}_after WHERE {_CHANGED}"
-    fields, filled = one_row(connection, counted)
+    fields, filled = one_row(
+        connection,
+        f"""
+        SELECT {_counted_fields(entity)}
+        FROM {entity.name}_after AS new
+        JOIN db_{entity.name} AS old USING ({", ".join(primary_key(entity))})
+        WHERE {_CHANGED}""",
+    )
     return fields, filled
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import duckdb
 
 from enrollsync.database.schema import UNDO_OF, columns_of
-from enrollsync.plan.plan import Plan, count_operations, gather_operations, json_of_values, plan_id, write_operations
+from enrollsync.plan.plan import Plan, count_operations, gather_operations, plan_id, write_operations
 from enrollsync.run import engine
 from enrollsync.run.workspace import COUNTED, Workspace
 from enrollsync.undo.conflicts import find_conflicts, list_conflicts, list_later_runs
@@ -46,8 +46,9 @@ def plan_undo(
         keep(connection)
         for entity in ENTITIES:
             connection.execute(_after(entity))
-        gather_operations(connection)
-        counts = {entity.name: dict.fromkeys(COUNTED, 0) | count_operations(connection, entity) for entity in ENTITIES}
+        write_operations(connection, workspace)
+        gather_operations(connection, workspace.plan)
+        counts = {entity: dict.fromkeys(COUNTED, 0) | undone for entity, undone in count_operations(connection).items()}
         operations = sum(sum(numbers.values()) for numbers in counts.values())
         if not operations:
             because = "later runs changed all of it" if conflicts else "all of it is as it was before that run"
@@ -61,7 +62,6 @@ def plan_undo(
             counts=counts,
             holds=[],
         )
-        write_operations(connection, workspace)
         plan.save(workspace.plan)
         return plan
 
@@ -97,8 +97,6 @@ def _after(entity: Entity) -> str:
                 ELSE 'update'
             END AS operation,
             NULL::VARCHAR AS file, NULL::BIGINT AS line, getvariable('reason') AS reason, true AS explicit,
-            {json_of_values(entity, "now_{0}", differs)} AS before_json,
-            {json_of_values(entity, "{0}", differs)} AS after_json,
             {", ".join(columns_of(entity))}
         FROM {entity.name}_final
         WHERE {" OR ".join(differs.format(name) for name in values_of(entity))}"""

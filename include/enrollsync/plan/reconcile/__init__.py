@@ -50,10 +50,13 @@ def reconcile(
         match_entities(connection, workspace, manifest, district)
         changed = plan_changes(connection, manifest)
         plan_absences(connection, workspace, manifest)
-        gather_operations(connection)
+        write_operations(connection, workspace)
+        gather_operations(connection, workspace.plan)
         _write_findings(connection, workspace, manifest, district)
+        planned = count_operations(connection)
         counts = {
-            entity.name: _count(connection, entity, accepted_counts[entity.name], changed[entity.name])
+            entity.name: planned[entity.name]
+            | _count(connection, entity, accepted_counts[entity.name], changed[entity.name])
             for entity in ENTITIES
         }
         shares = measure(connection)
@@ -69,7 +72,6 @@ def reconcile(
             notices=all_terms_ended(connection, workspace, manifest),
             holds=[*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
         )
-        write_operations(connection, workspace)
         engine.write_parquet(connection, _organizations_summary(), workspace.organizations_summary)
         plan.save(workspace.plan)
         return plan
@@ -225,7 +227,7 @@ def _sentence(code: str) -> str:
 def _count(
     connection: duckdb.DuckDBPyConnection, entity: Entity, accepted: dict[str, int], changed: int
 ) -> dict[str, int]:
-    """Records read = created + updated + re-identified + reactivated + unchanged + held + rejected + collapsed."""
+    """What led to no operation. Read = created + updated + re-identified + reactivated + these."""
     name = entity.name
     known, unknown, read = engine.one_row(
         connection,
@@ -236,7 +238,6 @@ def _count(
             (SELECT count(*) FROM {name}_accepted)""",
     )
     return {
-        **count_operations(connection, entity),
         "unchanged": known - changed,
         "held": accepted["held"] + read - known - unknown,
         "rejected": accepted["rejected"] + unknown,

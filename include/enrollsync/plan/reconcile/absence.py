@@ -203,17 +203,11 @@ def _deactivations(entity: Entity) -> str:
     """Rows as they will be, inactive; a membership is then nobody's primary one."""
     if entity.key:
         return _deactivated_records(entity)
-    new = {"status": "'inactive'"}
-    before, after = """'{"status":"active"}'""", """'{"status":"inactive"}'"""
-    if entity.name == "memberships":
-        new["is_primary"] = "false"
-        before = f"""CASE WHEN old.is_primary THEN '{{"is_primary":true,"status":"active"}}' ELSE {before} END"""
-        after = f"""CASE WHEN old.is_primary THEN '{{"is_primary":false,"status":"inactive"}}' ELSE {after} END"""
+    new = {"status": "'inactive'"} | ({"is_primary": "false"} if entity.name == "memberships" else {})
     columns = ", ".join(f"{new.get(name, f'old.{name}')} AS {name}" for name in columns_of(entity))
     return f"""
         CREATE TABLE {entity.name}_deactivated AS
-        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
-            {before} AS before_json, {after} AS after_json, {columns}
+        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit, {columns}
         FROM {entity.name}_gone AS gone
         JOIN db_{entity.name} AS old USING ({", ".join(primary_key(entity))})"""
 
@@ -232,23 +226,13 @@ def _deactivated_records(entity: Entity) -> str:
         identifier: f"CASE WHEN NOT {passes} THEN coalesce(renamed.{identifier}, old.{identifier}) END",
     }
     columns = ", ".join(f"{new.get(column, f'old.{column}')} AS {column}" for column in columns_of(entity))
-    before = _names_and_status(entity, "old.status", "old.source_key", f"old.{identifier}")
-    after = _names_and_status(entity, "'inactive'", freed, "NULL")
     return f"""
         CREATE TABLE {name}_deactivated AS
-        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
-            coalesce(json_merge_patch(renamed.before_json, {before})::VARCHAR, {before}) AS before_json,
-            coalesce(json_merge_patch(renamed.after_json, {after})::VARCHAR, {after}) AS after_json, {columns}
+        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit, {columns}
         FROM {name}_gone AS gone
         JOIN db_{name} AS old USING ({key})
         LEFT JOIN {name}_released AS released ON released.key = old.{key}
         LEFT JOIN {name}_reidentified AS renamed USING ({key})"""
-
-
-def _names_and_status(entity: Entity, status: str, source_key: str, identifier: str) -> str:
-    names = f"""CASE WHEN released.key IS NULL THEN '' ELSE '"source_key":' || to_json({source_key})
-                || ',"{entity.identifier}":' || coalesce(to_json({identifier})::VARCHAR, 'null') || ',' END"""
-    return f"""'{{' || {names} || '"status":' || to_json({status}) || '}}'"""
 
 
 def _former_primary_schools() -> str:
@@ -258,8 +242,7 @@ def _former_primary_schools() -> str:
     return f"""
         CREATE TABLE former_primary AS
         SELECT 'update' AS operation, NULL::VARCHAR AS file, NULL::BIGINT AS line,
-            'another school became the primary one' AS reason, false AS explicit,
-            '{{"is_primary":true}}' AS before_json, '{{"is_primary":false}}' AS after_json, {columns}
+            'another school became the primary one' AS reason, false AS explicit, {columns}
         FROM db_memberships AS old
         JOIN primary_schools AS now USING (user_key)
         ANTI JOIN memberships_linked AS mentioned ON mentioned.user_key = old.user_key

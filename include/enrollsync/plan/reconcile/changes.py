@@ -9,12 +9,11 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync.database.schema import columns_of, primary_key
-from enrollsync.plan.plan import json_of_values
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
 from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
 
-COLUMNS = ("operation", "file", "line", "reason", "explicit", "before_json", "after_json")
+COLUMNS = ("operation", "file", "line", "reason", "explicit")
 """What an operation has besides the row. `reason` is NULL where the batch says so; `explicit`: a row asks for it."""
 
 
@@ -49,8 +48,6 @@ def _compared(entity: Entity, manifest: RunManifest) -> str:
     old = ", ".join(f"old.{name} AS old_{name}" for name in columns)
     new = ", ".join(f"{_new_value(entity, name, manifest)} AS new_{name}" for name in columns)
     differs = " OR ".join(f"old_{name} IS DISTINCT FROM new_{name}" for name in columns)
-    updated = "is_known AND NOT is_new"
-    differing = "old_{0} IS DISTINCT FROM new_{0}"
     return f"""
         CREATE TABLE {entity.name}_compared AS
         WITH images AS (
@@ -58,8 +55,6 @@ def _compared(entity: Entity, manifest: RunManifest) -> str:
             {_both_sides(entity, manifest)}
         )
         SELECT {_operation(entity, differs)} AS operation, file, line, NULL::VARCHAR AS reason, false AS explicit,
-            CASE WHEN {updated} THEN {json_of_values(entity, "old_{0}", differing)} END AS before_json,
-            CASE WHEN {updated} THEN {json_of_values(entity, "new_{0}", differing)} END AS after_json,
             {", ".join(f"CASE WHEN is_known THEN new_{name} ELSE old_{name} END AS {name}" for name in columns)}
         FROM images
         WHERE is_new OR NOT is_known OR {differs}"""

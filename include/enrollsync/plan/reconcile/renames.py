@@ -74,17 +74,10 @@ def renamed_without_a_row(entity: Entity) -> str:
     name, identifier = entity.name, entity.identifier
     new = {str(identifier): "renamed.new_id", "source_key": "renamed.new_source_key"}
     columns = ", ".join(f"{new.get(column, f'old.{column}')} AS {column}" for column in columns_of(entity))
-    before, after = (
-        f"""'{{' || concat_ws(',',
-                CASE WHEN old.source_key <> renamed.new_source_key THEN '"source_key":' || to_json({key})::VARCHAR END,
-                '"{identifier}":' || to_json({own})::VARCHAR) || '}}'"""
-        for key, own in (("old.source_key", f"old.{identifier}"), ("renamed.new_source_key", "renamed.new_id"))
-    )
     return f"""
         CREATE TABLE {name}_reidentified AS
         SELECT 'reidentify' AS operation, '{ID_CHANGES_FILE.name}' AS file, renamed.line,
-            '{ID_CHANGES_FILE.name} says so' AS reason, false AS explicit,
-            {before} AS before_json, {after} AS after_json, {columns}
+            '{ID_CHANGES_FILE.name} says so' AS reason, false AS explicit, {columns}
         FROM {name}_unsaid AS unsaid
         JOIN {name}_renames AS renamed ON renamed.key = unsaid.key AND renamed.fate = 'open'
         JOIN db_{name} AS old ON old.{entity.key} = unsaid.key
