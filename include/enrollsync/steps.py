@@ -30,6 +30,7 @@ from enrollsync.run.workspace import COUNTED, Answer, Notice, RunManifest, Works
 from enrollsync.settings import District, load_district, run_folder
 from enrollsync.words.canonical import ENTITIES
 from enrollsync.words.errors import ConfigurationError, EnrollSyncError, StalePlan
+from enrollsync.words.printable import shown
 
 if TYPE_CHECKING:
     from enrollsync.database import Store
@@ -52,8 +53,6 @@ def start(district: str, *, run_id: str, as_of: datetime, **asked: Any) -> str:
     `asked` is what a person asked of this run alone: fields of `RunManifest` such as `source` or `dry_run`. Raises
     ConfigurationError for a source that cannot be written down, EnrollSyncError for a folder that cannot be made.
     """
-    from enrollsync.arrive.landing import shown
-
     settings = load_district(district)
     source = asked.get("source") or ""
     if shown(source) != source:
@@ -100,16 +99,16 @@ def ingest(
     a dry run, a release, and a run that only adds take no such short cut. `before_reading` is called when there is
     something to do.
     """
-    from enrollsync.arrive.landing import find_overdue, found_batch
+    from enrollsync.arrive import find_overdue, found_batch
 
     with (
         step(INGEST, workspace, database_url, format=None) as run,
-        found_batch(run.place, run.manifest, run.settings) as batch,
+        found_batch(run) as batch,
     ):
         run.note(format=batch.declared.name, batch_hash=batch.digest, delivered_at=batch.delivery.delivered_at)
         asked, district = run.manifest, run.district
         mark = shortcut.fingerprint(batch.digest, district) + (" adds only" if asked.adds_only else "")
-        overdue = find_overdue(batch.delivery.delivered_at, asked, district)
+        overdue = find_overdue(run, batch.delivery.delivered_at)
         run.note(fingerprint=mark, checked_at=asked.as_of, notices=overdue, taken_by=None)
         force = force or asked.dry_run or asked.release or asked.adds_only
         if not force and _nothing_to_do(run):
@@ -118,7 +117,7 @@ def ingest(
         from enrollsync.ingest.normalise import normalise
 
         before_reading()
-        run.manifest = manifest = read_batch(run.place, run.manifest, district, batch)
+        run.manifest = manifest = read_batch(run.place, run.manifest, district, batch.take(run.place.batch))
         normalise(run.place, manifest, district)
         rows = {file.name: file.rows for file in manifest.files}
         return {"workspace": workspace, "format": manifest.format, "mode": manifest.mode, "rows": rows, "outcome": None}

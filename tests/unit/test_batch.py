@@ -10,9 +10,10 @@ from typing import Any
 import duckdb
 import pytest
 
-from enrollsync.arrive.landing import found_batch
+from enrollsync.arrive import found_batch
 from enrollsync.ingest.batch import read_batch
 from enrollsync.ingest.normalise import normalise
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
 from enrollsync.words.errors import Refused
@@ -29,8 +30,8 @@ def read(folder: Path, files: dict[str, str], **settings: Any) -> RunManifest:
     district = District.model_validate(settings_of(delivery, source, **settings))
     workspace = Workspace(folder / "run").create()
     manifest = RunManifest(run_id="run", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC))
-    with found_batch(workspace, manifest, district) as batch:
-        return read_batch(workspace, manifest, district, batch)
+    with found_batch(Run(workspace, manifest, district, None)) as batch:
+        return read_batch(workspace, manifest, district, batch.take(workspace.batch))
 
 
 def settings_of(delivery: Path, source: str, **settings: Any) -> dict[str, Any]:

@@ -1,1 +1,69 @@
-"""Where deliveries come from: which one is the newest complete one, what is in it, and which format it is."""
+"""Where deliveries come from. Each way of arriving fills the run's own folder; nothing after it looks anywhere else.
+
+`found_batch` finds the delivery and says which format it is, and reads nothing but for its hash, because most nights
+nothing has changed. `Batch.take` then makes it the run's own. Today a delivery lies in a folder (`folder.py`), perhaps
+packed (`archive.py`).
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from enrollsync.arrive.delivery import Batch
+from enrollsync.arrive.folder import find_delivery, resolved
+from enrollsync.arrive.recognise import recognise
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import Notice
+from enrollsync.settings import District, project_root
+from enrollsync.words.errors import ConfigurationError
+
+
+@contextmanager
+def found_batch(run: Run) -> Iterator[Batch]:
+    """The delivery, its format recognised; afterwards nothing is left of it but what was made of it.
+
+    Raises Refused when there is none, or an incomplete or unsafe one.
+    """
+    try:
+        yield _find_batch(run)
+    finally:
+        shutil.rmtree(run.place.batch, ignore_errors=True)
+
+
+def _find_batch(run: Run) -> Batch:
+    asked, district = run.manifest, run.settings
+    if district.source.connection and not asked.source:
+        raise ConfigurationError(
+            f"district {district.district_id}: `source.connection` cannot be used yet; copy the delivery to a folder "
+            "and name that in `source.path`"
+        )
+    place = project_root() / (asked.source or district.source.path)
+    if asked.picked:
+        _refuse_elsewhere(place, district)
+    delivery = find_delivery(place, run.place.batch)
+    declared = recognise(delivery.files, district)
+    stamps = delivery.stamps()
+    present = tuple(spec for spec in declared.files if spec.name in delivery.files)
+    return Batch(delivery, declared, present, delivery.digest([spec.name for spec in present]), stamps)
+
+
+def find_overdue(run: Run, delivered_at: datetime) -> list[Notice]:
+    """A notice when the delivery that was found is older than `source.due_hours`; one that a person named never is."""
+    age, due = run.manifest.as_of - delivered_at, run.settings.source.due_hours
+    if run.manifest.source or due is None or age <= timedelta(hours=due):
+        return []
+    message = f"the newest one came {age.total_seconds() / 3600:,.0f} hours ago; one is due every {due:g} hours"
+    return [Notice.of("FILE-OVERDUE", message)]
+
+
+def _refuse_elsewhere(picked: Path, district: District) -> None:
+    """Who may start a district's runs may not read another district's files."""
+    landing = resolved(project_root() / district.source.path)
+    if not resolved(picked).is_relative_to(landing if landing.is_dir() else landing.parent):
+        raise ConfigurationError(
+            f"district {district.district_id}: the delivery that was picked is not in `source.path`; choose one that is"
+        )

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrollsync.arrive.landing import Batch, Delivery, shown
+from enrollsync.arrive.delivery import Batch, Delivery
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec, Format
 from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.lines import Malformed
@@ -22,7 +22,7 @@ from enrollsync.run import engine
 from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace, error_file_name
 from enrollsync.settings import District
 from enrollsync.words.errors import Refused
-from enrollsync.words.printable import first_of, quoted
+from enrollsync.words.printable import first_of, quoted, shown
 
 _MALFORMED = pa.schema([
     ("file", pa.string()), ("line", pa.int64()), ("last_line", pa.int64()), ("reason", pa.string()),
@@ -42,8 +42,6 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
     if refused := [result for result in results if isinstance(result, Refused)]:
         raise Refused.for_all(refused)
     read = {spec: result for spec, result in zip(wanted, results, strict=True) if isinstance(result, FileRead)}
-    if delivery.stamps() != batch.stamps:
-        raise Refused("FILE-INCOMPLETE", "a file changed while it was read; wait for the upload to end")
     _write_malformed(workspace, read)
     return manifest.model_copy(
         update={

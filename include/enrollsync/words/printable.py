@@ -5,6 +5,7 @@ Every error and notice makes its own text printable; what is left to whoever wor
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 _LONGEST = 80
@@ -41,3 +42,8 @@ def first_of(texts: Sequence[str], separator: str = ", ") -> str:
     """The first ten of the texts and how many more there are: `a, b and 9,990 more`."""
     told = separator.join(texts[:_MOST])
     return told if len(texts) <= _MOST else f"{told} and {len(texts) - _MOST:,} more"
+
+
+def shown(name: str) -> str:
+    """A file's name as text: bytes of it that are no UTF-8 are replaced."""
+    return os.fsencode(name).decode("utf-8", "replace")

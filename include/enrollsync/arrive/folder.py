@@ -1,141 +1,23 @@
-"""Where deliveries land: find the newest complete one. Links within it are not followed.
+"""Deliveries in a folder of files or zips: find the newest complete one. Links within it are not followed.
 
 Nothing here looks into a CSV file.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import zipfile
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from enrollsync.arrive.archive import unpack
-from enrollsync.arrive.recognise import recognise
-from enrollsync.formats import FORMATS, FileSpec, Format
-from enrollsync.run.workspace import Notice, RunManifest, Workspace, error_file_name
-from enrollsync.settings import District, project_root
-from enrollsync.words.errors import ConfigurationError, Refused
-from enrollsync.words.printable import first_of, shortened
+from enrollsync.arrive.delivery import Delivery
+from enrollsync.formats import FORMATS
+from enrollsync.run.workspace import error_file_name
+from enrollsync.words.errors import Refused
+from enrollsync.words.printable import first_of, shortened, shown
 
 _STILL_ARRIVING = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".uploading", ".lock")
-
-
-@dataclass(frozen=True)
-class Delivery:
-    """One batch: its files by lower-case name, all in one folder."""
-
-    folder: Path
-    files: dict[str, Path]
-    delivered_at: datetime
-    """When the newest of its files arrived."""
-
-    def stamps(self) -> dict[Path, tuple[int, int]]:
-        """Size and time of each file; they differ once somebody has written to it. Raises Refused (FILE-MISSING)."""
-        return {path: _stamp(path) for path in self.files.values()}
-
-    def digest(self, names: list[str]) -> str:
-        """The batch's identity: a hash of the named files' names and contents. Raises Refused (FILE-MISSING)."""
-        whole = hashlib.sha256()
-        with ThreadPoolExecutor() as threads:  # hashing leaves the interpreter to others
-            for name, content in zip(sorted(names), threads.map(self._content, sorted(names)), strict=True):
-                whole.update(f"{name}\0{content}\0".encode())
-        return whole.hexdigest()
-
-    def _content(self, name: str) -> str:
-        with _reading(self.files[name]), self.files[name].open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    with _reading(path):
-        found = path.lstat()
-    return found.st_size, found.st_mtime_ns
-
-
-@contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise Refused("FILE-MISSING", f"it cannot be read: {error.strerror}", file=shown(path.name)) from None
-
-
-def shown(name: str) -> str:
-    """A file's name as text: bytes of it that are no UTF-8 are replaced."""
-    return os.fsencode(name).decode("utf-8", "replace")
-
-
-@dataclass(frozen=True)
-class Batch:
-    """A delivery whose format is known, not read yet."""
-
-    delivery: Delivery
-    declared: Format
-    present: tuple[FileSpec, ...]
-    """The format's files that are there."""
-    digest: str
-    """The batch's identity."""
-    stamps: dict[Path, tuple[int, int]]
-    """Size and time of each file before it was looked into."""
-
-
-@contextmanager
-def found_batch(workspace: Workspace, manifest: RunManifest, district: District) -> Iterator[Batch]:
-    """The delivery, its format recognised; what is unpacked of an archive is gone afterwards.
-
-    Raises Refused when there is none, or an incomplete or unsafe one.
-    """
-    try:
-        yield _find_batch(workspace, manifest, district)
-    finally:
-        shutil.rmtree(workspace.batch, ignore_errors=True)
-
-
-def _find_batch(workspace: Workspace, manifest: RunManifest, district: District) -> Batch:
-    if district.source.connection and not manifest.source:
-        raise ConfigurationError(
-            f"district {district.district_id}: `source.connection` cannot be used yet; copy the delivery to a folder "
-            "and name that in `source.path`"
-        )
-    place = project_root() / (manifest.source or district.source.path)
-    if manifest.picked:
-        _refuse_elsewhere(place, district)
-    delivery = find_delivery(place, workspace.batch)
-    declared = recognise(delivery.files, district)
-    stamps = delivery.stamps()
-    present = tuple(spec for spec in declared.files if spec.name in delivery.files)
-    return Batch(delivery, declared, present, delivery.digest([spec.name for spec in present]), stamps)
-
-
-def find_overdue(delivered_at: datetime, manifest: RunManifest, district: District) -> list[Notice]:
-    """A notice when the delivery that was found is older than `source.due_hours`; one that a person named never is."""
-    age = manifest.as_of - delivered_at
-    if manifest.source or district.source.due_hours is None or age <= timedelta(hours=district.source.due_hours):
-        return []
-    hours = age.total_seconds() / 3600
-    message = f"the newest one came {hours:,.0f} hours ago; one is due every {district.source.due_hours:g} hours"
-    return [Notice.of("FILE-OVERDUE", message)]
-
-
-def _refuse_elsewhere(picked: Path, district: District) -> None:
-    """Who may start a district's runs may not read another district's files."""
-    landing = _resolved(project_root() / district.source.path)
-    if not _resolved(picked).is_relative_to(landing if landing.is_dir() else landing.parent):
-        raise ConfigurationError(
-            f"district {district.district_id}: the delivery that was picked is not in `source.path`; choose one that is"
-        )
-
-
-def _resolved(path: Path) -> Path:
-    """The path without links; unlike `Path.resolve`, as it is where they lead in a circle."""
-    return Path(os.path.realpath(path))
 
 
 def find_delivery(source: Path, unpack_to: Path) -> Delivery:
@@ -191,7 +73,7 @@ def _is_delivery(entry: Path) -> bool:
 
 def _is_other_name(entry: Path) -> bool:
     """Whether it is a link to what lies beside it, as `latest` may be."""
-    return entry.is_symlink() and _resolved(entry).parent == _resolved(entry.parent)
+    return entry.is_symlink() and resolved(entry).parent == resolved(entry.parent)
 
 
 def _refuse_link(entry: Path, instead: str) -> None:
@@ -273,3 +155,8 @@ def _only_folder(folder: Path) -> Path:
     """Archives often hold one folder that holds the files."""
     inner = [entry for entry in folder.iterdir() if entry.is_dir() and entry.name != "__MACOSX"]
     return inner[0] if len(inner) == 1 and not _csv_files(folder) else folder
+
+
+def resolved(path: Path) -> Path:
+    """The path without links; unlike `Path.resolve`, as it is where they lead in a circle."""
+    return Path(os.path.realpath(path))

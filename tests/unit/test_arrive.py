@@ -12,10 +12,15 @@ from typing import Any
 
 import pytest
 
-from enrollsync.arrive.landing import Delivery, find_delivery, shown
+from enrollsync.arrive import found_batch
+from enrollsync.arrive.delivery import Delivery
+from enrollsync.arrive.folder import find_delivery
 from enrollsync.arrive.recognise import recognise
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
 from enrollsync.words.errors import Refused
+from enrollsync.words.printable import shown
 
 NOON = 1_790_000_000
 CLEVER_FILES = ("schools.csv", "students.csv", "teachers.csv", "sections.csv", "enrollments.csv")
@@ -479,3 +484,39 @@ def test_no_message_about_an_archive_holds_a_control_character_or_a_python_objec
         refused.message
         == "it cannot be unpacked: That compression method is not supported; make a plain zip of the files"
     )
+
+
+# ---- the run's own copy -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tmp_path: Path, landing: Path) -> Run:
+    manifest = RunManifest(run_id="run", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC))
+    return Run(Workspace(tmp_path / "run").create(), manifest, district(source={"path": str(landing)}), None)
+
+
+def test_what_is_taken_stays_what_it_was_whatever_becomes_of_the_delivery(run: Run, landing: Path) -> None:
+    delivered = put(landing / "users.csv", "as delivered")
+    put(landing / "demographics.csv", "nobody reads it")
+    with found_batch(run) as batch:
+        taken = batch.take(run.place.batch)
+        delivered.write_text("replaced")
+        assert taken.delivery.files["users.csv"].read_text() == "as delivered"
+        assert [path.name for path in run.place.batch.iterdir()] == ["users.csv"]
+        assert set(taken.delivery.files) == {"users.csv", "demographics.csv"}
+    assert not run.place.batch.exists()
+
+
+def test_a_file_that_is_written_to_while_it_is_taken_is_refused(run: Run, landing: Path) -> None:
+    delivered = put(landing / "users.csv", "as delivered")
+    with found_batch(run) as batch:
+        delivered.write_text("half of what is to come")
+        with pytest.raises(Refused, match="changed while it was read"):
+            batch.take(run.place.batch)
+
+
+def test_an_archive_is_unpacked_into_the_runs_folder_and_not_copied_again(run: Run, landing: Path) -> None:
+    zip_up(landing / "set.zip", {"roster/users.csv": "as delivered"})
+    with found_batch(run) as batch:
+        assert batch.take(run.place.batch).delivery.files == batch.delivery.files
+        assert batch.delivery.files["users.csv"].is_relative_to(run.place.batch)
