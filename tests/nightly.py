@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,16 +137,14 @@ class Nightly:
             source=None if found else source or str(self.folder / "delivery"), dry_run=until != "load",
             release=release, **asked,
         )  # fmt: skip
-        try:
-            known = steps.ingest(self.workspace, force=force)["outcome"] == "in_sync"
-            if not known:
-                steps.validate(self.workspace)
-            if until != "check" and not known:
-                planned = steps.plan(self.workspace)
-                if until == "load" and (planned["outcome"] == "planned" or approve):
-                    steps.load(self.workspace, approved_by="a person" if approve else None)
-        except EnrollSyncError:
-            pass
+
+        def load(workspace: str) -> None:
+            if steps.result(workspace)["outcome"] == "planned" or approve:
+                steps.load(workspace, approved_by="a person" if approve else None)
+
+        with suppress(EnrollSyncError):
+            last, then = "validate" if until == "check" else "plan", load if until == "load" else None
+            steps.night(self.workspace, last=last, then=then, force=force)
         return steps.report(self.workspace)
 
     def begin(self, files: Any) -> None:

@@ -13,16 +13,13 @@ import os
 import sys
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 from zoneinfo import ZoneInfo
 
@@ -305,19 +302,23 @@ def _run(
         with nullcontext() if as_json or not sys.stderr.isatty() else _progress() as status:
             from enrollsync import steps
 
-            def step(name: str, action: Callable[[str], Any]) -> Any:
+            def telling(step: str) -> None:
                 if status:
-                    status.update(f"{name} …")
-                return action(workspace)
+                    status.update(f"{step} …")
 
             started = datetime.now(UTC)
             run_id = _new_run_id(started)
             # A path on the command line starts where the command was given, not at the project's root.
             given = os.path.realpath(source) if source is not None else None
             workspace = steps.start(district, run_id=run_id, as_of=started, source=given, dry_run=dry_run, **asked)
-            error = _steps(workspace, step, last, then, database, force)
+            error = None
             try:
-                result = step("report", partial(steps.report, database_url=database))
+                steps.night(workspace, last=last, then=then, force=force, database_url=database, telling=telling)
+            except EnrollSyncError as first:
+                error = first
+            telling("report")
+            try:
+                result = steps.report(workspace, database_url=database)
             except EnrollSyncError as second:
                 # What broke the run says more than that it could not be reported either.
                 raise error or second from None
@@ -329,43 +330,11 @@ def _run(
     raise typer.Exit(_STATUS.get(result["outcome"], 0))
 
 
-def _steps(
-    workspace: str,
-    step: Callable[[str, Callable[[str], Any]], Any],
-    last: str,
-    then: Callable[[str], None] | None,
-    database: str | None,
-    force: bool,
-) -> EnrollSyncError | None:
-    """The steps in order; the database is read while Great Expectations checks, which keeps one processor busy."""
-    from enrollsync import steps
-
-    ingest = partial(steps.ingest, database_url=database, force=force, before_reading=_warm_up)
-    try:
-        if step("ingest", ingest)["outcome"] == "in_sync":
-            return None
-        with ThreadPoolExecutor(1) as beside:
-            reading = beside.submit(steps.read_state, workspace, database_url=database) if last == "plan" else None
-            step("validate", steps.validate)
-        if reading:
-            step("plan", partial(steps.plan, database_url=database, read_version=reading.result))
-        if then:
-            step("load", then)
-    except EnrollSyncError as error:
-        return error
-    return None
-
-
 def _progress() -> AbstractContextManager[Status]:
     """One moving line on a terminal that says which step is running."""
     from rich.console import Console
 
     return Console(stderr=True).status("starting")
-
-
-def _warm_up() -> None:
-    """Import Great Expectations, which takes seconds, while the files are read."""
-    Thread(target=import_module, args=("enrollsync.validate.checking",), daemon=True).start()
 
 
 def _at_a_terminal() -> bool:

@@ -13,9 +13,12 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from enrollsync import report as reports
@@ -72,6 +75,35 @@ def start(district: str, *, run_id: str, as_of: datetime, **asked: Any) -> str:
         said = f"the run's folder {workspace.root} cannot be made: {error.strerror}"
         raise EnrollSyncError(f"{said}; let this user write there, or set ENROLLSYNC_HOME to another folder") from None
     return str(workspace.root)
+
+
+def night(
+    workspace: str, *, last: str = PLAN.name, then: Callable[[str], object] | None = None, force: bool = False,
+    database_url: str | None = None, telling: Callable[[str], None] = lambda step: None,
+) -> None:  # fmt: skip
+    """The steps in their order up to `last`, and `then` what is to become of the plan; raises what a step raises.
+
+    For who runs them in one process; Airflow has a task for each. The database is read while Great Expectations checks,
+    which keeps one processor busy. `telling` hears each step's name before it begins.
+    """
+    telling(INGEST.name)
+    if ingest(workspace, database_url=database_url, force=force, before_reading=_warm_up)["outcome"] == "in_sync":
+        return
+    telling(VALIDATE.name)
+    with ThreadPoolExecutor(1) as beside:
+        reading = beside.submit(read_state, workspace, database_url=database_url) if last == PLAN.name else None
+        validate(workspace)
+    if reading:
+        telling(PLAN.name)
+        plan(workspace, database_url=database_url, read_version=reading.result)
+    if then:
+        telling(LOAD.name)
+        then(workspace)
+
+
+def _warm_up() -> None:
+    """Import Great Expectations, which takes seconds, while the files are read."""
+    Thread(target=import_module, args=("enrollsync.validate.checking",), daemon=True).start()
 
 
 def pause(workspace: str) -> str | None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hatchling.builders.wheel import WheelBuilder
 
 import enrollsync
 
@@ -28,7 +30,8 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_every_room_has_its_floor() -> None:
-    rooms = {path.stem for path in PACKAGE.iterdir() if path.name not in ("__init__.py", "__pycache__")}
+    others = ("__init__.py", "__pycache__", "expectations")  # the last has no code
+    rooms = {path.stem for path in PACKAGE.iterdir() if path.name not in others}
     assert rooms == set(FLOORS)
 
 
@@ -44,3 +47,12 @@ def test_no_import_runs_back_up(room: str) -> None:
         if target in above
     ]
     assert back_up == []
+
+
+def test_the_installed_package_brings_the_suites_that_the_checkout_has_at_its_top(tmp_path: Path) -> None:
+    project = Path(__file__).resolve().parents[2]
+    (wheel,) = WheelBuilder(str(project)).build(directory=str(tmp_path), versions=["standard"])
+    with zipfile.ZipFile(wheel) as installed:
+        names = {name for name in installed.namelist() if name.startswith("enrollsync/expectations/")}
+        suites = {name.rpartition("/")[2]: installed.read(name) for name in names}
+    assert suites == {path.name: path.read_bytes() for path in (project / "expectations").glob("*.json")}

@@ -9,6 +9,7 @@ canonical column of the finding where it is not the one looked at, `meta.when` t
 from __future__ import annotations
 
 import json
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from enrollsync.words.canonical import ENTITIES, GRADES, KINDS
 from enrollsync.words.codes import CODES
 from enrollsync.words.errors import ConfigurationError
 
-FOLDER = Path(__file__).resolve().parents[3] / "expectations"
+FOLDER = Path(str(files("enrollsync"))) / "expectations"
 CIRCUMSTANCES = frozenset({*FORMATS, "oneroster", "snapshot", "delta", "ssn", "staff_only"})
 """What `meta.when` may name: a format, a mode, whether SSN-like identifiers are asked for, and staff-only uploads."""
 
