@@ -92,5 +92,5 @@ def test_what_a_run_knows_of_itself_is_read_and_written_once_a_step(
     monkeypatch.setattr(Workspace, "read", counted_read)
     monkeypatch.setattr(Workspace, "write", counted_write)
     assert nightly.run(ROWS)["outcome"] == "applied"
-    # Besides: who reads the state while rows are checked, and who asks whether the plan may be loaded; the start writes.
+    # The state is read beside the checks, somebody asks whether the plan may be loaded, and the start writes.
     assert calls == {"read": len(NIGHT) + 2, "write": len(NIGHT) + 1}
