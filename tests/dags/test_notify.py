@@ -146,8 +146,9 @@ def test_receiver_that_is_down_does_not_keep_the_email_and_fails_no_run(
     ("manifest", "failed", "events"),
     [
         ({"outcome": "applied"}, False, []),
-        ({"outcome": "applied", "findings": {"ID-CASE": 1}}, False, ["findings"]),
-        ({"outcome": "in_sync", "findings": {"ID-CASE": 1}}, False, ["findings"]),
+        ({"outcome": "applied", "findings": {"ID-CASE": 1, "VAL-EMAIL": 1}}, False, ["findings"]),
+        ({"outcome": "in_sync", "findings": {"ID-MISSING": 1}}, False, ["findings"]),
+        ({"outcome": "applied", "findings": {"FILE-CORRECTED": 1, "ROW-BLANK": 2, "ID-CASE": 1}}, False, []),
         ({"outcome": "held"}, False, []),
         ({"outcome": "held", "error": "nobody answered in time"}, False, ["rejected"]),
         ({"outcome": "rejected", "error": "rejected by ada"}, False, ["rejected"]),
@@ -214,6 +215,24 @@ def test_file_that_breaks_again_after_it_was_mended_is_told_again(
         districts("oakland", name="name: [unclosed" if broken else "name: Oakland")
         parse()
     assert len(webhook.posted) == 2
+
+
+def test_broken_district_file_is_told_when_there_is_room_again_to_remember_it(
+    webhook: SimpleNamespace, parse: Callable[[], None], districts: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    districts("oakland", name="name: [unclosed")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full)
+        parse()
+    assert webhook.posted == []
+    assert "nobody was told: No space left on device" in caplog.text
+    parse()
+    parse()
+    assert len(webhook.posted) == 1
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 from nightly import Nightly, add_up, clever, other, pupil, section, student, tutor
@@ -271,6 +273,22 @@ def test_a_file_that_lists_every_change_ever_made_newest_first_may_come_night_af
 
 
 # ---- what cannot be followed --------------------------------------------------------------------
+
+
+def test_lines_that_contradict_each_other_name_each_others_lines(tmp_path: Path) -> None:
+    nightly = Nightly(tmp_path, f"sqlite:///{tmp_path}/roster.db", lambda *_: [])
+    changes = ["user,300,301", "user,300,302", "user,300,301", "user,u1,302", *(f"user,u2,n{n}" for n in range(9))]
+    nightly.run(batch([other(5)], *changes), until="check")
+    table = f"read_parquet('{nightly.workspace}/findings.parquet')"
+    found = duckdb.sql(f"SELECT line, \"column\", message FROM {table} WHERE entity = 'id_changes'").fetchall()
+    told = {(line, column): message for line, column, message in found}
+    other_one = "Other lines change this identifier to another one; none of them is followed"
+    assert told[2, "old_id"] == told[4, "old_id"] == f"{other_one} (see line 3)."
+    assert told[3, "old_id"] == f"{other_one} (see line 2)."
+    assert told[3, "new_id"] == (
+        "Other lines give this identifier to another record; none of them is followed (see line 5)."
+    )
+    assert told[6, "old_id"] == f"{other_one} (see line 7, line 8, line 9, line 10, line 11 and 3 more)."
 
 
 @pytest.mark.parametrize(("changes", "found"), [

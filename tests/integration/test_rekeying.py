@@ -47,6 +47,7 @@ def test_a_renamed_and_renumbered_school_is_proposed_and_keeps_everybody_when_th
     planned = roster.plan(rows)
     assert REKEYED in planned.holds()
     assert "1 organization seems to be there under another name and identifier, with 8 of the same" in message(planned)
+    assert "`--use-proposal`" in message(planned)
     assert proposal(roster).splitlines() == ["entity,old_id,new_id", "organization,S1,S9"]
     taken = roster.night(rows, id_changes=proposal(roster))
     assert REKEYED not in taken.holds()

@@ -131,7 +131,7 @@ class Place:
         """The service's environment and nothing of Airflow's from outside; everything listens on 127.0.0.1."""
         given = {name: self.local(value) for name, value in COMPOSE["services"][service]["environment"].items()}
         return {
-            **{name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ},
+            **{name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "PYTHONPATH") if name in os.environ},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             **given,
             **QUICKER,

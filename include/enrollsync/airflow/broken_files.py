@@ -49,8 +49,12 @@ def _tell(filename: str, stacktrace: str, known: set[str]) -> None:
     problems = {line.partition(": ")[0]: line for line in lines}
     if problems.keys() == known:
         return
-    _memory().parent.mkdir(parents=True, exist_ok=True)
-    _memory().write_text(json.dumps(sorted(problems)))
+    try:
+        _memory().parent.mkdir(parents=True, exist_ok=True)
+        _memory().write_text(json.dumps(sorted(problems)))
+    except OSError as error:  # the next parse tries again; without a memory, each would tell of the same
+        log.warning("%s cannot be written, so that nobody was told: %s", _memory(), error.strerror)
+        return
     if said := [line for file, line in problems.items() if file not in known]:
         Thread(target=_send, args=(said,), daemon=True).start()  # a slow server must not hold up the parsing
 

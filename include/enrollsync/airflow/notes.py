@@ -58,6 +58,6 @@ def text_of(result: dict[str, Any]) -> str:
     verdict = f"**{result['outcome'] or 'not finished'}**"
     findings = ", ".join(f"{code} {count:,}" for code, count in (result.get("findings") or {}).items())
     amounts = " · ".join(part for part in (changes(result["outcome"], result["counts"]), findings) if part)
-    first = [f"{verdict}: {reason}", amounts] if reason else [f"{verdict} · {amounts}"]
-    text = "\n\n".join([*first, *others])
+    first = [f"{verdict}: {reason}", amounts.strip("-")] if reason else [f"{verdict} · {amounts}"]
+    text = "\n\n".join(line for line in (*first, *others) if line)
     return text if len(text) <= MOST_CHARACTERS else f"{text[: MOST_CHARACTERS - 30]} … (see the report)"

@@ -18,6 +18,7 @@ from enrollsync.report.wording import OUTCOMES, UNFINISHED, changes
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest
 from enrollsync.settings import District, Event
+from enrollsync.words.codes import CODES, Severity
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,13 @@ def events_of(manifest: RunManifest, *, failed: bool) -> list[Event]:
         return [*missing, "failure"]
     if manifest.outcome == "rejected" or (manifest.outcome == "held" and manifest.error):
         return [*missing, "rejected"]
-    return missing or (["findings"] if manifest.findings and manifest.outcome in {"applied", "in_sync"} else [])
+    return missing or (["findings"] if _is_worth_a_look(manifest) else [])
+
+
+def _is_worth_a_look(manifest: RunManifest) -> bool:
+    """Whether a run that went well found more than advice."""
+    severities = {CODES[code].severity_in(manifest.format or "") for code in manifest.findings}
+    return manifest.outcome in {"applied", "in_sync"} and bool(severities - {Severity.INFO})
 
 
 def message(event: Event, manifest: RunManifest, district: District, run: Any) -> tuple[str, list[str]]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from airflow.sdk import BaseHook, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
@@ -222,9 +222,13 @@ def report(district: str) -> dict[str, Any]:
     from enrollsync import steps
 
     run = get_current_context()["dag_run"]
-    workspace = steps.workspace_for(district, run.run_id)
+    try:
+        workspace = steps.workspace_for(district, run.run_id)
+    except ConfigurationError as error:
+        _fail_with({"outcome": "failed", "counts": {}, "message": str(error)})
     if not Path(workspace).is_dir():
-        raise AirflowFailException("The run ended before it had a workspace; the log of its first task says why.")
+        said = "the run ended before it had a folder; the log of its first task says why"
+        _fail_with({"outcome": "failed", "counts": {}, "message": said})
     failed = any_task_failed()
     if failed:
         steps.fail(workspace, "a task failed or was killed; its log says why")
@@ -232,9 +236,14 @@ def report(district: str) -> dict[str, Any]:
     _note_runs(district, Path(workspace).parent)
     signals.run_ended(workspace, failed=failed)
     if failed or result["outcome"] in ("refused", "failed"):
-        get_current_context()["ti"].xcom_push("return_value", result)  # for the note on the run
-        raise AirflowFailException(result["message"] or "An earlier task failed; its log says why.")
+        _fail_with(result)
     return result
+
+
+def _fail_with(result: dict[str, Any]) -> NoReturn:
+    """End the current task as failed, with what the note on the run is to say."""
+    get_current_context()["ti"].xcom_push("return_value", result)
+    raise AirflowFailException(result["message"] or "An earlier task failed; its log says why.")
 
 
 def _database_if_known(workspace: str) -> str | None:

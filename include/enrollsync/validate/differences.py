@@ -1,6 +1,7 @@
 """Says in which columns the rows of one identifier for different people (ID-DUPLICATE) differ, and on which lines.
 
-That they do was checked before; here the findings are told so. Names of columns and numbers of lines, never a value.
+Of lines of `id_changes.csv` that contradict each other, too. That they do was checked before; here the findings are
+told so. Names of columns and numbers of lines, never a value.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
 from enrollsync.validate.collect import name_table
 from enrollsync.validate.frames import query, rows
-from enrollsync.words.canonical import USERS
+from enrollsync.words.canonical import ID_CHANGES, USERS, Entity
 
 _COMPARED = {
     "given_name": "given_name",
@@ -33,7 +34,10 @@ def add_differences(
     words: dict[str, Any],
 ) -> None:  # fmt: skip
     """Put into the messages of ID-DUPLICATE in `found` what differs, as the file calls it, and the others' lines."""
-    if one_row(connection, f"SELECT count(*) FROM ({_concerned()})") == (0,):
+    if _any(connection, ID_CHANGES):
+        for column, others in (("old_id", "new_id"), ("new_id", "old_id")):
+            connection.execute(_contradicting(workspace, column, others))
+    if not _any(connection, USERS):
         return
     connection.register("compared_names", name_table(manifest, district, USERS.name, _COMPARED.values()))
     connection.execute(f"""
@@ -44,8 +48,49 @@ def add_differences(
         WHERE found.row_id = told.row_id AND found.code = 'ID-DUPLICATE' AND found.entity = '{USERS.name}'""")
 
 
-def _concerned() -> str:
-    return f"SELECT row_id FROM found WHERE code = 'ID-DUPLICATE' AND entity = '{USERS.name}'"
+def _contradicting(workspace: Workspace, column: str, others: str) -> str:
+    """Name the first line of each other thing that `id_changes.csv` says of the same identifier in `column`."""
+    return f"""
+        UPDATE found
+        SET message = rtrim(found.message, '.') || ' (see ' || told.lines || ').'
+        FROM (
+            WITH concerned AS (
+                SELECT row_id, entity, {column}, {others} AS said
+                FROM {rows(workspace, ID_CHANGES.name)}
+                SEMI JOIN ({_concerned(ID_CHANGES)} AND canonical = '{column}') USING (row_id)
+            ),
+            told AS (
+                SELECT entity, {column}, said, min(line) AS line
+                FROM concerned
+                JOIN {rows(workspace, ID_CHANGES.name)} USING (row_id, entity, {column})
+                GROUP BY ALL
+            ),
+            places AS (
+                SELECT entity, {column}, count(*) AS many,
+                    list({{said: said, line: line}} ORDER BY line)[:{_MOST_LINES + 1}] AS first
+                FROM told
+                GROUP BY ALL
+            ),
+            shown AS (
+                SELECT row_id, many, list_filter(first, lambda one: one.said <> said)[:{_MOST_LINES}] AS lines
+                FROM concerned
+                JOIN places USING (entity, {column})
+            )
+            SELECT row_id, array_to_string(list_transform(lines, lambda one: 'line ' || one.line), ', ')
+                || CASE WHEN many - 1 > len(lines) THEN ' and ' || (many - 1 - len(lines)) || ' more' ELSE '' END
+                AS lines
+            FROM shown
+        ) AS told
+        WHERE found.row_id = told.row_id AND found.code = 'ID-DUPLICATE' AND found.entity = '{ID_CHANGES.name}'
+            AND found.canonical = '{column}'"""
+
+
+def _any(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
+    return one_row(connection, f"SELECT count(*) FROM ({_concerned(entity)})") != (0,)
+
+
+def _concerned(entity: Entity) -> str:
+    return f"SELECT row_id FROM found WHERE code = 'ID-DUPLICATE' AND entity = '{entity.name}'"
 
 
 def _told(workspace: Workspace, words: dict[str, Any]) -> str:
@@ -58,7 +103,7 @@ def _told(workspace: Workspace, words: dict[str, Any]) -> str:
         WITH concerned AS (
             SELECT row_id, source_key, file, line
             FROM {rows(workspace, USERS.name)}
-            SEMI JOIN ({_concerned()}) USING (row_id)
+            SEMI JOIN ({_concerned(USERS)}) USING (row_id)
         ),
         differing AS (
             SELECT source_key, [{differing}] AS names

@@ -44,8 +44,8 @@ def propose_id_changes(connection: duckdb.DuckDBPyConnection, workspace: Workspa
 
 
 def _hold(found: str) -> Notice:
-    message = f"{found}; look at id_changes.csv in the run's folder, and deliver it with the batch if it is right"
-    return Notice.of("GUARD-REKEYED", message)
+    remedy = "if it is right, take it with `--use-proposal`, or deliver it with the batch"
+    return Notice.of("GUARD-REKEYED", f"{found}; look at id_changes.csv in the run's folder, and {remedy}")
 
 
 # ---- many at once ----------------------------------------------------------------------------------------------------
