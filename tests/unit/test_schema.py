@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sqlalchemy import CheckConstraint
 
 from enrollsync.database import migrations, open_store
+from enrollsync.database.memory import instant
 from enrollsync.database.messages import explain
 from enrollsync.database.schema import BASE, CHANGES, METADATA, STATUSES, arrow_schema, columns_of, primary_key
-from enrollsync.database.store import instant
 from enrollsync.words.canonical import BY_NAME, ENTITIES
 from enrollsync.words.errors import DatabaseError
 

@@ -37,7 +37,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIndex
 
+from enrollsync.database.access import state_version
 from enrollsync.database.dialects import Session
+from enrollsync.database.memory import RunRecord, append_findings, forget_run, instant
 from enrollsync.database.schema import (
     BASE,
     CHANGES,
@@ -50,7 +52,7 @@ from enrollsync.database.schema import (
     primary_key,
     typed_column,
 )
-from enrollsync.database.store import RunRecord, Store, append_findings, forget_run, instant, state_version
+from enrollsync.database.store import Store
 from enrollsync.plan.shares import to_remember
 from enrollsync.words.canonical import ENTITIES, Entity
 from enrollsync.words.errors import AlreadyApplied, DatabaseError, StalePlan

@@ -1,0 +1,116 @@
+"""A district's rows as Parquet: the state that a plan compares with, and the audit that an undo is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import ColumnElement, Table, and_, false, func, not_, select
+
+from enrollsync.database.access import Database, state_version
+from enrollsync.database.dialects import Session
+from enrollsync.database.messages import one_line_errors
+from enrollsync.database.schema import BASE, CHANGES, IDENTIFIER_HISTORY, RUNS, USUAL_ENROLLMENT, arrow_schema
+from enrollsync.database.undos import list_undos, undo_runs, write_undos
+from enrollsync.words.canonical import ENROLLMENTS
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Exports(Database):
+    """What can be taken out of a roster."""
+
+    def export(self, district_id: str, folder: Path, source: str | None = None) -> int:
+        """Write the district's rows, in one consistent read, to `<table>.parquet`: base tables, identifier history.
+
+        Every column but `district_id`, `removed` rows included. `undos.parquet` has the undos, see `Undo`. Returns the
+        state version. A database that is not there, or has no roster, gives empty files and 0, and is not created.
+        `source` is the one whose rows there will be most of: they are fetched in less time.
+        """
+        import pyarrow.parquet as pq
+
+        folder.mkdir(parents=True, exist_ok=True)
+        if not self.has_roster():
+            for table in _EXPORTED:
+                pq.write_table(_schema_of(table).empty_table(), folder / f"{table.name}.parquet")
+            write_undos([], folder)
+            return 0
+        with one_line_errors(self.backend, files=False), self.backend.reading() as session:
+            version = state_version(session, district_id)
+            for table in _EXPORTED:
+                if table is not BASE[ENROLLMENTS.name]:
+                    self._export_table(session, table, district_id, folder)
+            self._export_enrollments(session, district_id, folder, source)
+            write_undos(list_undos(session.rows(undo_runs(district_id))), folder)
+        return version
+
+    def export_changes(self, district_id: str, since: int, folder: Path) -> None:
+        """Write the audit of the runs that led to the state `since` or a later one to `changes.parquet`.
+
+        `runs.parquet` has those runs. Every column but `district_id`.
+        """
+        with one_line_errors(self.backend, files=False), self.backend.reading() as session:
+            for table in (CHANGES, RUNS):
+                self._export_table(session, table, district_id, folder, table.c.state_after >= since)
+
+    def _export_table(
+        self, session: Session, table: Table, district_id: str, folder: Path, *conditions: ColumnElement[bool]
+    ) -> None:
+        import pyarrow.parquet as pq
+
+        schema = _schema_of(table)
+        columns = (table.c[name] for name in schema.names)
+        query = select(*columns).where(table.c.district_id == district_id, *conditions)
+        with pq.ParquetWriter(folder / f"{table.name}.parquet", schema) as writer:
+            for batch in self.backend.batches(session, query, schema):
+                writer.write_batch(batch)
+
+    def _export_enrollments(self, session: Session, district_id: str, folder: Path, source: str | None) -> None:
+        """Of those that are as usual, and from `source`, only the keys are fetched: millions of rows, two columns."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = BASE[ENROLLMENTS.name]
+        usual = {**USUAL_ENROLLMENT, "source": source}
+        is_usual = func.coalesce(and_(*(table.c[name] == value for name, value in usual.items())), false())
+        schema = _schema_of(table)
+        keys = pa.schema([field for field in schema if field.name not in usual])
+        written = pa.schema([field if field in keys else field.with_type(_told_once(field.type)) for field in schema])
+
+        def rows(fields: pa.Schema, condition: ColumnElement[bool]) -> Iterator[pa.RecordBatch]:
+            query = select(*(table.c[name] for name in fields.names))
+            return self.backend.batches(session, query.where(table.c.district_id == district_id, condition), fields)
+
+        with pq.ParquetWriter(folder / f"{table.name}.parquet", written, store_schema=False) as writer:
+            for batch in rows(keys, is_usual):
+                columns = [
+                    batch[field.name] if field in keys else _all_alike(usual[field.name], field.type, batch.num_rows)
+                    for field in written
+                ]
+                writer.write_batch(pa.record_batch(columns, schema=written))
+            for batch in rows(schema, not_(is_usual)):
+                writer.write_batch(batch.cast(written))
+
+
+def _told_once(type_: pa.DataType) -> pa.DataType:
+    """A text that many rows share, as a dictionary with a number a row."""
+    import pyarrow as pa
+
+    return pa.dictionary(pa.int8(), type_) if pa.types.is_string(type_) else type_
+
+
+def _all_alike(value: str | bool | None, type_: pa.DataType, rows: int) -> pa.Array:
+    import pyarrow as pa
+
+    if not pa.types.is_dictionary(type_):
+        return pa.repeat(pa.scalar(value, type_), rows)
+    return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, type_.index_type), rows), [value])
+
+
+_EXPORTED = (*BASE.values(), IDENTIFIER_HISTORY)
+
+
+def _schema_of(table: Table) -> Any:
+    return arrow_schema([column for column in table.columns if column.name != "district_id"])

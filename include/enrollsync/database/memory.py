@@ -1,0 +1,223 @@
+"""The runs that a roster remembers, and what is asked about them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Delete, delete, func, insert, or_, select
+
+from enrollsync.database.access import Database
+from enrollsync.database.dialects import Session
+from enrollsync.database.messages import one_line_errors
+from enrollsync.database.schema import CHANGES, DISTRICT_STATE, FINDINGS, RUNS
+from enrollsync.database.undos import list_undos, undo_runs, undone_runs
+from enrollsync.formats import ID_CHANGES_FILE
+
+if TYPE_CHECKING:
+    from enrollsync.database.schema import RunShares
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What the database remembers of one run."""
+
+    run_id: str
+    district_id: str
+    batch_hash: str | None
+    outcome: str
+    """As in the command's JSON: `applied`, `in_sync`, `held`, ..."""
+    plan_id: str | None
+    started_at: datetime
+    """With a time zone, like all instants here."""
+    ended_at: datetime | None = None
+    approved_by: str | None = None
+    answer: str | None = None
+    """What that person answered to a plan that waited, one of `workspace.Answer`."""
+    delivered_at: datetime | None = None
+    source: str | None = None
+    mode: str | None = None
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    findings: dict[str, int] = field(default_factory=dict)
+    message: str | None = None
+    """One line for a person; no values of students."""
+    fingerprint: str | None = None
+    """See `shortcut.py`."""
+    checked_at: datetime | None = None
+    """When the database was last compared row by row."""
+    state_version: int | None = None
+    """The state that the run found; None when it did not look."""
+
+    def row(self) -> dict[str, str | int | None]:
+        """The columns of `runs` but for the state after."""
+        return {
+            "district_id": self.district_id,
+            "run_id": self.run_id,
+            "batch_hash": self.batch_hash,
+            "outcome": self.outcome,
+            "plan_id": self.plan_id,
+            "started_at": instant(self.started_at),
+            "ended_at": instant(self.ended_at),
+            "approved_by": self.approved_by,
+            "answer": self.answer,
+            "delivered_at": instant(self.delivered_at),
+            "source": self.source,
+            "mode": self.mode,
+            "counts_json": json.dumps(self.counts),
+            "findings_json": json.dumps(self.findings),
+            "message": self.message,
+            "fingerprint": self.fingerprint,
+            "checked_at": instant(self.checked_at),
+            "state_before": self.state_version,
+        }
+
+
+def instant(moment: datetime | None) -> str | None:
+    """UTC as ISO text of one length, so that text order is time order."""
+    return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+class Memory(Database):
+    """What a roster knows of its runs."""
+
+    def last_applied(self, district_id: str, source: str) -> tuple[str, datetime | None] | None:
+        """Batch hash and delivery time of the source's newest applied run that is not undone; None without one."""
+        undone = self._undone(district_id)
+        query = (
+            select(RUNS.c.batch_hash, RUNS.c.delivered_at)
+            .where(RUNS.c.district_id == district_id, RUNS.c.source == source, RUNS.c.outcome == "applied")
+            .where(RUNS.c.batch_hash.is_not(None))
+            .where(RUNS.c.run_id.not_in(undone))
+            .order_by(RUNS.c.state_after.desc())
+            .limit(1)
+        )
+        rows = self.rows(query)
+        if not rows:
+            return None
+        delivered = rows[0]["delivered_at"]
+        return rows[0]["batch_hash"], datetime.fromisoformat(delivered) if delivered else None
+
+    def left_out_removals(self, district_id: str, source: str) -> str | None:
+        """The source's newest run that left the roster in order and is not undone, if it was to remove nothing."""
+        query = (
+            select(RUNS.c.run_id, RUNS.c.answer)
+            .where(RUNS.c.district_id == district_id, RUNS.c.source == source)
+            .where(RUNS.c.outcome.in_(("applied", "in_sync")), RUNS.c.run_id.not_in(self._undone(district_id)))
+            .order_by(RUNS.c.started_at.desc())
+            .limit(1)
+        )
+        return next((row["run_id"] for row in self.rows(query) if row["answer"] == "without_removals"), None)
+
+    def shares_before(self, district_id: str, runs: int) -> list[RunShares]:
+        """What the last `runs` applied runs changed, newest first; those that are undone left out."""
+        query = (
+            select(RUNS.c.shares_json)
+            .where(RUNS.c.district_id == district_id, RUNS.c.outcome == "applied", RUNS.c.shares_json.is_not(None))
+            .where(RUNS.c.run_id.not_in(self._undone(district_id)))
+            .order_by(RUNS.c.state_after.desc())
+            .limit(runs)
+        )
+        return [json.loads(row["shares_json"]) for row in self.rows(query)]
+
+    def _undone(self, district_id: str) -> list[str]:
+        """The applied runs that are undone now."""
+        return undone_runs(list_undos((row["run_id"], row["message"]) for row in self.rows(undo_runs(district_id))))
+
+    def settled(self, district_id: str) -> dict[str, Any] | None:
+        """The newest run that left the roster as its delivery says, if nothing was written since; None otherwise."""
+        if not self.is_current():
+            return None
+        query = (
+            select(RUNS)
+            .join(DISTRICT_STATE, DISTRICT_STATE.c.district_id == RUNS.c.district_id)
+            .where(RUNS.c.district_id == district_id, RUNS.c.outcome.in_(("applied", "in_sync")))
+            .where(func.coalesce(RUNS.c.state_after, RUNS.c.state_before) == DISTRICT_STATE.c.version)
+            .order_by(RUNS.c.started_at.desc())
+            .limit(1)
+        )
+        return next(iter(self.rows(query)), None)
+
+    def on_top(self, district_id: str, state_after: int) -> dict[str, int]:
+        """Entity -> how many updates and re-identifications of one run no row of its delivery speaks of.
+
+        They are the former primary membership of somebody who has another one, and what `id_changes.csv` alone says.
+        """
+        query = (
+            select(CHANGES.c.entity, func.count().label("operations"))
+            .where(CHANGES.c.district_id == district_id, CHANGES.c.state_after == state_after)
+            .where(CHANGES.c.operation.in_(("update", "reidentify")))
+            .where(or_(CHANGES.c.file.is_(None), CHANGES.c.file == ID_CHANGES_FILE.name))
+            .group_by(CHANGES.c.entity)
+        )
+        return {row["entity"]: row["operations"] for row in self.rows(query)}
+
+    def runs(self, district_id: str) -> list[dict[str, Any]]:
+        """The runs, newest first: the columns of `runs` (instants as ISO text), `counts` and `findings` as dicts.
+
+        `shares_json`, the only long one, is left out.
+        """
+        shown = (column for column in RUNS.columns if column is not RUNS.c.shares_json)
+        query = (
+            select(*shown)
+            .where(RUNS.c.district_id == district_id)
+            .order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
+        )
+        rows = self.rows(query)
+        for row in rows:
+            row["counts"] = json.loads(row.pop("counts_json"))
+            row["findings"] = json.loads(row.pop("findings_json"))
+        return rows
+
+    def run(self, district_id: str, run_id: str) -> dict[str, Any] | None:
+        """One run's row; None when there is no such run."""
+        query = select(RUNS).where(RUNS.c.district_id == district_id, RUNS.c.run_id == run_id)
+        return next(iter(self.rows(query)), None)
+
+    def record_run(self, run: RunRecord, findings: Path | None = None) -> None:
+        """Remember a run that wrote nothing. A rerun replaces the row, unless that run has written to the roster.
+
+        `findings`: Parquet as `kept_findings.py` writes it.
+        """
+        self.require_roster()
+        with one_line_errors(self.backend, run.district_id, files=False):
+            if findings is None:
+                with self.backend.recording(run.run_id) as connection:
+                    _record(run, connection.execute, lambda query: connection.execute(query).all())
+                return
+            with self.backend.writing(run.run_id) as session:
+                if _record(run, session.execute, session.rows):
+                    append_findings(session, findings, run)
+
+
+def _record(run: RunRecord, execute: Callable[[Any], object], rows: Callable[[Any], Sequence[Any]]) -> bool:
+    """Replace the run's row and findings, unless it has written to the roster; returns whether it did."""
+    mine = (RUNS.c.district_id == run.district_id, RUNS.c.run_id == run.run_id)
+    if rows(select(RUNS.c.run_id).where(*mine, RUNS.c.state_after.is_not(None))):
+        return False
+    for statement in forget_run(run):
+        execute(statement)
+    execute(insert(RUNS).values(**run.row()))
+    return True
+
+
+def forget_run(run: RunRecord) -> tuple[Delete, ...]:
+    """Statements that make room for a run which may have been held before."""
+    return tuple(
+        delete(table).where(table.c.district_id == run.district_id, table.c.run_id == run.run_id)
+        for table in (FINDINGS, RUNS)
+    )
+
+
+def append_findings(session: Session, findings: Path, run: RunRecord) -> None:
+    """Add a run's findings, as Parquet with the columns of `findings` but for district and run."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = pq.read_table(findings)
+    for name, value in (("run_id", run.run_id), ("district_id", run.district_id)):
+        rows = rows.add_column(0, name, pa.repeat(value, rows.num_rows))
+    session.append(FINDINGS.name, rows.to_reader())
