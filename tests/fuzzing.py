@@ -41,6 +41,7 @@ from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.lines import LONGEST, load_text, record_width, split_records
 from enrollsync.ingest.read import check_header, numbered, read_file
 from enrollsync.run import engine
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, SourceFile, Workspace, error_file_name
 from enrollsync.validate import checking, collect, quarantine
 from enrollsync.validate.expectations import alike_but_for_case, disagreeing, is_date, standing_for_several
@@ -509,7 +510,7 @@ class Nights:
         except Refused as refused:
             return workspace, refused
         if not whole:
-            quarantine.write(workspace, workspace.read())
+            quarantine.write(Run.open(str(workspace.root)))
         return workspace, None
 
     def _read_state(self, workspace: Workspace) -> int:

@@ -182,7 +182,7 @@ def validate(workspace: str) -> dict[str, Any]:
         run_suites(run.place, run.manifest, run.district)
         counts = accept.accept(run.place, run.manifest)
         loadable = {entity: counted.pop("records") for entity, counted in counts.items()}
-        quarantine.write(run.place, run.manifest)
+        quarantine.write(run)
         counts = {entity: run.manifest.counts[entity] | counted for entity, counted in counts.items()}
         run.note(counts=counts, loadable=loadable, outcome="checked")
         return {"workspace": workspace, "findings": run.note_findings().findings}
@@ -225,7 +225,7 @@ def plan(
         made.save(place.plan)
         run.note(notices=_notices(run.store, made, manifest, district))
         if manifest.mode == "delta" or ID_CHANGES_FILE.name in {file.name for file in manifest.files}:
-            quarantine.write(place, manifest)
+            quarantine.write(run)
         run.note_findings()
         run.note(
             counts=made.counts,
@@ -360,7 +360,7 @@ def draft_report(workspace: str) -> None:
     """Write the report of a run that has not ended."""
     run = Run.open(workspace)
     with one_line(REPORT.name, run.place.root):
-        reports.write(run.place, run.manifest, run.settings)
+        reports.write(run)
 
 
 def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
@@ -370,7 +370,7 @@ def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]
         run.note(outcome="failed")
     started = time.monotonic()
     with one_line(REPORT.name, run.place.root):
-        reports.write(run.place, run.manifest, run.settings)
+        reports.write(run)
     if not run.manifest.dry_run and run.manifest.outcome not in {"applied", "undone", "checked", "planned"}:
         record_run(run)
     run.note(seconds=run.manifest.seconds | {REPORT.name: time.monotonic() - started})

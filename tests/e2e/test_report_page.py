@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 
 from enrollsync import report
 from enrollsync.report.wording import OPERATIONS
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace
 from enrollsync.settings import District
 from enrollsync.words import findings
@@ -62,7 +63,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     ]  # fmt: skip
     workspace.checks.write_text(json.dumps(checks))
     workspace.proposed_id_changes.write_text("entity,old_id,new_id\n")
-    report.write(workspace, manifest(), district())
+    report.write(Run(workspace, manifest(), district(), None))
     return (workspace.root / "report.html").as_uri()
 
 

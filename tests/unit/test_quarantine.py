@@ -18,10 +18,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from canonical_rows import district_for
 from enrollsync.formats import FileSpec
 from enrollsync.formats.clever import CLEVER
 from enrollsync.ingest.read import FileRead, numbered, read_file
 from enrollsync.run import engine
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace
 from enrollsync.validate import quarantine
 from enrollsync.words import findings
@@ -32,7 +34,7 @@ HEADER = ["School_id", "Student_id", "Last_name", "Password"]
 
 
 @dataclass
-class Run:
+class Delivered:
     """A tiny run: one delivered file, and what was found in it."""
 
     folder: Path
@@ -62,7 +64,10 @@ class Run:
         values = {"run_id": "r1", "district": "demo", "as_of": datetime(2026, 11, 3, 7, tzinfo=UTC), "files": [file]}
         return RunManifest(**{**values, **more})
 
-    def save(self) -> Run:
+    def run(self, **more: Any) -> Run:
+        return Run(self.workspace, self.manifest(**more), district_for("clever"), None)
+
+    def save(self) -> Delivered:
         self.workspace.create()
         self._read()
         rows = [
@@ -94,7 +99,7 @@ class Run:
         return duckdb.sql(f"SELECT * EXCLUDE (line) FROM {numbered(target)}").fetchall()
 
     def write(self) -> dict[str, int]:
-        return quarantine.write(self.workspace, self.manifest())
+        return quarantine.write(self.run())
 
     def errors(self) -> list[list[str]]:
         return list(csv.reader(io.StringIO(self.errors_text(), newline="")))
@@ -129,7 +134,7 @@ def read_findings(workspace: Workspace) -> list[dict[str, str]]:
 
 
 def test_a_line_with_a_critical_finding_is_copied_under_the_files_own_header(tmp_path: Path) -> None:
-    run = Run(tmp_path, table("S1,,Parath,", "S1,300,Okafor,"), [missing(2)]).save()
+    run = Delivered(tmp_path, table("S1,,Parath,", "S1,300,Okafor,"), [missing(2)]).save()
 
     assert run.write() == {"students.csv": 1}
     assert run.errors() == [
@@ -145,7 +150,7 @@ def test_all_findings_of_a_rejected_line_stand_in_its_errors_worst_first(tmp_pat
         missing(2),
         ("VAL-EMAIL", "warning", 2, None, "odd shape"),
     ]
-    run = Run(tmp_path, table("S1,, Parath,"), found).save()
+    run = Delivered(tmp_path, table("S1,, Parath,"), found).save()
     run.write()
 
     assert run.errors()[1][0] == (
@@ -155,21 +160,21 @@ def test_all_findings_of_a_rejected_line_stand_in_its_errors_worst_first(tmp_pat
 
 
 def test_lines_with_warnings_alone_are_not_rejected_and_make_no_file(tmp_path: Path) -> None:
-    run = Run(tmp_path, table("S1,300,Parath,"), [("VAL-EMAIL", "warning", 2, None, "odd")]).save()
+    run = Delivered(tmp_path, table("S1,300,Parath,"), [("VAL-EMAIL", "warning", 2, None, "odd")]).save()
 
     assert run.write() == {}
     assert list(run.workspace.quarantine.iterdir()) == []
 
 
 def test_rejected_lines_keep_the_order_of_the_file(tmp_path: Path) -> None:
-    run = Run(tmp_path, table(*["S1,,Parath,"] * 12), [missing(line) for line in (11, 2, 10, 9)]).save()
+    run = Delivered(tmp_path, table(*["S1,,Parath,"] * 12), [missing(line) for line in (11, 2, 10, 9)]).save()
     run.write()
 
     assert [row[0].split(":")[0] for row in run.errors()[1:]] == ["line 2", "line 9", "line 10", "line 11"]
 
 
 def test_a_record_over_several_lines_is_copied_whole_and_later_lines_keep_their_numbers(tmp_path: Path) -> None:
-    run = Run(tmp_path, table('S1,,"Para\nth, ""Leena""",', "S1,,Okafor,"), [missing(2), missing(4)]).save()
+    run = Delivered(tmp_path, table('S1,,"Para\nth, ""Leena""",', "S1,,Okafor,"), [missing(2), missing(4)]).save()
     run.write()
 
     assert [row[1:4] for row in run.errors()[1:]] == [["S1", "", 'Para\nth, "Leena"'], ["S1", "", "Okafor"]]
@@ -177,7 +182,7 @@ def test_a_record_over_several_lines_is_copied_whole_and_later_lines_keep_their_
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"], ids=["lf", "crlf", "cr"])
 def test_every_kind_of_line_end_gives_the_same_copy(tmp_path: Path, end: str) -> None:
-    run = Run(tmp_path, table("S1,1,Okafor,", "S1,,Parath,").replace("\n", end), [missing(3)]).save()
+    run = Delivered(tmp_path, table("S1,1,Okafor,", "S1,,Parath,").replace("\n", end), [missing(3)]).save()
     run.write()
 
     assert run.errors()[1][1:] == ["S1", "", "Parath", ""]
@@ -186,21 +191,21 @@ def test_every_kind_of_line_end_gives_the_same_copy(tmp_path: Path, end: str) ->
 def test_a_malformed_line_stands_whole_in_one_field_after_errors(tmp_path: Path) -> None:
     raw = 'S1,"Para\x00th,3,4,5,6'
     finding = ("ROW-MALFORMED", "critical", 3, None, "it has 6 fields where 4 belong")
-    run = Run(tmp_path, table("S1,,Parath,", raw), [missing(2), finding], [(3, raw)]).save()
+    run = Delivered(tmp_path, table("S1,,Parath,", raw), [missing(2), finding], [(3, raw)]).save()
 
     assert run.write() == {"students.csv": 2}
     assert run.errors()[2] == ["line 3: ROW-MALFORMED: it has 6 fields where 4 belong", raw, "", "", ""]
 
 
 def test_a_malformed_line_without_a_finding_is_rejected_with_its_reason(tmp_path: Path) -> None:
-    run = Run(tmp_path, table("S1"), malformed=[(2, "S1")]).save()
+    run = Delivered(tmp_path, table("S1"), malformed=[(2, "S1")]).save()
 
     assert run.write() == {"students.csv": 1}
     assert run.errors()[1] == ["line 2: ROW-MALFORMED: it is odd", "S1", "", "", ""]
 
 
 def test_secret_columns_are_left_out_of_well_formed_lines(tmp_path: Path) -> None:
-    run = Run(tmp_path, table("S1,,Parath,hunter2"), [missing(2)], secret=["Password"]).save()
+    run = Delivered(tmp_path, table("S1,,Parath,hunter2"), [missing(2)], secret=["Password"]).save()
     run.write()
 
     assert run.errors()[1][1:] == ["S1", "", "Parath", ""]
@@ -216,7 +221,7 @@ def test_every_field_survives_the_copy_as_delivered(
     line = io.StringIO()
     csv.writer(line, quoting=csv.QUOTE_ALL, lineterminator="\n").writerow(values)
     folder = tmp_path_factory.mktemp("batch")
-    run = Run(folder, f"a,b,c\n{line.getvalue()}", [missing(2)], header=["a", "b", "c"]).save()
+    run = Delivered(folder, f"a,b,c\n{line.getvalue()}", [missing(2)], header=["a", "b", "c"]).save()
     assume(not run.damaged)  # with some line breaks, nobody can tell records apart
     run.write()
 
@@ -226,14 +231,14 @@ def test_every_field_survives_the_copy_as_delivered(
 
 def test_a_field_larger_than_most_readers_take_is_copied(tmp_path: Path) -> None:
     large = "x" * 200_000
-    run = Run(tmp_path, table(f"S1,,{large},"), [missing(2)]).save()
+    run = Delivered(tmp_path, table(f"S1,,{large},"), [missing(2)]).save()
     run.write()
 
     assert f",{large}," in run.errors_text()
 
 
 def test_what_is_written_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
-    run = Run(tmp_path, table("S1,,Parath,"), [missing(2)]).save()
+    run = Delivered(tmp_path, table("S1,,Parath,"), [missing(2)]).save()
     run.write()
     run.write()
 
@@ -242,7 +247,7 @@ def test_what_is_written_is_readable_by_its_owner_alone(tmp_path: Path) -> None:
 
 
 def test_error_files_of_an_earlier_attempt_are_replaced(tmp_path: Path) -> None:
-    run = Run(tmp_path, table("S1,300,Parath,")).save()
+    run = Delivered(tmp_path, table("S1,300,Parath,")).save()
     old = run.workspace.quarantine / "teachers-errors.csv"
     old.write_text("errors\n")
     run.write()
@@ -259,14 +264,14 @@ formula_like = st.text(st.sampled_from("'=+-@\uff1d \t\r\u00a0a"), max_size=5) |
 @pytest.mark.parametrize("value", FORMULAS)
 def test_no_cell_of_an_error_file_starts_like_a_formula(tmp_path: Path, value: str) -> None:
     field = f'"{value}"'
-    run = Run(tmp_path, table(f"S1,,{field},"), [missing(2)]).save()
+    run = Delivered(tmp_path, table(f"S1,,{field},"), [missing(2)]).save()
     run.write()
     assert run.errors()[1][3] == "'" + value.replace("\r", "\n")
 
 
 def test_neither_header_nor_malformed_line_starts_like_a_formula(tmp_path: Path) -> None:
     header = ["=School_id", "Student_id", "Last_name", "@Password"]
-    run = Run(tmp_path, ",".join(header) + "\n=1,2\n", malformed=[(2, "=1,2")], header=header).save()
+    run = Delivered(tmp_path, ",".join(header) + "\n=1,2\n", malformed=[(2, "=1,2")], header=header).save()
     run.write()
     assert run.errors()[0] == ["errors", "'=School_id", "Student_id", "Last_name", "'@Password"]
     assert run.errors()[1][1] == "'=1,2"
@@ -274,7 +279,7 @@ def test_neither_header_nor_malformed_line_starts_like_a_formula(tmp_path: Path)
 
 @pytest.mark.parametrize("value", ["O'Brien", "'Aisha", "", "5-6", "a=b", "''", "' a"])
 def test_what_starts_like_no_formula_stays_as_delivered(tmp_path: Path, value: str) -> None:
-    run = Run(tmp_path, table(f"S1,,{value},"), [missing(2)]).save()
+    run = Delivered(tmp_path, table(f"S1,,{value},"), [missing(2)]).save()
     run.write()
     assert run.errors()[1][3] == value
 
@@ -293,9 +298,9 @@ def test_an_escape_can_be_undone_and_leaves_nothing_that_starts_like_a_formula(v
 
 
 def test_findings_csv_names_remedy_and_rule_and_puts_notices_on_files_first(tmp_path: Path) -> None:
-    run = Run(tmp_path, table("S1,,Parath,"), [missing(2)]).save()
+    run = Delivered(tmp_path, table("S1,,Parath,"), [missing(2)]).save()
     notice = Notice(code="FILE-IGNORED", severity=Severity.INFO, message="not read", file="demographics.csv")
-    quarantine.write(run.workspace, run.manifest(notices=[notice]))
+    quarantine.write(run.run(notices=[notice]))
 
     first, second = read_findings(run.workspace)
     assert list(first) == ["severity", "code", "file", "line", "column", "message", "remedy", "rule"]
@@ -315,9 +320,9 @@ def test_findings_csv_names_remedy_and_rule_and_puts_notices_on_files_first(tmp_
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", " =", "\t@", "\r=", "\n+", "＝"])
 def test_no_cell_of_findings_csv_starts_like_a_formula(tmp_path: Path, start: str) -> None:
     cell = f'{start}HYPERLINK("http://example.org")'
-    run = Run(tmp_path, table(), [("VAL-INVALID", "warning", 2, cell, cell)]).save()
+    run = Delivered(tmp_path, table(), [("VAL-INVALID", "warning", 2, cell, cell)]).save()
     notice = Notice(code="FILE-IGNORED", severity=Severity.INFO, message=cell, file=cell)
-    quarantine.write(run.workspace, run.manifest(notices=[notice]))
+    quarantine.write(run.run(notices=[notice]))
 
     first, second = read_findings(run.workspace)
     told = "'" + cell if cell.isprintable() else printable(cell)
@@ -326,7 +331,7 @@ def test_no_cell_of_findings_csv_starts_like_a_formula(tmp_path: Path, start: st
 
 
 def test_a_code_that_the_table_does_not_know_stays_in_findings_csv(tmp_path: Path) -> None:
-    run = Run(tmp_path, table(), [("NEW-CODE", "warning", 2, None, "something")]).save()
+    run = Delivered(tmp_path, table(), [("NEW-CODE", "warning", 2, None, "something")]).save()
     run.write()
 
     assert [(row["code"], row["remedy"]) for row in read_findings(run.workspace)] == [("NEW-CODE", "")]
@@ -335,4 +340,4 @@ def test_a_code_that_the_table_does_not_know_stays_in_findings_csv(tmp_path: Pat
 def test_holds_stand_among_the_findings_once(tmp_path: Path) -> None:
     hold = Notice(code="GUARD-EMPTY", severity=Severity.WARNING, message="all classes are gone")
 
-    assert quarantine.file_level(Run(tmp_path).manifest(holds=[hold])) == [hold]
+    assert quarantine.file_level(Delivered(tmp_path).manifest(holds=[hold])) == [hold]

@@ -16,6 +16,7 @@ import pytest
 
 from enrollsync import report
 from enrollsync.report import facts, wording
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import COUNTED, Notice, RunManifest, SourceFile, Workspace
 from enrollsync.settings import District
 from enrollsync.validate import quarantine
@@ -111,7 +112,7 @@ def save_organizations(workspace: Workspace, rows: list[tuple[str | None, str | 
 
 
 def written(workspace: Workspace, **more: Any) -> Page:
-    report.write(workspace, manifest(**more), DISTRICT)
+    report.write(Run(workspace, manifest(**more), DISTRICT, None))
     return Page((workspace.root / "report.html").read_text(encoding="utf-8"))
 
 
@@ -416,7 +417,7 @@ def test_links_are_relative_and_lead_to_files_that_exist(workspace: Workspace) -
     (workspace.data_docs / "index.html").touch()
     save_findings(workspace, [("ID-MISSING", "critical", 3, "userId")])
     files = [SourceFile(name="users.csv", entity="users", header=["userId"], rows=1, malformed=0)]
-    quarantine.write(workspace, manifest(files=files))
+    quarantine.write(Run(workspace, manifest(files=files), DISTRICT, None))
     page = written(workspace, files=files)
 
     links = [link for link in page.links if not link.startswith("#")]
@@ -507,7 +508,7 @@ def test_the_json_has_the_keys_of_the_command_and_the_findings_grouped(workspace
 
 
 def test_findings_of_later_steps_reach_findings_csv(workspace: Workspace) -> None:
-    quarantine.write(workspace, manifest())
+    quarantine.write(Run(workspace, manifest(), DISTRICT, None))
     save_findings(workspace, [("PLAN-AMBIGUOUS", "warning", 4, "userId")])
     written(workspace)
 

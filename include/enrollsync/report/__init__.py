@@ -14,38 +14,39 @@ from typing import Any
 
 from enrollsync.report.facts import ALL_FINDINGS, Facts
 from enrollsync.report.page import render
-from enrollsync.run.workspace import RunManifest, Workspace
-from enrollsync.settings import District
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import RunManifest
 
 __all__ = ["summary", "write"]
 
 
-def write(workspace: Workspace, manifest: RunManifest, district: District) -> None:
+def write(run: Run) -> None:
     """Write `findings.csv`, `report.json` and `report.html` into the workspace's root, whatever the run came to."""
-    if _nothing_to_gather(workspace, manifest):
-        _replace(workspace.root / ALL_FINDINGS.href, _NO_FINDINGS)
-        facts = Facts(manifest, district, links=(ALL_FINDINGS,))
+    root = run.place.root
+    if _nothing_to_gather(run):
+        _replace(root / ALL_FINDINGS.href, _NO_FINDINGS)
+        facts = Facts(run.manifest, run.settings, links=(ALL_FINDINGS,))
     else:
-        facts = _gather(workspace, manifest, district)
-    _replace(workspace.root / "report.json", json.dumps(_as_json(facts, manifest, workspace), indent=1))
-    _replace(workspace.root / "report.html", render(facts))
+        facts = _gather(run)
+    _replace(root / "report.json", json.dumps(_as_json(facts, run.manifest, root), indent=1))
+    _replace(root / "report.html", render(facts))
 
 
 _NO_FINDINGS = "severity,code,file,line,column,message,remedy,rule\n"
 
 
-def _nothing_to_gather(workspace: Workspace, manifest: RunManifest) -> bool:
+def _nothing_to_gather(run: Run) -> bool:
     """Whether the run ended before it read a file: there is no need to bring in DuckDB, a second, to find nothing."""
-    tables = (workspace.findings, workspace.malformed, workspace.organizations_summary)
-    return not (manifest.notices or manifest.holds or any(table.is_file() for table in tables))
+    tables = (run.place.findings, run.place.malformed, run.place.organizations_summary)
+    return not (run.manifest.notices or run.manifest.holds or any(table.is_file() for table in tables))
 
 
-def _gather(workspace: Workspace, manifest: RunManifest, district: District) -> Facts:
+def _gather(run: Run) -> Facts:
     from enrollsync.report.gather import gather
     from enrollsync.validate import quarantine
 
-    quarantine.write_findings(workspace, manifest)
-    return gather(workspace, manifest, district)
+    quarantine.write_findings(run)
+    return gather(run)
 
 
 def summary(manifest: RunManifest, artifacts: Path) -> dict[str, Any]:
@@ -61,9 +62,9 @@ def summary(manifest: RunManifest, artifacts: Path) -> dict[str, Any]:
     }
 
 
-def _as_json(facts: Facts, manifest: RunManifest, workspace: Workspace) -> dict[str, Any]:
+def _as_json(facts: Facts, manifest: RunManifest, artifacts: Path) -> dict[str, Any]:
     return {
-        **summary(manifest, workspace.root),
+        **summary(manifest, artifacts),
         "error": manifest.error,
         "findings_grouped": [asdict(group) for group in facts.groups],
         "checks": [asdict(check) for check in facts.checks],

@@ -26,22 +26,23 @@ from enrollsync.report.facts import (
     Organization,
     Place,
 )
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice, RunManifest, Workspace
-from enrollsync.settings import District
 from enrollsync.validate import quarantine
 from enrollsync.validate.consequences import WAITS
 from enrollsync.words.codes import CODES
 
 
-def gather(workspace: Workspace, manifest: RunManifest, district: District) -> Facts:
+def gather(run: Run) -> Facts:
     """Read what the run left; a file that it did not come to write counts as empty."""
-    with quarantine.findings_tables(workspace, manifest) as connection:
+    workspace = run.place
+    with quarantine.findings_tables(run) as connection:
         rejected = quarantine.rejected_lines(connection)
         copies = [name for name in rejected if quarantine.error_file(workspace, name).is_file()]
         return Facts(
-            manifest,
-            district,
-            refusals=_refusals(manifest),
+            run.manifest,
+            run.settings,
+            refusals=_refusals(run.manifest),
             groups=tuple(_groups(connection)),
             organizations=_organizations(connection, workspace),
             checks=_checks(workspace),

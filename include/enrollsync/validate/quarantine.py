@@ -16,6 +16,7 @@ from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.read import numbered, stored_columns
 from enrollsync.run import engine
 from enrollsync.run.engine import cell, connect
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace, error_file_name
 from enrollsync.words import findings
 from enrollsync.words.codes import CODES
@@ -25,7 +26,7 @@ _MALFORMED = "file VARCHAR, line BIGINT, reason VARCHAR, raw VARCHAR"
 """What is read of `source/malformed.parquet`."""
 
 
-def write(workspace: Workspace, manifest: RunManifest) -> dict[str, int]:
+def write(run: Run) -> dict[str, int]:
     """Write `quarantine/<file>-errors.csv` for each source file with rejected lines, and `findings.csv`.
 
     An error file holds `errors`, then the file's own columns, one row a rejected line, in file order; a malformed line
@@ -33,10 +34,11 @@ def write(workspace: Workspace, manifest: RunManifest) -> dict[str, int]:
     of secret columns are left out. Error files of an earlier attempt are replaced.
     Returns file -> rejected lines, where any.
     """
+    workspace, manifest = run.place, run.manifest
     workspace.quarantine.mkdir(parents=True, exist_ok=True, mode=0o700)
     for old in workspace.quarantine.glob("*-errors.csv"):
         old.unlink()
-    with findings_tables(workspace, manifest) as connection:
+    with findings_tables(run) as connection:
         rejected = rejected_lines(connection)
         for file in manifest.files:
             if file.name in rejected:
@@ -45,10 +47,10 @@ def write(workspace: Workspace, manifest: RunManifest) -> dict[str, int]:
     return {file.name: rejected[file.name] for file in manifest.files if file.name in rejected}
 
 
-def write_findings(workspace: Workspace, manifest: RunManifest) -> None:
+def write_findings(run: Run) -> None:
     """Write `findings.csv` alone: again after later steps have added findings."""
-    with findings_tables(workspace, manifest) as connection:
-        _write_findings(connection, workspace)
+    with findings_tables(run) as connection:
+        _write_findings(connection, run.place)
 
 
 def error_file(workspace: Workspace, name: str) -> Path:
@@ -56,12 +58,12 @@ def error_file(workspace: Workspace, name: str) -> Path:
     return workspace.quarantine / error_file_name(name)
 
 
-def findings_tables(workspace: Workspace, manifest: RunManifest) -> duckdb.DuckDBPyConnection:
+def findings_tables(run: Run) -> duckdb.DuckDBPyConnection:
     """A DuckDB connection with `findings`, `malformed`, `notices` and `codes`, each empty where the run has none."""
-    connection = connect(workspace.root)
-    _parquet_or_empty(connection, "findings", workspace.findings, findings.schema())
-    _parquet_or_empty(connection, "malformed", workspace.malformed, _MALFORMED)
-    connection.register("notices", _notices_table(file_level(manifest)))
+    connection = connect(run.place.root)
+    _parquet_or_empty(connection, "findings", run.place.findings, findings.schema())
+    _parquet_or_empty(connection, "malformed", run.place.malformed, _MALFORMED)
+    connection.register("notices", _notices_table(file_level(run.manifest)))
     connection.register("codes", _codes_table())
     return connection
 
