@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrollsync.formats import FORMATS, ID_CHANGES_FILE
+from enrollsync.formats import FORMATS, ID_CHANGES_FILE, Format
 from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
 from enrollsync.settings import District
 from enrollsync.words.canonical import ENTITIES
@@ -48,7 +48,7 @@ def write_canonical(workspace: Workspace, tables: dict[str, list[Row]]) -> None:
     """Write the five tables; a row's line is its place (from 2) unless it says `line` or `lines`."""
     for entity in ENTITIES:
         extra = ("action", "kind") if entity.name == "users" else ("action",)
-        texts = [(name, pa.string()) for name in ("blanks", *entity.columns, *extra)]
+        texts = [(name, pa.string()) for name in ("blanks", "unfound", *entity.columns, *extra)]
         schema = pa.schema(
             [
                 ("row_id", pa.int64()),
@@ -75,8 +75,21 @@ def manifest_for(source: str, **changes: Any) -> RunManifest:
     facts: dict[str, Any] = {
         "run_id": "run-1", "district": "demo", "as_of": datetime(2026, 11, 1, 3, tzinfo=UTC),
         "format": source, "mode": FORMATS[source].mode, "batch_hash": "b1", "files": files,
+        "supplied": _supplied(FORMATS[source]),
     }  # fmt: skip
     return RunManifest(**{**facts, **changes})
+
+
+def _supplied(declared: Format) -> dict[str, dict[str, list[str]]]:
+    supplied: dict[str, dict[str, list[str]]] = {}
+    for mapping in declared.mappings:
+        for column in mapping.cells:
+            supplied.setdefault(mapping.entity, {}).setdefault(column, []).append(mapping.file)
+    return supplied
+
+
+def fitted_for(source: str, **changes: Any) -> Format:
+    return district_for(source, **changes).fitted(FORMATS[source])
 
 
 def district_for(source: str, **changes: Any) -> District:

@@ -284,7 +284,7 @@ class Files:
         if parsed:
             return self._parsed(path, spec)
         text = load_text(path)
-        check_header(text, spec, self.declared, {})
+        check_header(text, spec, self.declared)
         width = record_width(text)
         records = split_records(text, width)
         if not len(records.first) or records.first[0] != 0:
@@ -299,7 +299,7 @@ class Files:
     def _parsed(self, path: Path, spec: FileSpec) -> Told:
         target = self.folder / "table.parquet"
         with self.connection.cursor() as own:
-            result = read_file(own, path, target, spec, self.declared, (), {}, "utf-8")
+            result = read_file(own, path, target, spec, self.declared, ())
             rows = own.execute(f"SELECT * FROM {numbered(target)}").fetchall()
             names = [column[0] for column in own.description]
         line, shown = names.index("line"), [place for place, name in enumerate(names) if name.startswith(" ")]

@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from canonical_rows import Row, district_for, manifest_for, write_canonical
+from canonical_rows import Row, district_for, fitted_for, manifest_for, write_canonical
 from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, arrow_schema, columns_of, primary_key, typed_column
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan.plan import Plan
@@ -86,7 +86,8 @@ class Roster:
         manifest.files.extend([changes] if id_changes else [])
         _write_findings(self.workspace, file, [2 + n for n, row in enumerate(delivered) if row["userId"] in rejected])
         self._write_state()
-        plan = reconcile(self.workspace, manifest, district, self.workspace.state, 1, _accepted(self, manifest))
+        declared, accepted = fitted_for(self.source), _accepted(self, manifest)
+        plan = reconcile(self.workspace, manifest, district, declared, self.workspace.state, 1, accepted)
         operations = {e.name: pq.read_table(self.workspace.plan_table(e.name)).to_pylist() for e in ENTITIES}
         return Planned(plan, self._held(delivered), operations)
 
@@ -144,7 +145,7 @@ def _accepted(roster: Roster, manifest: RunManifest) -> dict[str, dict[str, int]
     malformed = pa.schema([("file", pa.string()), ("line", pa.int64()), ("last_line", pa.int64()),
                            ("reason", pa.string()), ("raw", pa.string())])  # fmt: skip
     pq.write_table(malformed.empty_table(), roster.workspace.malformed)
-    return accept(roster.workspace, manifest)
+    return accept(roster.workspace, manifest, fitted_for(roster.source))
 
 
 def _write_findings(workspace: Workspace, file: str, lines: list[int]) -> None:
@@ -176,7 +177,8 @@ def _write_id_changes(workspace: Workspace, text: str) -> SourceFile:
 
 
 def _supplied(file: str) -> dict[str, dict[str, list[str]]]:
-    return {entity.name: {column: [file] for column in entity.columns} for entity in ENTITIES}
+    columns = {entity.name: [column for column in entity.columns if column != "status"] for entity in ENTITIES}
+    return {entity: {column: [file] for column in named} for entity, named in columns.items()}
 
 
 def _canonical(rows: list[Row], source: str) -> dict[str, list[Row]]:

@@ -138,8 +138,8 @@ def ingest(
         found_batch(run) as batch,
     ):
         run.note(format=batch.declared.name, batch_hash=batch.digest, delivered_at=batch.delivery.delivered_at)
-        asked, district = run.manifest, run.district
-        mark = shortcut.fingerprint(batch.digest, district) + (" adds only" if asked.adds_only else "")
+        asked = run.manifest
+        mark = shortcut.fingerprint(batch.digest, run.settings) + (" adds only" if asked.adds_only else "")
         overdue = find_overdue(run, batch.delivery.delivered_at)
         run.note(fingerprint=mark, checked_at=asked.as_of, notices=overdue, taken_by=None)
         force = force or asked.dry_run or asked.release or asked.adds_only
@@ -149,8 +149,8 @@ def ingest(
         from enrollsync.ingest.normalise import normalise
 
         before_reading()
-        run.manifest = manifest = read_batch(run.place, run.manifest, district, batch.take(run.place.batch))
-        normalise(run.place, manifest, district)
+        run.manifest = manifest = read_batch(run.place, run.manifest, batch.take(run.place.batch))
+        normalise(run.place, manifest, batch.declared)
         rows = {file.name: file.rows for file in manifest.files}
         return {"workspace": workspace, "format": manifest.format, "mode": manifest.mode, "rows": rows, "outcome": None}
 
@@ -179,8 +179,8 @@ def validate(workspace: str) -> dict[str, Any]:
     from enrollsync.validate import validate as run_suites
 
     with step(VALIDATE, workspace) as run:
-        run_suites(run.place, run.manifest, run.district)
-        counts = accept.accept(run.place, run.manifest)
+        run_suites(run.place, run.manifest, run.settings, run.format)
+        counts = accept.accept(run.place, run.manifest, run.format)
         loadable = {entity: counted.pop("records") for entity, counted in counts.items()}
         quarantine.write(run)
         counts = {entity: run.manifest.counts[entity] | counted for entity, counted in counts.items()}
@@ -197,7 +197,7 @@ def read_state(workspace: str, *, database_url: str | None = None) -> int:
     run = Run.open(workspace, database_url)
     if not run.manifest.dry_run:
         run.store.migrate()
-    return run.store.export(run.settings.district_id, run.place.state, source=run.manifest.format)
+    return run.store.export(run.settings.district_id, run.place.state, source=run.source)
 
 
 def plan(
@@ -213,9 +213,9 @@ def plan(
     from enrollsync.validate import quarantine
 
     with step(PLAN, workspace, database_url) as run:
-        place, manifest, district = run.place, run.manifest, run.district
+        place, manifest, district = run.place, run.manifest, run.settings
         version = read_version() if read_version else read_state(workspace, database_url=database_url)
-        made = reconcile(place, manifest, district, place.state, version, manifest.counts)
+        made = reconcile(place, manifest, district, run.format, place.state, version, manifest.counts)
         # A plan that changes nothing takes nothing back in time, however old its delivery is.
         last = run.store.last_applied(district.district_id, made.source) if made.operations else None
         left_out_by = run.store.left_out_removals(district.district_id, made.source) if made.operations else None
@@ -224,7 +224,7 @@ def plan(
         made = made.model_copy(update={"holds": holds})
         made.save(place.plan)
         run.note(notices=_notices(run.store, made, manifest, district))
-        if manifest.mode == "delta" or ID_CHANGES_FILE.name in {file.name for file in manifest.files}:
+        if manifest.asks_roster or ID_CHANGES_FILE.name in {file.name for file in manifest.files}:
             quarantine.write(run)
         run.note_findings()
         run.note(
@@ -247,8 +247,8 @@ def use_proposal(workspace: str, *, person: str | None, database_url: str | None
     with step(INGEST, workspace) as run:
         place = run.place
         place.proposed_id_changes.replace(place.taken_id_changes)
-        run.manifest = replace_id_changes(place, run.manifest, run.district, place.taken_id_changes)
-        normalise(place, run.note(taken_by=person), run.district)
+        run.manifest = replace_id_changes(place, run.manifest, run.format, place.taken_id_changes)
+        normalise(place, run.note(taken_by=person), run.format)
     validate(workspace)
     return plan(workspace, database_url=database_url)
 

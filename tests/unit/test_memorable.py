@@ -11,7 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from canonical_rows import Row, district_for, enrollment, manifest_for, person, school_class, write_canonical
+from canonical_rows import (
+    Row,
+    district_for,
+    enrollment,
+    fitted_for,
+    manifest_for,
+    person,
+    school_class,
+    write_canonical,
+)
 from enrollsync.run.engine import connect
 from enrollsync.run.workspace import Workspace
 from enrollsync.validate import collect, memorable, suites
@@ -28,7 +37,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def suggested(workspace: Workspace, tables: dict[str, list[Row]], source: str = "clever") -> dict[str, str]:
     """Class identifier -> what is suggested for it, of those that are opaque and for which there is something."""
     write_canonical(workspace, tables)
-    words = suites.parameters(manifest_for(source), district_for(source))
+    words = suites.parameters(manifest_for(source), district_for(source), fitted_for(source))
     with connect(workspace.root) as connection:
         collect.create_table(connection)
         connection.execute(
@@ -207,7 +216,7 @@ def test_in_any_order_of_rows_the_suggestions_are_the_same_and_all_differ(
 
 
 def test_without_an_opaque_identifier_no_table_is_read(workspace: Workspace) -> None:
-    words = suites.parameters(manifest_for("clever"), district_for("clever"))
+    words = suites.parameters(manifest_for("clever"), district_for("clever"), fitted_for("clever"))
     with connect(workspace.root) as connection:
         collect.create_table(connection)
         memorable.add_suggestions(connection, workspace, words)  # there are no tables to read

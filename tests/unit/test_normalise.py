@@ -56,7 +56,7 @@ class Canonical:
             "district_id": "demo", "name": "Demo", "primary_source": self.source,
             "source": {"path": "x"}, "database": {"url": "sqlite:///none.db"}, **self.settings,
         })  # fmt: skip
-        normalise(workspace, manifest, district)
+        normalise(workspace, manifest, district.fitted(FORMATS[self.source]))
         return {name: pq.read_table(workspace.canonical_table(name)).to_pylist() for name in BY_NAME}
 
     def read(self, column: str, values: Sequence[str | None], entity: str, canonical: str) -> dict[str | None, Any]:
@@ -257,7 +257,7 @@ def test_row_ids_are_unique_within_a_table(canonical: Canonical) -> None:
 def test_a_removal_speaks_of_its_class_alone(canonical: Canonical) -> None:
     tables = canonical([{**PERSON, "action": "remove-class"}])
     assert {name for name, table in tables.items() if table} == {"classes"}
-    assert tables["classes"][0] | {"source_key": "C1", "action": "remove-class"} == tables["classes"][0]
+    assert tables["classes"][0] | {"source_key": "C1", "action": "remove"} == tables["classes"][0]
 
 
 def test_an_employee_without_a_class_is_in_none(canonical: Canonical) -> None:

@@ -90,7 +90,7 @@ class Delivered:
     def _read_file(self, path: Path, target: Path) -> FileRead:
         spec = FileSpec(path.name, "users", required=(), known=tuple(self.header), secret=tuple(self.secret))
         with engine.connect(self.folder, ordered=True) as connection:
-            return read_file(connection, path, target, spec, CLEVER, tuple(self.header[2:3]), {}, "utf-8")
+            return read_file(connection, path, target, spec, CLEVER, tuple(self.header[2:3]))
 
     def read_back(self) -> list[tuple[Any, ...]]:
         """The rows of the error file when it is delivered."""

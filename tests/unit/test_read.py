@@ -55,8 +55,9 @@ def read(
         path = Path(folder) / file
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
         target = Path(folder) / f"{file}.parquet"
+        fitted = declared.fitted(renames=renames, encoding=encoding)
         with engine.connect(path.parent, ordered=True) as connection:
-            result = read_file(connection, path, target, declared.file(file), declared, needed, renames or {}, encoding)
+            result = read_file(connection, path, target, declared.file(file), fitted, needed)
         assert sorted(entry.name for entry in Path(folder).iterdir()) == [file, target.name]
         table = duckdb.sql(f"SELECT * FROM {numbered(target)}").to_arrow_table().to_pylist()
     lines = [(row.pop("line"), row) for row in table]
@@ -267,7 +268,7 @@ def test_lines_are_kept_only_where_counting_rows_does_not_give_them(
     path, target = tmp_path / "users.csv", tmp_path / "users.csv.parquet"
     path.write_text("\n".join([HEADER, *body, ""]))
     with engine.connect(tmp_path, ordered=True) as connection:
-        read_file(connection, path, target, BATCH.file("users.csv"), BATCH, NAMES, {}, "utf-8")
+        read_file(connection, path, target, BATCH.file("users.csv"), BATCH, NAMES)
     assert ("line" in pq.read_schema(target).names) == kept
     assert sorted(duckdb.sql(f"SELECT line FROM {numbered(target)}").fetchall()) == [
         (2 + number + sum("\n" in line for line in body[:number]),)

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from enrollsync.formats.batch_upload import BATCH_UPLOAD
+from enrollsync.formats.clever import CLEVER
 from enrollsync.settings import District, districts_folder, load_district, project_root
 from enrollsync.words.errors import ConfigurationError
 from secret_urls import MALFORMED, SECRET, WITH_A_PASSWORD
@@ -56,10 +58,10 @@ def test_what_is_said_of_the_primary_sources_files_is_not_said_of_anothers(tmp_p
     said = {"encoding": "cp1252", "columns": {"Student_id": "userId"}, "mode": "snapshot"}
     more = {"primary_source": "clever", "source": {"path": "x", **said}, "identifiers": {"columns": {"users": "Id"}}}
     district = load(tmp_path, yaml.safe_dump(SMALLEST | more))
-    own, other = district.for_source("clever", ()), district.for_source("batch_upload", ())
-    assert (own.source, own.identifiers.columns) == (district.source, {"users": "Id"})
-    assert (other.source.encoding, other.source.columns, other.source.mode) == ("utf-8", {}, None)
-    assert (other.source.path, other.identifiers.columns) == ("x", {})
+    own, other = district.fitted(CLEVER), district.fitted(BATCH_UPLOAD)
+    assert (own.encoding, own.renames, own.mode) == ("cp1252", (("Student_id", "userId"),), "snapshot")
+    assert own.called("students.csv", "users", "user_id") == "Id"
+    assert other == BATCH_UPLOAD
 
 
 # ---- what may stand there -----------------------------------------------------------------------
@@ -190,7 +192,7 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
         for name in ("utf-9", "utf-7", "u7", "unicode_escape", "base64", "rot13", "undefined", "idna", "", "a\\0b")
     ),
     ("identifiers.columns", {"users": "Line"}, "cannot be read under this name; give the column another one"),
-    ("identifiers.columns", {"user": "userStateId"}, "Input should be 'organizations', 'classes', 'users'"),
+    ("identifiers.columns", {"user": "userStateId"}, "Input should be 'organizations', 'users', 'classes'"),
     ("thresholds.entities", {"user": {}}, "`thresholds.entities.user.[key]`: Input should be 'organizations', 'users'"),
     ("thresholds.entities", {"users": {"flor": 3}}, "`thresholds.entities.users.flor` is no known key"),
     ("thresholds.organizations", {"S1": {"update_percent": 101}},

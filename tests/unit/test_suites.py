@@ -45,7 +45,9 @@ def write_suite(folder: Path, *expectations: dict[str, Any]) -> Path:
 
 GOOD = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "role"}, "meta": {"code": "VAL-MISSING"}}
 
-WORDS_OF_A_RUN = {"class_size": 80, "grades": ["5"], "today": "2026-11-01", "identifier_regex": "x"}
+WORDS_OF_A_RUN = {
+    "class_size": 80, "grades": ["5"], "today": "2026-11-01", "identifier_regex": "x", "enrollment_files": (),
+}  # fmt: skip
 
 
 # Suites
@@ -67,13 +69,21 @@ def test_every_check_says_its_code_and_what_a_person_reads(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_check_looks_at_columns_that_exist(name: str) -> None:
     entity = BY_NAME[name]
-    known = {"kind", "action", "blanks", *entity.columns, *frames.derived(Workspace(Path()), entity, WORDS_OF_A_RUN)}
+    known = {
+        "kind",
+        "action",
+        "blanks",
+        "unfound",
+        *entity.columns,
+        *frames.derived(Workspace(Path()), entity, WORDS_OF_A_RUN),
+    }
     suite = suites.load_suite(name)
     assert set(suites.columns(suite)) <= known
     assert {suites.finding_column(check) for check in suite.expectations} <= {
         "kind",
         "action",
         "blanks",
+        "unfound",
         *entity.columns,
     }
 

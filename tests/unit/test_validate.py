@@ -23,6 +23,8 @@ from canonical_rows import (
     school_class,
     write_canonical,
 )
+from enrollsync.formats import FORMATS
+from enrollsync.formats.batch_upload import BATCH_UPLOAD
 from enrollsync.run.workspace import Workspace
 from enrollsync.validate import checking, expectations, validate
 from enrollsync.words import findings
@@ -56,7 +58,8 @@ def check(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Check:
         asked = tuple(entity for entity in ENTITIES if not tables or entity.name in tables)
         monkeypatch.setattr("enrollsync.validate.ENTITIES", asked)
         manifest = manifest_for(source, **({"mode": mode} if mode else {}))
-        validate(workspace, manifest, district_for(source, **(district or {})))
+        settings = district_for(source, **(district or {}))
+        validate(workspace, manifest, settings, settings.fitted(FORMATS[source]))
         return rows_of(workspace)
 
     return run
@@ -78,7 +81,7 @@ def test_clean_tables_of_batch_upload_have_no_finding(check: Check) -> None:
     student = person(grade="5", email="u@x.org", birth_date="2015-03-09", user_district_id="7")
     assert not check(
         organizations=[organization()], users=[student, teacher], memberships=[membership()],
-        classes=[school_class(grade="5", action="REMOVE-CLASS"), school_class(source_key="C2", class_id="C2")],
+        classes=[school_class(grade="5", action="remove"), school_class(source_key="C2", class_id="C2")],
         enrollments=[enrollment(is_primary="true")],
     )  # fmt: skip
 
@@ -265,10 +268,10 @@ def test_a_misspelt_identifier_is_no_second_person_with_the_same_email_and_ids(c
 def test_rule_6_one_school_in_two_rows_of_a_class_is_no_conflict_but_two_are(check: Check) -> None:
     rows = [
         school_class(name="A"),
-        school_class(name="A", action="REMOVE-CLASS"),
+        school_class(name="A", action="remove"),
         school_class(organization_source_key="S2"),
     ]
-    assert brief(check(classes=rows)) == [("VAL-CONFLICT", "schoolId", line) for line in (2, 3, 4)]
+    assert brief(check(classes=rows)) == [("VAL-CONFLICT", "schoolId", line) for line in (2, 4)]
 
 
 def test_rule_6_a_member_of_staff_with_two_roles_is_one_conflict_a_line(check: Check) -> None:
@@ -382,12 +385,18 @@ def test_a_schools_name_is_required_by_clever_alone(check: Check) -> None:
     assert brief(found) == [("VAL-MISSING", "School_name", 2)]
 
 
+def test_a_row_that_asks_for_a_removal_needs_to_name_it_and_nothing_else(check: Check) -> None:
+    nothing = {"given_name": None, "family_name": None, "role": None, "grade": "fifth", "birth_date": "never"}
+    rows = [person(user_id=name, action="remove", **nothing) for name in ("U1", "a b")]
+    assert brief(check(users=rows)) == [("ID-CHARSET", "userId", 3)]
+
+
 def test_an_unknown_action_is_one_finding_a_line_under_the_class_where_there_is_one(check: Check) -> None:
     found = check(
         users=[person(action="DROP", lines=[2, 3])],
         classes=[
             school_class(action="DROP", line=2),
-            school_class(source_key="C2", class_id="C2", action="remove-class"),
+            school_class(source_key="C2", class_id="C2", action="remove"),
         ],
     )
     assert [(row["entity"], *cells) for row, cells in zip(found, brief(found), strict=True)] == [
@@ -567,7 +576,7 @@ def test_no_value_of_a_student_reaches_the_messages_or_the_site(
     workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_canonical(workspace, planted())
-    validate(workspace, manifest_for("batch_upload"), district_for("batch_upload", data_docs=True))
+    validate(workspace, manifest_for("batch_upload"), district_for("batch_upload", data_docs=True), BATCH_UPLOAD)
     pages = [page for page in workspace.data_docs.rglob("*") if page.is_file()]
     assert workspace.data_docs / "index.html" in pages
     assert [page for page in pages if page.parts[-4] == "users" or page.parts[-3] == "users"]
@@ -603,7 +612,7 @@ def test_nothing_is_printed_and_nothing_written_outside_of_the_workspace(
     monkeypatch.setenv("HOME", str(elsewhere))
     monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
     write_canonical(workspace, planted())
-    validate(workspace, manifest_for("batch_upload"), district_for("batch_upload"))
+    validate(workspace, manifest_for("batch_upload"), district_for("batch_upload"), BATCH_UPLOAD)
     assert capfd.readouterr() == ("", "")
     assert list(elsewhere.iterdir()) == []
     assert {path.name for path in tmp_path.iterdir()} == {"run", "elsewhere"}
@@ -618,7 +627,7 @@ def test_a_check_that_raises_ends_the_run_without_its_words(
     monkeypatch.setattr("enrollsync.validate.expectations.is_date", broken)
     write_canonical(workspace, {"users": [person(birth_date="2015-01-01")]})
     with pytest.raises(EnrollSyncError, match="users: expect_column_values_to_be_dates for VAL-INVALID") as raised:
-        validate(workspace, manifest_for("batch_upload"), district_for("batch_upload"))
+        validate(workspace, manifest_for("batch_upload"), district_for("batch_upload"), BATCH_UPLOAD)
     assert "Zebulonia" not in str(raised.value)
     assert not workspace.findings.exists()
 

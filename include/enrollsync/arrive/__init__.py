@@ -45,7 +45,7 @@ def _find_batch(run: Run) -> Batch:
     if asked.picked:
         _refuse_elsewhere(place, district)
     delivery = find_delivery(place, run.place.batch)
-    declared = recognise(delivery.files, district)
+    declared = district.fitted(recognise(delivery.files, district))
     stamps = delivery.stamps()
     present = tuple(spec for spec in declared.files if spec.name in delivery.files)
     return Batch(delivery, declared, present, delivery.digest([spec.name for spec in present]), stamps)

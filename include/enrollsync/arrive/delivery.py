@@ -62,6 +62,7 @@ class Batch:
 
     delivery: Delivery
     declared: Format
+    """Fitted to the district."""
     present: tuple[FileSpec, ...]
     """The format's files that are there."""
     digest: str

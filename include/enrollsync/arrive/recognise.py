@@ -6,17 +6,11 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-from enrollsync.formats import FORMATS, ID_CHANGES_FILE, Format
+from enrollsync.formats import FORMATS, ID_CHANGES_FILE, UNREAD, Format
 from enrollsync.settings import District
 from enrollsync.words.errors import Refused
 from enrollsync.words.printable import first_of, quoted, shortened
 
-_UNSUPPORTED: dict[str, set[str]] = {
-    "Apple School Manager": {"locations.csv", "rosters.csv"},
-    "Microsoft School Data Sync": {"studentenrollment.csv", "teacherroster.csv"},
-    "OneRoster": {"orgs.csv", "manifest.csv", "academicsessions.csv", "courses.csv"},
-}
-"""Formats that are known and cannot be read yet -> files that no other has; the first that fits is named."""
 _CLOSE = 0.75
 """How alike two names are at least when one is likely meant by the other; see `difflib`."""
 
@@ -26,9 +20,8 @@ def recognise(files: dict[str, Path], district: District) -> Format:
 
     Raises Refused: FILE-UNSUPPORTED for a format that cannot be read, else FILE-MISSING with what was found.
     """
-    _refuse_unsupported(files)
-    declared = _declared(files, district)
-    if declared.name not in {district.primary_source, "batch_upload"}:
+    declared = _told(files) or _likeliest(files, district)
+    if declared.source.name != district.primary_source and not declared.source.is_guest:
         raise Refused("FILE-MISSING", f"these are {declared.title} files, but the district's primary source is "
                       f"{district.primary_source}; deliver that, or correct `primary_source`")  # fmt: skip
     missing = [spec.name for spec in declared.files if not spec.optional_file and spec.name not in files]
@@ -39,23 +32,33 @@ def recognise(files: dict[str, Path], district: District) -> Format:
     return declared
 
 
-def _refuse_unsupported(files: dict[str, Path]) -> None:
-    for title, telling in _UNSUPPORTED.items():
-        if telling & set(files):
-            supported = " or ".join(declared.title for declared in FORMATS.values())
-            said = f"these are {title} files, which this version cannot read; deliver {supported} files"
-            raise Refused("FILE-UNSUPPORTED", said)
+def _told(files: dict[str, Path]) -> Format | None:
+    """The format of which most telling files are there; None where none is.
 
-
-def _declared(files: dict[str, Path], district: District) -> Format:
-    """The format that shares most files with them; changes of identifiers alone are the primary source's."""
-    telling = set(files) - {ID_CHANGES_FILE.name}
-    overlaps = {name: sum(spec.name in telling for spec in each.files) for name, each in FORMATS.items()}
-    best = max(overlaps, key=overlaps.__getitem__)
-    if overlaps[best]:
+    Raises Refused where they tell a format that cannot be read.
+    """
+    telling = {declared.name: len(files.keys() & set(declared.telling)) for declared in FORMATS.values()}
+    best = max(telling, key=telling.__getitem__)
+    if telling[best]:
         return FORMATS[best]
-    if not telling and district.primary_source in FORMATS:
-        return FORMATS[district.primary_source]
+    for unread in UNREAD:
+        if files.keys() & set(unread.telling):
+            supported = " or ".join(declared.title for declared in FORMATS.values())
+            said = f"these are {unread.title} files, which this version cannot read; deliver {supported} files"
+            raise Refused("FILE-UNSUPPORTED", said)
+    return None
+
+
+def _likeliest(files: dict[str, Path], district: District) -> Format:
+    """The format that shares most files with them; changes of identifiers alone are the primary source's."""
+    named = set(files) - {ID_CHANGES_FILE.name}
+    shared = {name: sum(spec.name in named for spec in each.files) for name, each in FORMATS.items()}
+    best = max(shared, key=shared.__getitem__)
+    if shared[best]:
+        return FORMATS[best]
+    ours = [declared for declared in FORMATS.values() if declared.source.name == district.primary_source]
+    if ours and not named:
+        return ours[0]
     known = "; ".join(f"{one.title} is {', '.join(spec.name for spec in one.files)}" for one in FORMATS.values())
     hint = _hint(dict.fromkeys(spec.name for one in FORMATS.values() for spec in one.files), files)
     raise Refused("FILE-MISSING", f"none of the files is known{hint}; {_found(files)}; {known}")

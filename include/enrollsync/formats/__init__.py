@@ -1,6 +1,7 @@
 """The source formats as data: their files, headers, and how rows become canonical rows.
 
-One module per format holds a `Format`; adding one means writing such a module and naming it in `FORMATS`.
+One module per format holds a `Format`; adding one means writing such a module and naming it in `FORMATS`: the sources
+that a district may name, how a delivery is recognised, and what a report calls it follow.
 Reading files belongs to `ingest`, turning declarations into SQL to `normalise`.
 """
 
@@ -8,19 +9,26 @@ from __future__ import annotations
 
 from enrollsync.formats.batch_upload import BATCH_UPLOAD
 from enrollsync.formats.clever import CLEVER
-from enrollsync.formats.declare import ID_CHANGES_FILE, Cell, FileSpec, Format, Mapping, When
+from enrollsync.formats.declare import ID_CHANGES_FILE, Cell, FileSpec, Format, Lookup, Mapping, Mode, Source, When
+from enrollsync.formats.unread import UNREAD, Unread
+from enrollsync.words.canonical import ENTITIES
 
-__all__ = ["FORMATS", "ID_CHANGES_FILE", "Cell", "FileSpec", "Format", "Mapping", "When", "source_column"]
+__all__ = [
+    "FORMATS", "ID_CHANGES_FILE", "UNREAD", "Cell", "FileSpec", "Format", "Lookup", "Mapping", "Mode", "Source",
+    "Unread", "When", "identifier_settings", "sources",
+]  # fmt: skip
 
 FORMATS: dict[str, Format] = {declared.name: declared for declared in (BATCH_UPLOAD, CLEVER)}
 
 
-def source_column(format_name: str, file: str, entity: str, column: str) -> str | None:
-    """The source file's own name for a canonical column, None when it has none.
+def sources() -> dict[str, Source]:
+    """Name -> every source that a district may name, also one of which no format can be read yet."""
+    known = [*(declared.source for declared in FORMATS.values()), *(unread.source for unread in UNREAD)]
+    return {source.name: source for source in known if source}
 
-    Example: `source_column("batch_upload", "users.csv", "users", "user_id")` is `userId`.
-    """
-    for mapping in FORMATS[format_name].mappings:
-        if (mapping.file, mapping.entity) == (file, entity) and column in mapping.cells:
-            return mapping.cells[column].column
-    return None
+
+def identifier_settings() -> tuple[str, ...]:
+    """What `identifiers.columns` may have as keys: what has an identifier, and the formats' own kinds of it."""
+    kept = [entity.name for entity in ENTITIES if entity.identifier]
+    own = [mapping.setting for declared in FORMATS.values() for mapping in declared.mappings if mapping.setting]
+    return tuple(dict.fromkeys([*kept, *own]))

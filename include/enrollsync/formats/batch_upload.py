@@ -5,16 +5,14 @@ The set is a delta: absence is not removal.
 
 from __future__ import annotations
 
-from enrollsync.formats.declare import ID_CHANGES, ID_CHANGES_FILE, Cell, FileSpec, Format, Mapping, When
-
-REMOVE_CLASS = "REMOVE-CLASS"
+from enrollsync.formats.declare import ID_CHANGES, ID_CHANGES_FILE, Cell, FileSpec, Format, Mapping, Source, When
 
 _UPSERT = When("action", ("remove-class",), negate=True)
 _IN_A_CLASS = When("userRole", ("student", "teacher"))
 _USER = Cell("userId")
 _ORGANIZATION = Cell("schoolId")
 _CLASS = Cell("classId")
-_ACTION = Cell("action")
+_ACTION = Cell("action", "action")
 
 _CLASS_CELLS = {
     "source_key": _CLASS,
@@ -28,10 +26,12 @@ _CLASS_CELLS = {
 BATCH_UPLOAD = Format(
     name="batch_upload",
     title="Batch Upload",
+    source=Source("batch_upload", "Batch Upload", is_guest=True),
     mode="delta",
     header_case=True,
     unknown_headers=False,
     charset="alphanumeric",
+    words={"action": {"REMOVE-CLASS": "remove"}},
     files=(
         FileSpec(
             "users.csv",

@@ -6,7 +6,7 @@ Source keys carry the kind of person, because a teacher and a student may have t
 
 from __future__ import annotations
 
-from enrollsync.formats.declare import ID_CHANGES, ID_CHANGES_FILE, Cell, FileSpec, Format, Mapping, When
+from enrollsync.formats.declare import ID_CHANGES, ID_CHANGES_FILE, Cell, FileSpec, Format, Mapping, Source, When
 
 _SCHOOL = Cell("School_id")
 _SECTION = Cell("Section_id")
@@ -56,6 +56,7 @@ def _taught_by(column: str) -> Mapping:
 CLEVER = Format(
     name="clever",
     title="Clever (SFTP CSV)",
+    source=Source("clever", "Clever"),
     mode="snapshot",
     header_case=False,
     unknown_headers=True,

@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-Convert = Literal["text", "grade", "date", "flag", "role", "entity"]
+from enrollsync.words.canonical import BY_NAME
+
+Mode = Literal["snapshot", "delta"]
+
+
+@dataclass(frozen=True)
+class When:
+    """Which lines of a file a mapping or a lookup takes."""
+
+    column: str
+    one_of: tuple[str, ...] = ()
+    """Taken when the (trimmed, lower-case) value is one of these; empty: when there is a value."""
+    negate: bool = False
+
+
+@dataclass(frozen=True)
+class Lookup:
+    """Where in another file of the delivery a value stands; a key that is not there is told and brings no value."""
+
+    file: str
+    key: str
+    """The column there in which the cell's text is looked for."""
+    column: str
+    """The column there that has the value."""
+    when: tuple[When, ...] = ()
+    """Which lines there count."""
+    is_list: bool = False
+    """Whether the cell holds several keys, separated by commas."""
+    order: str | None = None
+    """The column there by which several values come in order, dates as dates; None: by themselves."""
+    take: Literal["first", "last", "all"] = "first"
+    """Which of several values; all of them are joined by `; `."""
 
 
 @dataclass(frozen=True)
@@ -14,24 +46,24 @@ class Cell:
 
     column: str | None = None
     """The source column; None for a constant."""
-    convert: Convert = "text"
-    """How its text is read; what cannot be read stays as given, so that a suite can say so."""
+    convert: str = "text"
+    """How its text is read: `text`, `date`, or by a vocabulary, one of `normalise.WORDS` or of the format's own; what
+    cannot be read stays as given, so that a suite can say so."""
     constant: str | None = None
     """The value of every row."""
     prefix: str = ""
     """Put before a source key, to keep students' and employees' keys apart."""
     fallback: str | None = None
     """A second source column, for when the first is empty."""
+    pattern: str | None = None
+    """A regular expression with one group, which finds the value in the text; where it finds nothing, there is none."""
+    lookup: Lookup | None = None
+    """Another file, in which the text is a key and the value stands."""
 
-
-@dataclass(frozen=True)
-class When:
-    """Which lines of a file a mapping takes."""
-
-    column: str
-    one_of: tuple[str, ...] = ()
-    """Taken when the (converted, lower-case) value is one of these; empty: when there is a value."""
-    negate: bool = False
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of its own file that it needs."""
+        return tuple(name for name in (self.column, self.fallback) if name)
 
 
 @dataclass(frozen=True)
@@ -46,6 +78,41 @@ class Mapping:
     """Whether many lines say the same of one record, as the lines of a person with five classes do of the person."""
     setting: str | None = None
     """The key of `identifiers.columns` that may name another identifier column here."""
+    each: str | None = None
+    """A column whose cells are lists, separated by commas: each element makes a row, in which the column holds it."""
+
+    @property
+    def identifier(self) -> str | None:
+        """The source column of the record's identifier; None for a link, which has none."""
+        cell = self.cells.get(BY_NAME[self.entity].identifier or "")
+        return cell.column if cell else None
+
+    @property
+    def keyed_by_identifier(self) -> bool:
+        """Whether the record's identifier is the source's own key too, so that both change together."""
+        return self.identifier == self.cells["source_key"].column
+
+    @property
+    def columns(self) -> set[str]:
+        """The source columns that the mapping needs of its own file."""
+        return {name for cell in self.cells.values() for name in cell.columns} | {when.column for when in self.when}
+
+    @property
+    def lookups(self) -> tuple[Lookup, ...]:
+        """What it looks up in other files."""
+        return tuple(cell.lookup for cell in self.cells.values() if cell.lookup)
+
+    @property
+    def lists(self) -> set[str]:
+        """The source columns whose cells are lists; blanks between their elements are nothing to tell."""
+        cells = self.cells.values()
+        return {str(cell.column) for cell in cells if cell.lookup and cell.lookup.is_list} | {self.each or ""}
+
+    def fitted(self, identifiers: dict[str, str]) -> Mapping:
+        """The same with the identifier column that a district has chosen (rule 4), the closest choice first."""
+        chosen = identifiers.get(self.setting or "") or identifiers.get(self.entity)
+        identifier = BY_NAME[self.entity].identifier
+        return replace(self, cells=self.cells | {identifier: Cell(chosen)}) if identifier and chosen else self
 
 
 @dataclass(frozen=True)
@@ -60,6 +127,8 @@ class FileSpec:
     known: tuple[str, ...]
     """All headers that the format knows."""
     optional_file: bool = False
+    mode: Mode | None = None
+    """What absence from this file means, where that differs from the format's other files."""
     secret: tuple[str, ...] = ()
     """Columns that are never kept."""
     role: str | None = None
@@ -69,25 +138,107 @@ class FileSpec:
 
 
 @dataclass(frozen=True)
+class Source:
+    """Who speaks: several formats may be one source's."""
+
+    name: str
+    """As `primary_source` and the views call it."""
+    title: str
+    """As a person calls it."""
+    is_guest: bool = False
+    """Whether it may be delivered beside another primary source; it brings staff only then."""
+
+
+@dataclass(frozen=True)
 class Format:
-    """A source format."""
+    """A source format; as declared, or as it holds for one district's files (`fitted`)."""
 
     name: str
     title: str
+    source: Source
     files: tuple[FileSpec, ...]
     mappings: tuple[Mapping, ...]
-    mode: Literal["snapshot", "delta"]
+    mode: Mode
     """What absence means unless the district says otherwise."""
     header_case: bool
     """Whether `userid` is another header than `userId`."""
     unknown_headers: bool
     """Whether headers that the format does not know are passed over; False: the file is refused."""
     charset: Literal["alphanumeric", "extended"] = "extended"
+    words: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    """The format's own vocabularies, for `Cell.convert`: name -> spelling in the files, in any case -> what is meant,
+    None for nothing. One named as the program's own stands in its place. `action` is what rows may ask for."""
+    dates: tuple[str, ...] = ()
+    """How dates are written besides `2015-03-09`, `3/9/2015` and `3/9/15`, in the signs of `strptime`: `%d.%m.%Y`."""
+    telling: tuple[str, ...] = ()
+    """Files (in lower case) any one of which tells this format from all others, whatever lies beside it."""
+    encoding: str = "utf-8"
+    renames: tuple[tuple[str, str], ...] = ()
+    """Header in the district's files -> header that the format knows."""
+    chosen: frozenset[str] = frozenset()
+    """Columns that the district has chosen for its identifiers."""
+
+    def fitted(
+        self,
+        *,
+        mode: Mode | None = None,
+        charset: Literal["alphanumeric", "extended"] | None = None,
+        encoding: str = "utf-8",
+        renames: dict[str, str] | None = None,
+        identifiers: dict[str, str] | None = None,
+    ) -> Format:
+        """The format as a district has it: what is None is the format's own.
+
+        `identifiers`: setting or entity -> column of the identifiers, its header spelt in any case.
+        """
+        spelt = {header.casefold(): header for header in self.headers}
+        chosen = {key: spelt.get(name.casefold(), name) for key, name in (identifiers or {}).items()}
+        return replace(
+            self,
+            mode=mode or self.mode,
+            files=tuple(replace(spec, mode=None) for spec in self.files) if mode else self.files,
+            charset=charset or self.charset,
+            encoding=encoding,
+            renames=tuple((renames or {}).items()),
+            chosen=frozenset(chosen.values()),
+            mappings=tuple(mapping.fitted(chosen) for mapping in self.mappings),
+        )
 
     def principal(self, spec: FileSpec) -> Mapping | None:
         """The mapping by which the file's lines become rows of its principal entity; None where nothing maps it."""
-        ours = (mapping for mapping in self.mappings if (mapping.file, mapping.entity) == (spec.name, spec.entity))
-        return next(ours, None)
+        return next((mapping for mapping in self.of_file(spec.name) if mapping.entity == spec.entity), None)
+
+    def of_file(self, name: str) -> tuple[Mapping, ...]:
+        """The mappings of one file's lines."""
+        return tuple(mapping for mapping in self.mappings if mapping.file == name)
+
+    def called(self, file: str, entity: str, column: str) -> str | None:
+        """The file's own name for a canonical column, None when it has none.
+
+        Example: `BATCH_UPLOAD.called("users.csv", "users", "user_id")` is `userId`.
+        """
+        ours = (mapping for mapping in self.of_file(file) if mapping.entity == entity and column in mapping.cells)
+        mapping = next(ours, None)
+        return mapping.cells[column].column if mapping else None
+
+    def needed(self, spec: FileSpec) -> tuple[str, ...]:
+        """The columns of a file that some canonical column, condition or chosen identifier needs."""
+        named = {name for mapping in self.of_file(spec.name) for name in mapping.columns}
+        lookups = (lookup for mapping in self.mappings for lookup in mapping.lookups if lookup.file == spec.name)
+        for lookup in lookups:
+            named |= {lookup.key, lookup.column, *(when.column for when in lookup.when)}
+            named |= {lookup.order} if lookup.order else set()
+        return tuple(sorted(named - set(spec.secret)))
+
+    def mode_of(self, entity: str, delivered: Collection[str]) -> Mode:
+        """What absence from the `delivered` files means for an entity: only what all of its files say is the whole."""
+        bringing = {mapping.file for mapping in self.mappings if mapping.entity == entity} & set(delivered)
+        modes = {self.file(name).mode or self.mode for name in bringing}
+        return "snapshot" if modes == {"snapshot"} else "delta"
+
+    def own_files(self, entity: str) -> tuple[str, ...]:
+        """The files that are the entity's own; its records may stand on the lines of others' besides."""
+        return tuple(spec.name for spec in self.files if spec.entity == entity)
 
     @property
     def headers(self) -> tuple[str, ...]:

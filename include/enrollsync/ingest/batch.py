@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -12,15 +13,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrollsync.arrive.delivery import Batch, Delivery
-from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec, Format
+from enrollsync.formats import ID_CHANGES_FILE, FileSpec, Format, Mode
 from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.lines import Malformed
-from enrollsync.ingest.normalise import identifier_column
 from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.ingest.secrets import hides, without_secrets
 from enrollsync.run import engine
 from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace, error_file_name
-from enrollsync.settings import District
+from enrollsync.words.canonical import ENTITIES
 from enrollsync.words.errors import Refused
 from enrollsync.words.printable import first_of, quoted, shown
 
@@ -30,7 +30,7 @@ _MALFORMED = pa.schema([
 ])  # fmt: skip
 
 
-def read_batch(workspace: Workspace, manifest: RunManifest, district: District, batch: Batch) -> RunManifest:
+def read_batch(workspace: Workspace, manifest: RunManifest, batch: Batch) -> RunManifest:
     """Read the batch's files into the workspace; returns the manifest with what was found.
 
     Raises Refused when nothing of it can be used, for all files of which none can.
@@ -38,44 +38,46 @@ def read_batch(workspace: Workspace, manifest: RunManifest, district: District, 
     delivery, declared = batch.delivery, batch.declared
     wanted = [spec for spec in batch.present if spec.read]
     with engine.connect(workspace.source, ordered=True) as connection, ThreadPoolExecutor(2) as readers:
-        results = list(readers.map(partial(_read, connection, workspace, delivery, declared, district), wanted))
+        results = list(readers.map(partial(_read, connection, workspace, delivery, declared), wanted))
     if refused := [result for result in results if isinstance(result, Refused)]:
         raise Refused.for_all(refused)
     read = {spec: result for spec, result in zip(wanted, results, strict=True) if isinstance(result, FileRead)}
     _write_malformed(workspace, read)
+    modes = {entity.name: declared.mode_of(entity.name, delivery.files) for entity in ENTITIES}
+    mode: Mode = "snapshot" if "snapshot" in modes.values() else "delta"
     return manifest.model_copy(
         update={
             "format": declared.name,
-            "mode": district.source.mode or declared.mode,
-            "files": [_described(spec, result, declared, district) for spec, result in read.items()],
+            "mode": mode,
+            "modes": {entity: own for entity, own in modes.items() if own != mode},
+            "files": [_described(spec, result, declared) for spec, result in read.items()],
             "supplied": _supplied(declared, read),
             "notices": [*manifest.notices, *_notices(delivery, declared, read)],
         }
     )
 
 
-def replace_id_changes(workspace: Workspace, manifest: RunManifest, district: District, path: Path) -> RunManifest:
+def replace_id_changes(workspace: Workspace, manifest: RunManifest, declared: Format, path: Path) -> RunManifest:
     """Read `path` as the batch's `id_changes.csv`, as if it had been delivered so; returns the manifest with it."""
-    spec, declared = ID_CHANGES_FILE, FORMATS[manifest.format or ""]
-    ours = district.source.model_copy(update={"columns": {}, "encoding": "utf-8"})
+    spec = ID_CHANGES_FILE
+    ours = replace(declared, renames=(), encoding="utf-8")
     delivery = Delivery(path.parent, {spec.name: path}, manifest.delivered_at or manifest.as_of)
     with engine.connect(workspace.source, ordered=True) as connection:
-        result = _read(connection, workspace, delivery, declared, district.model_copy(update={"source": ours}), spec)
+        result = _read(connection, workspace, delivery, ours, spec)
     if isinstance(result, Refused):
         raise result
     others = [file for file in manifest.files if file.name != spec.name]
     return manifest.model_copy(
         update={
-            "files": [*others, _described(spec, result, declared, district)],
+            "files": [*others, _described(spec, result, declared)],
             "supplied": manifest.supplied | _supplied(declared, {spec: result}),
         }
     )
 
 
 def _read(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, delivery: Delivery, declared: Format,
-    district: District, spec: FileSpec,
-) -> FileRead | Refused:  # fmt: skip
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, delivery: Delivery, declared: Format, spec: FileSpec
+) -> FileRead | Refused:
     with connection.cursor() as own:
         try:
             result = read_file(
@@ -84,38 +86,25 @@ def _read(
                 workspace.source_table(spec.name),
                 spec,
                 declared,
-                needed_columns(declared, spec, district),
-                district.source.columns,
-                district.source.encoding,
+                declared.needed(spec),
             )
-            _require_identifiers(declared, spec, district, result)
+            _require_identifiers(declared, spec, result)
         except Refused as refused:
             return refused
     return result
 
 
-def _require_identifiers(declared: Format, spec: FileSpec, district: District, result: FileRead) -> None:
+def _require_identifiers(declared: Format, spec: FileSpec, result: FileRead) -> None:
     """Without the column that the district's identifiers stand in, nobody in the file has any."""
-    mappings = [mapping for mapping in declared.mappings if mapping.file == spec.name and mapping.setting]
-    asked = {identifier_column(mapping, district) for mapping in mappings} & set(district.identifiers.columns.values())
-    for column in sorted(name for name in asked if name and name not in result.header.positions()):
+    chosen = {mapping.identifier for mapping in declared.of_file(spec.name)} & declared.chosen
+    for column in sorted(name for name in chosen if name and name not in result.header.positions()):
         said = f"the column {quoted(column)}, which `identifiers.columns` names, is missing; correct file or setting"
         raise Refused("FILE-HEADER", said, file=spec.name, line=1)
 
 
-def needed_columns(declared: Format, spec: FileSpec, district: District) -> tuple[str, ...]:
-    """The columns of a file that some canonical column, condition or configured identifier needs."""
-    mappings = [mapping for mapping in declared.mappings if mapping.file == spec.name]
-    cells = [cell for mapping in mappings for cell in mapping.cells.values()]
-    named = {name for cell in cells for name in (cell.column, cell.fallback) if name}
-    named |= {condition.column for mapping in mappings for condition in mapping.when}
-    named |= set(district.identifiers.columns.values())
-    return tuple(name for name in sorted(named) if name not in spec.secret)
-
-
-def _described(spec: FileSpec, result: FileRead, declared: Format, district: District) -> SourceFile:
+def _described(spec: FileSpec, result: FileRead, declared: Format) -> SourceFile:
     mapping = declared.principal(spec)
-    identifier = identifier_column(mapping, district) if spec.secret and mapping else None
+    identifier = mapping.identifier if spec.secret and mapping else None
     return SourceFile(
         name=spec.name,
         entity=spec.entity,
@@ -145,7 +134,8 @@ def _supplied(declared: Format, read: dict[FileSpec, FileRead]) -> dict[str, dic
     for mapping in declared.mappings:
         header = headers.get(mapping.file, set())
         for column, cell in mapping.cells.items():
-            if mapping.file in headers and (cell.constant or {cell.column, cell.fallback} & header):
+            looked_up = cell.lookup is None or cell.lookup.column in headers.get(cell.lookup.file, set())
+            if mapping.file in headers and (cell.constant or looked_up and header.intersection(cell.columns)):
                 files = supplied.setdefault(mapping.entity, {}).setdefault(column, [])
                 files.extend([mapping.file] if mapping.file not in files else [])
     return supplied

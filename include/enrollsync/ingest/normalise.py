@@ -6,15 +6,19 @@ it was given, so that a suite can say so. Nothing is rejected here.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
 import duckdb
 import pyarrow.parquet as pq
 
-from enrollsync.formats import FORMATS, Cell, Format, Mapping, When, source_column
+from enrollsync.formats import Cell, Format, Lookup, Mapping, When
 from enrollsync.ingest.read import numbered
 from enrollsync.run import engine
+from enrollsync.run.engine import literal
 from enrollsync.run.workspace import RunManifest, Workspace
-from enrollsync.settings import District
-from enrollsync.words.canonical import BY_NAME, ENTITIES, GRADES, ID_CHANGES, KINDS, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, GRADES, ID_CHANGES, KINDS, STATUSES, Entity
 
 _GRADE_SPELLINGS: dict[str, str] = {
     **{grade.lower(): grade for grade in GRADES},
@@ -36,13 +40,22 @@ _ROLES: dict[str, str] = {role: role for role in KINDS}
 _ENTITY_SPELLINGS: dict[str, str] = {
     spelling: entity.name for entity in ENTITIES if entity.key for spelling in (entity.singular, entity.name)
 }
+WORDS: dict[str, dict[str, str]] = {
+    "grade": _GRADE_SPELLINGS,
+    "flag": _FLAGS,
+    "role": _ROLES,
+    "entity": _ENTITY_SPELLINGS,
+    "status": {status: status for status in STATUSES},
+}
+"""The program's own vocabularies: name -> spelling in lower case -> what is meant. A format may have others."""
 
 _YEARS_AHEAD = 5
 """A year of two digits lies at most so far ahead: terms end sooner, and nobody born a century before is left."""
 BETWEEN_BLANKS = "\n"
 """Between the columns that `blanks` names: no header has a line break."""
-_MOST_LINES = 1 << 40
-"""More lines than any file has: a row's id is its mapping's number times this, and its first line."""
+_PLACE, _MAPPING = 1 << 32, 1 << 54
+"""A row's id is its first line, its place in a list times the first, and its mapping's number times the second: more
+lines than any file has, and more elements than any line."""
 
 # `edged`: whether a value may begin or end with a blank. Trimming goes through every character; this does not, and is
 # true for all values that blanks surround, for empty ones, and for some that begin or end with a letter beyond ASCII.
@@ -61,51 +74,57 @@ _MACROS = r"""
             WHEN regexp_full_match(x, '\d{4}-\d{2}-\d{2}|\d{1,2}/\d{1,2}/\d{4}') THEN
                 strftime(try_strptime(x, ['%Y-%m-%d', '%m/%d/%Y']), '%Y-%m-%d')
         END,
+        as_own_date(x),
         x
     );
 """
 
 
-def normalise(workspace: Workspace, manifest: RunManifest, district: District) -> None:
+@dataclass(frozen=True)
+class _Table:
+    """A file of the delivery as it was read."""
+
+    columns: frozenset[str]
+    rows: str
+    """SQL for its rows, with their lines."""
+
+    @classmethod
+    def of(cls, path: Path) -> _Table:
+        return cls(frozenset(pq.read_schema(path).names), numbered(path))
+
+
+Tables = dict[str, _Table]
+"""Name -> file, of those that were delivered."""
+
+
+def normalise(workspace: Workspace, manifest: RunManifest, declared: Format) -> None:
     """Write `canonical/<entity>.parquet` for all five entities and id changes; what no file brings is empty."""
+    tables = {file.name: _Table.of(workspace.source_table(file.name)) for file in manifest.files}
     with engine.connect(workspace.root) as connection:
-        _define_macros(connection, manifest)
+        _define_macros(connection, manifest, declared)
         for entity in (*ENTITIES, ID_CHANGES):
             engine.write_parquet(
-                connection, _entity_query(entity, workspace, manifest, district), workspace.canonical_table(entity.name)
+                connection, _entity_query(entity, declared, tables), workspace.canonical_table(entity.name)
             )
 
 
-def identifier_column(mapping: Mapping, district: District) -> str | None:
-    """The source column that gives a mapping's identifier, the district's own choice first (rule 4)."""
-    configured = {str(key): column for key, column in district.identifiers.columns.items()}
-    chosen = configured.get(mapping.setting or "")
-    if chosen is None and mapping.entity == "users":
-        chosen = configured.get("users")
-    identifier = BY_NAME[mapping.entity].identifier
-    return chosen or (mapping.cells[identifier].column if identifier else None)
-
-
-def source_name(format_name: str, district: District, file: str, entity: str, column: str) -> str | None:
-    """What a file calls a canonical column, the district's own choice included; None when it has none."""
-    if column == BY_NAME[entity].identifier:
-        for mapping in FORMATS[format_name].mappings:
-            if (mapping.file, mapping.entity) == (file, entity):
-                return identifier_column(mapping, district)
-    return source_column(format_name, file, entity, column)
-
-
-def _define_macros(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> None:
+def _define_macros(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, declared: Format) -> None:
     today = manifest.as_of.date().isoformat()
     connection.execute(f"""
         CREATE MACRO in_our_time(x) AS
         CASE WHEN x > DATE '{today}' + INTERVAL {_YEARS_AHEAD} YEAR THEN x - INTERVAL 100 YEAR ELSE x END""")
+    own_dates = ", ".join(map(literal, declared.dates))
+    own = f"strftime(try_strptime(x, [{own_dates}]), '%Y-%m-%d')" if own_dates else "NULL"
+    connection.execute(f"CREATE MACRO as_own_date(x) AS {own}")
     connection.execute(_MACROS)
-    connection.execute(f"CREATE TYPE constant AS ENUM ({_constants(FORMATS[manifest.format or ''])})")
-    maps = {"grade": _GRADE_SPELLINGS, "flag": _FLAGS, "role": _ROLES, "entity": _ENTITY_SPELLINGS}
-    for name, spellings in maps.items():
-        cases = " ".join(f"WHEN '{given}' THEN '{meant}'" for given, meant in spellings.items())
+    connection.execute(f"CREATE TYPE constant AS ENUM ({_constants(declared)})")
+    for name, spellings in (WORDS | declared.words).items():
+        cases = " ".join(f"WHEN {literal(given.lower())} THEN {_meant(meant)}" for given, meant in spellings.items())
         connection.execute(f"CREATE MACRO as_{name}(x) AS CASE lower(x) {cases} ELSE x END")
+
+
+def _meant(word: str | None) -> str:
+    return "NULL" if word is None else literal(word)
 
 
 def _constants(declared: Format) -> str:
@@ -115,48 +134,122 @@ def _constants(declared: Format) -> str:
     return ", ".join(f"'{text}'" for text in sorted(texts))
 
 
-def _entity_query(entity: Entity, workspace: Workspace, manifest: RunManifest, district: District) -> str:
-    read = {file.name for file in manifest.files}
-    declared = FORMATS[manifest.format or ""]
+def _entity_query(entity: Entity, declared: Format, tables: Tables) -> str:
     parts = [
-        _mapping_query(number, mapping, declared, workspace, district)
+        _mapping_query(number, mapping, declared, tables)
         for number, mapping in enumerate(declared.mappings)
-        if mapping.entity == entity.name and mapping.file in read
+        if mapping.entity == entity.name and mapping.file in tables
     ]
     return " UNION ALL ".join(parts) or _nothing(entity)
 
 
-def _mapping_query(number: int, mapping: Mapping, declared: Format, workspace: Workspace, district: District) -> str:
-    entity = BY_NAME[mapping.entity]
-    cells = dict(mapping.cells)
-    if entity.identifier and (column := identifier_column(mapping, district)):
-        cells[entity.identifier] = Cell(column)
-    present = _present_columns(workspace, mapping.file)
-    raw = sorted({name for cell in cells.values() for name in (cell.column, cell.fallback) if name in present})
-    own = [name for name in raw if name not in _covered(mapping, declared)]
+def _mapping_query(number: int, mapping: Mapping, declared: Format, tables: Tables) -> str:
+    entity, table = BY_NAME[mapping.entity], tables[mapping.file]
+    cells = {column: cell for column, cell in mapping.cells.items() if _is_answered(cell, table, tables)}
+    looked_up = {column: cell for column, cell in cells.items() if cell.lookup}
+    raw = sorted({name for cell in cells.values() for name in cell.columns if name in table.columns})
+    told = [name for name in raw if name not in _covered(mapping, declared) | mapping.lists]
     trims = [f"trimmed({engine.name(name)}) AS {_trimmed(name)}" for name in raw]
-    values = [f"{_cell(cells.get(column), present)} AS {column}" for column in _columns(entity)]
+    values = [f"{_cell(column, cells.get(column), table)} AS {column}" for column in _columns(entity)]
+    lookups = "".join(_looked_up(column, mapping, tables) for column in looked_up)
     return f"""
-        SELECT {number * _MOST_LINES} + line AS row_id, '{mapping.file}'::constant AS file, line, lines,
-            {_blanks(own)} AS blanks, {", ".join(values)}{_kind(entity, cells.get("role"), present)}
-        FROM (SELECT {", ".join(["*", *trims])} FROM ({_lines(mapping, raw, present, workspace)}))"""
+        SELECT {number * _MAPPING} + " place" * {_PLACE} + line AS row_id,
+            '{mapping.file}'::constant AS file, line, lines,
+            {_blanks(told)} AS blanks, {_unfound(looked_up)} AS unfound,
+            {", ".join(values)}{_kind(entity, cells.get("role"), table)}
+        FROM (SELECT {", ".join(["*", *trims])} FROM ({_lines(mapping, raw, table)})){lookups}"""
 
 
-def _lines(mapping: Mapping, raw: list[str], present: set[str], workspace: Workspace) -> str:
-    """The lines that the mapping takes; those that say the same are one row."""
-    conditions = " AND ".join(_condition(when, present) for when in mapping.when) or "true"
+def _lines(mapping: Mapping, raw: list[str], table: _Table) -> str:
+    """The lines that the mapping takes, once for each element of its list; those that say the same are one row."""
+    conditions = " AND ".join(_condition(when, table.columns) for when in mapping.when) or "true"
     columns = "".join(f", {engine.name(name)}" for name in raw)
-    table = numbered(workspace.source_table(mapping.file))
+    rows, place, first = f"{table.rows} WHERE {conditions}", "0", "0"
+    if mapping.each in table.columns:
+        others = "".join(f", {engine.name(name)}" for name in raw if name != mapping.each)
+        rows, place, first = _exploded(rows, str(mapping.each), others), '" place"', 'arg_min(" place", line)'
     if not mapping.repeats:
         return f"""
-            SELECT line, [line] AS lines{columns}
-            FROM {table}
-            WHERE {conditions}"""
+            SELECT line, [line] AS lines, {place} AS " place"{columns}
+            FROM {rows}"""
     return f"""
-            SELECT min(line) AS line, list_sort(list(line)) AS lines{columns}
-            FROM {table}
-            WHERE {conditions}
+            SELECT min(line) AS line, list_sort(list(line)) AS lines, {first} AS " place"{columns}
+            FROM {rows}
             GROUP BY ALL"""
+
+
+def _exploded(rows: str, column: str, others: str) -> str:
+    """One row for each element of a column's list, with its place; one without any where there is none."""
+    return f"""(
+                SELECT line{others}, unnest(" elements") AS {engine.name(column)},
+                    unnest(range(len(" elements"))) AS " place"
+                FROM (SELECT *, {_elements(engine.name(column))} AS " elements" FROM {rows})
+            )"""
+
+
+def _elements(value: str) -> str:
+    filled = f"list_filter(string_split({value}, ','), lambda element: trimmed(element) IS NOT NULL)"
+    return f"CASE WHEN len({filled}) > 0 THEN {filled} ELSE [NULL::VARCHAR] END"
+
+
+def _is_answered(cell: Cell, table: _Table, tables: Tables) -> bool:
+    """Whether a file in which the cell is looked up was delivered, with the columns that this needs."""
+    if cell.lookup is None:
+        return True
+    other = tables[cell.lookup.file].columns if cell.lookup.file in tables else frozenset()
+    return cell.column in table.columns and {cell.lookup.key, cell.lookup.column} <= other
+
+
+def _looked_up(column: str, mapping: Mapping, tables: Tables) -> str:
+    """Joins what a cell means by another file: each distinct text is looked up once, by all keys that it lists."""
+    cell = mapping.cells[column]
+    lookup, source = cast(Lookup, cell.lookup), engine.name(str(cell.column))
+    texts = f"trimmed(unnest({_elements(source)}))" if mapping.each == cell.column else f"trimmed({source})"
+    keys = "string_split(text, ',')" if lookup.is_list else "[text]"
+    alias = _lookup_of(column)
+    return f"""
+        LEFT JOIN (
+            SELECT text AS " text", {_several(lookup)} AS " value", bool_or(found IS NULL) AS " unfound"
+            FROM (
+                SELECT text, trimmed(unnest({keys})) AS key
+                FROM (SELECT DISTINCT {texts} AS text FROM {tables[mapping.file].rows})
+            )
+            LEFT JOIN ({_answers(lookup, tables[lookup.file])}) ON found = key
+            WHERE key IS NOT NULL
+            GROUP BY text
+        ) AS {alias} ON {alias}." text" = {_trimmed(str(cell.column))}"""
+
+
+def _answers(lookup: Lookup, table: _Table) -> str:
+    """`found, value, place`: what the other file says under each key, and by what its answers are put in order."""
+    conditions = " AND ".join(_condition(when, table.columns) for when in lookup.when) or "true"
+    value = f"trimmed({engine.name(lookup.column)})"
+    place = f"as_date(trimmed({engine.name(lookup.order)}))" if lookup.order in table.columns else "NULL"
+    return f"""
+                SELECT trimmed({engine.name(lookup.key)}) AS found, {value} AS value,
+                    coalesce({place}, {value}) AS place
+                FROM {table.rows}
+                WHERE {conditions}"""
+
+
+def _several(lookup: Lookup) -> str:
+    """One value of several answers."""
+    if lookup.take == "all":
+        return "string_agg(value, '; ' ORDER BY place, value)"
+    return f"{'arg_min' if lookup.take == 'first' else 'arg_max'}(value, (place, value))"
+
+
+def _lookup_of(column: str) -> str:
+    return engine.name(f" {column}")
+
+
+def _unfound(cells: dict[str, Cell]) -> str:
+    """The source columns with keys that the other file does not have."""
+    marks = [
+        f'CASE WHEN {_lookup_of(column)}." unfound" THEN {literal(str(cell.column))} END'
+        for column, cell in cells.items()
+    ]
+    return f"nullif(concat_ws({literal(BETWEEN_BLANKS)}, {', '.join(marks)}), '')" if marks else "NULL::VARCHAR"
 
 
 def _columns(entity: Entity) -> tuple[str, ...]:
@@ -168,23 +261,25 @@ def _nothing(entity: Entity) -> str:
     kind = ", NULL::VARCHAR AS kind" if entity.name == "users" else ""
     return f"""
         SELECT 0::BIGINT AS row_id, '' AS file, 0::BIGINT AS line, []::BIGINT[] AS lines, NULL::VARCHAR AS blanks,
-            {columns}{kind}
+            NULL::VARCHAR AS unfound, {columns}{kind}
         WHERE false"""
 
 
-def _present_columns(workspace: Workspace, file: str) -> set[str]:
-    return set(pq.read_schema(workspace.source_table(file)).names)
-
-
-def _cell(cell: Cell | None, present: set[str]) -> str:
+def _cell(column: str, cell: Cell | None, table: _Table) -> str:
     if cell is None:
         return "NULL::VARCHAR"
     if cell.constant is not None:
         return f"'{cell.constant}'::constant"
-    names = [name for name in (cell.column, cell.fallback) if name in present]
-    given = [f"as_{cell.convert}({_trimmed(name)})" for name in names]
+    names = [name for name in cell.columns if name in table.columns]
+    given = [_converted(cell, f'{_lookup_of(column)}." value"' if cell.lookup else _trimmed(name)) for name in names]
     value = f"coalesce({', '.join(given)})" if given else "NULL::VARCHAR"
     return f"'{cell.prefix}' || {value}" if cell.prefix else value
+
+
+def _converted(cell: Cell, text: str) -> str:
+    if cell.pattern:
+        text = f"trimmed(nullif(regexp_extract({text}, {literal(cell.pattern)}, 1), ''))"
+    return f"as_{cell.convert}({text})"
 
 
 def _trimmed(name: str) -> str:
@@ -192,11 +287,11 @@ def _trimmed(name: str) -> str:
     return engine.name(f"{name} trimmed")
 
 
-def _kind(entity: Entity, role: Cell | None, present: set[str]) -> str:
+def _kind(entity: Entity, role: Cell | None, table: _Table) -> str:
     if entity.name != "users":
         return ""
     cases = " ".join(f"WHEN '{name}' THEN '{kind}'" for name, kind in KINDS.items())
-    return f", CASE {_cell(role, present)} {cases} END AS kind"
+    return f", CASE {_cell('role', role, table)} {cases} END AS kind"
 
 
 def _covered(mapping: Mapping, declared: Format) -> set[str]:
@@ -206,7 +301,7 @@ def _covered(mapping: Mapping, declared: Format) -> set[str]:
         if other.file == mapping.file and other.entity == mapping.entity:
             break
         if other.file == mapping.file and set(other.when) <= set(mapping.when):
-            earlier |= {name for cell in other.cells.values() for name in (cell.column, cell.fallback) if name}
+            earlier |= {name for cell in other.cells.values() for name in cell.columns}
     return earlier
 
 
@@ -221,7 +316,7 @@ def _blanks(raw: list[str]) -> str:
     return f"CASE WHEN {some} THEN nullif(concat_ws({engine.literal(BETWEEN_BLANKS)}, {', '.join(marks)}), '') END"
 
 
-def _condition(when: When, present: set[str]) -> str:
+def _condition(when: When, present: frozenset[str]) -> str:
     if when.column not in present:
         return "true" if when.negate else "false"
     value = f"trimmed({engine.name(when.column)})"

@@ -69,7 +69,7 @@ class FileRead:
 
 def read_file(
     connection: duckdb.DuckDBPyConnection, path: Path, target: Path, spec: FileSpec, declared: Format,
-    needed: tuple[str, ...], renames: dict[str, str], encoding: str,
+    needed: tuple[str, ...],
 ) -> FileRead:  # fmt: skip
     """Read `path` into the Parquet file `target`: all columns but secret ones, as text, in the file's order.
 
@@ -77,8 +77,8 @@ def read_file(
     with their lines. `connection` keeps the order of rows.
     Raises Refused for a header, an encoding or an end of file that makes the file useless.
     """
-    text = load_text(path, encoding)
-    header = check_header(text, spec, declared, renames)
+    text = load_text(path, declared.encoding)
+    header = check_header(text, spec, declared)
     width = record_width(text)
     records = split_records(text, width)
     _refuse_damaged_header(path, records)
@@ -94,7 +94,7 @@ def read_file(
     return FileRead(header, rows, malformed, unended, (records.valueless + 1).tolist())
 
 
-def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str, str]) -> Header:
+def check_header(text: Text, spec: FileSpec, declared: Format) -> Header:
     """Understand the header line.
 
     Raises Refused: FILE-HEADER naming every header that is missing, doubled or unknown, FILE-EMPTY without any.
@@ -104,10 +104,10 @@ def check_header(text: Text, spec: FileSpec, declared: Format, renames: dict[str
     line = text.line(0)
     if len(line) > LONGEST:
         raise Refused("FILE-HEADER", "it is longer than two million characters", file=spec.name, line=1)
-    header = _understood(line, spec, declared, renames)
+    header = _understood(line, spec, declared)
     expected = header.expected
     if not set(spec.required) & set(expected):
-        _refuse_other_layout(line, spec, declared, renames)
+        _refuse_other_layout(line, spec, declared)
     quote = _is_header(expected, spec)
     problems = [*_missing(expected, spec, quote), *_doubled(expected, spec, quote)]
     problems += [*_nameless(expected), *([] if declared.unknown_headers else _unknown(expected, spec, quote))]
@@ -125,24 +125,25 @@ def _letters(name: str) -> str:
     return re.sub(r"[\W_]", "", name).casefold()
 
 
-def _understood(line: str, spec: FileSpec, declared: Format, renames: dict[str, str], separator: str = ",") -> Header:
+def _understood(line: str, spec: FileSpec, declared: Format, separator: str = ",") -> Header:
     cells = [cell.strip() for cell in parse_header(line, separator)]
     is_corrected = cells[:1] == [corrected.ERRORS]
     if is_corrected:
         cells = [engine.without_escape(cell) for cell in cells[1:]]
     by_spelling = {_spelling(name, declared): name for name in spec.known}
+    renames = dict(declared.renames)
     renamed = [renames.get(cell, cell) for cell in cells]
     return Header(cells, [by_spelling.get(_spelling(name, declared), name) for name in renamed], is_corrected)
 
 
-def _refuse_other_layout(line: str, spec: FileSpec, declared: Format, renames: dict[str, str]) -> None:
+def _refuse_other_layout(line: str, spec: FileSpec, declared: Format) -> None:
     """Say what stands on line 1 in the place of a header line, where that can be told."""
     if not line.strip(" \t,;"):
         raise Refused("FILE-HEADER", "the line is blank; remove it", file=spec.name, line=1)
     if re.match('"?sep=', line, re.IGNORECASE):
         raise Refused("FILE-HEADER", "the line is a note for Excel; remove it", file=spec.name, line=1)
     for separator, title in _SEPARATORS.items():
-        if set(spec.required) & set(_understood(line, spec, declared, renames, separator).expected):
+        if set(spec.required) & set(_understood(line, spec, declared, separator).expected):
             said = f"the file is separated by {title}; save it with commas"
             raise Refused("FILE-HEADER", said, file=spec.name, line=1)
 

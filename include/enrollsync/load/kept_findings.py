@@ -38,7 +38,11 @@ def write_findings_to_keep(workspace: Workspace) -> Path | None:
 
 def _kept_back(workspace: Workspace) -> str:
     """Findings for which a row is rejected, or for which its record waits."""
-    holding = ", ".join(f"'{code.code}'" for code in CODES.values() if code.scope is Scope.RECORD)
+    holding = ", ".join(
+        f"'{code.code}'"
+        for code in CODES.values()
+        if code.scope is Scope.RECORD and code.severity is not Severity.CRITICAL
+    )
     return f"""
         CREATE TABLE kept_back AS
         SELECT code, severity, entity, row_id, file, line, "column" AS column_name, message

@@ -33,7 +33,7 @@ def record_of(run: Run, **done: Any) -> RunRecord:
         approved_by=manifest.approved_by,
         answer=manifest.answer,
         delivered_at=manifest.delivered_at,
-        source=manifest.format,
+        source=run.source,
         mode=None if manifest.undoes else manifest.mode,
         counts=manifest.counts,
         findings=manifest.findings,

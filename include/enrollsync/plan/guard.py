@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from enrollsync.database.schema import RunShares, primary_key
-from enrollsync.formats import FORMATS, ID_CHANGES_FILE, FileSpec
+from enrollsync.formats import ID_CHANGES_FILE, FileSpec, Format
 from enrollsync.plan import hints
 from enrollsync.plan.shares import Share
 from enrollsync.plan.usual import LEAST_RUNS, counts_before, is_unusual, learn
@@ -99,17 +99,16 @@ def _until(window: Window) -> str:
 
 
 def find_holds(
-    connection: duckdb.DuckDBPyConnection, manifest: RunManifest, district: District, shares: Iterable[Share]
-) -> list[Notice]:
+    connection: duckdb.DuckDBPyConnection, manifest: RunManifest, district: District, declared: Format,
+    shares: Iterable[Share],
+) -> list[Notice]:  # fmt: skip
     """Every reason for which the whole plan must wait; `shares` are what the plan changes.
 
     Raises Refused (FILE-EMPTY) when a required file has no rows and the database has nothing of its kind either.
     """
-    holds = _empty_files(connection, manifest)
-    if manifest.mode == "snapshot":
-        holds += _vanished(connection, manifest)
+    holds = [*_empty_files(connection, manifest, declared), *_vanished(connection, manifest, declared)]
     excesses = find_excesses(list(shares), Rules.of(manifest, district))
-    signs = hints.cut_short(connection, manifest) if excesses else {}
+    signs = hints.cut_short(connection, manifest, declared) if excesses else {}
     return [*holds, *told_with_hints(excesses, signs)]
 
 
@@ -270,15 +269,14 @@ def _percent(share: float) -> str:
 # ---- holds -----------------------------------------------------------------------------------------------------------
 
 
-def _empty_files(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> list[Notice]:
-    declared = FORMATS[manifest.format or ""]
+def _empty_files(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, declared: Format) -> list[Notice]:
     holds: list[Notice] = []
     for file in manifest.files:
         if file.rows or file.name == ID_CHANGES_FILE.name:
             continue
         spec = declared.file(file.name)
         active, known = _records_of(connection, spec)
-        if active and manifest.mode == "snapshot":
+        if active and manifest.mode_of(spec.entity) == "snapshot":
             message = f"{file.name} has no readable rows, but the roster has {active:,} active {_kind(spec)}"
             holds.append(Notice.of("GUARD-EMPTY", message, file=file.name))
         elif not known and not spec.optional_file:
@@ -305,9 +303,9 @@ def _records_of(connection: duckdb.DuckDBPyConnection, spec: FileSpec) -> tuple[
     return active, known
 
 
-def _vanished(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> list[Notice]:
+def _vanished(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, declared: Format) -> list[Notice]:
     holds = []
-    for entity in ENTITIES:
+    for entity in (entity for entity in ENTITIES if manifest.mode_of(entity.name) == "snapshot"):
         active, gone = one_row(
             connection,
             f"""
@@ -320,7 +318,7 @@ def _vanished(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> l
             )""",
         )
         if active and active == gone:
-            files = " and ".join(hints.files_of(entity.name, manifest))
+            files = " and ".join(hints.files_of(entity.name, manifest, declared))
             message = f"all {active:,} active {entity.name} of this source would go; {files} should have brought them"
             holds.append(Notice.of("GUARD-EMPTY", message))
     return holds

@@ -110,7 +110,7 @@ def _by_code(holds: list[Notice]) -> list[tuple[str, list[Notice]]]:
 
 def _section(group: Group) -> str:
     code = CODES.get(group.code)
-    waits = group.severity != Severity.CRITICAL and code and code.scope in {Scope.RECORD, Scope.WAITS}
+    waits = code and code.scope in {Scope.RECORD, Scope.WAITS} and group.severity == code.severity != Severity.CRITICAL
     return wording.ASIDE if waits else group.severity
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from enrollsync.formats import FORMATS
 from enrollsync.run.workspace import RunManifest
 
 
@@ -164,7 +165,19 @@ SEVERITIES: dict[str, tuple[str, str]] = {
 }
 """Severity, or `ASIDE` for whatever waits, -> heading and what it means, worst first."""
 
-FORMATS = {"batch_upload": "Batch Upload", "clever": "Clever", "oneroster": "OneRoster"}
+
+def source_of(manifest: RunManifest) -> str:
+    """Who spoke in the delivery, as a person calls it."""
+    declared = FORMATS.get(manifest.format or "")
+    return declared.source.title if declared else "not recognised"
+
+
+def told_mode(manifest: RunManifest) -> str:
+    """What absence means, and for which records it means something else."""
+    others = ", ".join(entity for entity in manifest.modes if entity in manifest.supplied)
+    return f"{MODES[manifest.mode]}; delta for {others}" if others else MODES[manifest.mode]
+
+
 MODES = {
     "snapshot": "Snapshot: records missing from the delivery are deactivated",
     "delta": "Delta: records missing from the delivery stay as they are",

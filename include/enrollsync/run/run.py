@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from enrollsync.formats import FORMATS
+from enrollsync.formats import FORMATS, Format
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
 from enrollsync.settings.connections import database_url
@@ -38,11 +38,14 @@ class Run:
         return cls(place, place.read(), place.read_settings(), database)
 
     @property
-    def district(self) -> District:
-        """The settings as they hold for the files of the format that was recognised."""
-        if not self.manifest.format:
-            return self.settings
-        return self.settings.for_source(self.manifest.format, FORMATS[self.manifest.format].headers)
+    def format(self) -> Format:
+        """The format that the delivery was recognised as, fitted to the district's files."""
+        return self.settings.fitted(FORMATS[self.manifest.format or ""])
+
+    @property
+    def source(self) -> str | None:
+        """The source that speaks in the delivery; None before its format is recognised."""
+        return FORMATS[self.manifest.format].source.name if self.manifest.format else None
 
     @cached_property
     def store(self) -> Store:

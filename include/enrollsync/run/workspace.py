@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from enrollsync.formats import Mode
 from enrollsync.settings import District
 from enrollsync.words import private
 from enrollsync.words.codes import CODES, Severity
 from enrollsync.words.errors import ConfigurationError, DamagedRun, EnrollSyncError
 from enrollsync.words.printable import printable
 
-Mode = Literal["snapshot", "delta"]
 Answer = Literal["approve", "without_removals", "use_proposal", "reject"]
 """What a person may say to a plan that waits."""
 OPERATIONS = ("create", "update", "reidentify", "reactivate", "deactivate")
@@ -100,7 +100,9 @@ class RunManifest(BaseModel):
     format: str | None = None
     """The recognised format: `batch_upload`, `clever`."""
     mode: Mode = "delta"
-    """What absence means: `snapshot`, a record that is missing goes; `delta`, it stays."""
+    """What absence means: `snapshot`, a record that is missing goes, be it of some entities; `delta`, it stays."""
+    modes: dict[str, Mode] = Field(default_factory=dict)
+    """Entity -> what absence means for it, where that is something else; see `mode_of`."""
     batch_hash: str | None = None
     """The batch's identity, see `Delivery.digest`."""
     delivered_at: datetime | None = None
@@ -140,6 +142,19 @@ class RunManifest(BaseModel):
     """The database's state that the run found."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Step -> wall time."""
+
+    def mode_of(self, entity: str) -> Mode:
+        """What it means for a record of this entity that no file has it."""
+        return self.modes.get(entity, self.mode)
+
+    @property
+    def asks_roster(self) -> bool:
+        """Whether rows may refer to records that the delivery need not have."""
+        return "delta" in {self.mode, *self.modes.values()}
+
+    def may_say(self, entity: str, column: str) -> bool:
+        """Whether any file has the canonical column for its records."""
+        return column in self.supplied.get(entity, {})
 
     @property
     def told_counts(self) -> dict[str, dict[str, int]]:

@@ -18,13 +18,13 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from enrollsync.formats import Format, identifier_settings, sources
 from enrollsync.settings.address import read_address
 from enrollsync.settings.yaml_file import read_yaml, shown_key
 from enrollsync.words.canonical import USERS
 from enrollsync.words.errors import ConfigurationError
 from enrollsync.words.printable import first_of
 
-Source = Literal["batch_upload", "clever", "oneroster"]
 Event = Literal["findings", "hold", "rejected", "refusal", "failure", "missing"]
 """What somebody can be told of: a success with findings, a plan that waits, one that will not be applied, a delivery
 that cannot be used, a run that broke, and a delivery that has not come."""
@@ -90,6 +90,22 @@ def _storable(column: str) -> str:
     return column
 
 
+def _one_of(known: Iterable[str], given: str) -> str:
+    """As pydantic says it of a `Literal`."""
+    *others, last = (f"'{name}'" for name in known)
+    if f"'{given}'" not in {*others, last}:
+        raise ValueError(f"Input should be {', '.join(others)} or {last}")
+    return given
+
+
+def _known_source(name: str) -> str:
+    return _one_of(sources(), name)
+
+
+def _known_identifier(name: str) -> str:
+    return _one_of(identifier_settings(), name)
+
+
 def _one_line(text: str) -> str:
     if not text.isprintable():
         raise ValueError("has a character that does not print; write one line of text")
@@ -144,10 +160,6 @@ class SourceSettings(_Settings):
     """A delivery older than this when a run looks for one is overdue; None: it may be of any age."""
 
 
-_OTHER_SOURCE: dict[str, Any] = {"mode": None, "columns": {}, "encoding": "utf-8"}
-"""What holds of the files of a source that is not the primary one."""
-
-
 class DatabaseSettings(_Settings):
     """The roster database: a URL without a password, or an Airflow connection."""
 
@@ -174,10 +186,9 @@ class IdentifierSettings(_Settings):
     ssn: Annotated[Literal["critical", "warning", "off"], BeforeValidator(_bare_off)] = "warning"
     charset: Literal["alphanumeric", "extended"] | None = None
     """None: the source's own, `alphanumeric` for Batch Upload, else `extended`."""
-    columns: dict[
-        Literal["organizations", "classes", "users", "students", "teachers", "staff"],
-        Annotated[str, AfterValidator(_storable)],
-    ] = Field(default_factory=dict)
+    columns: dict[Annotated[str, AfterValidator(_known_identifier)], Annotated[str, AfterValidator(_storable)]] = Field(
+        default_factory=dict
+    )
     """`organizations`, `classes`, `users`, `students`, `teachers` or `staff` -> source column of the identifier."""
 
 
@@ -307,7 +318,7 @@ class District(_Settings):
 
     district_id: str = Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=200)
     name: Line
-    primary_source: Source
+    primary_source: Annotated[str, AfterValidator(_known_source)]
     schedule: str | None = None
     """Cron expression in the district's time zone; None: only by hand."""
     timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
@@ -334,22 +345,20 @@ class District(_Settings):
         """The district's time zone, in which its nights and its dates are counted."""
         return ZoneInfo(self.timezone)
 
-    def for_source(self, source: str, headers: Iterable[str]) -> District:
-        """The settings as they hold for files of `source`, whose format knows `headers`.
+    def fitted(self, declared: Format) -> Format:
+        """The format as it holds for this district's files.
 
-        What is said of the primary source's files is not said of another's. A header may be spelt in any case.
+        What is said of the primary source's files is not said of another's.
         """
-        if source != self.primary_source:
-            columns, files = {}, _OTHER_SOURCE
-        else:
-            spelt = {header.casefold(): header for header in headers}
-            columns = {key: spelt.get(name.casefold(), name) for key, name in self.identifiers.columns.items()}
-            files = {}
-        return self.model_copy(
-            update={
-                "identifiers": self.identifiers.model_copy(update={"columns": columns}),
-                "source": self.source.model_copy(update=files),
-            }
+        charset = self.identifiers.charset
+        if declared.source.name != self.primary_source:
+            return declared.fitted(charset=charset)
+        return declared.fitted(
+            mode=self.source.mode,
+            charset=charset,
+            encoding=self.source.encoding,
+            renames=self.source.columns,
+            identifiers=self.identifiers.columns,
         )
 
 

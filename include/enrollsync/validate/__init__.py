@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from enrollsync.formats import Format
 from enrollsync.run.engine import connect
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
@@ -28,7 +29,7 @@ os.environ["GX_ANALYTICS_ENABLED"] = "false"
 postpone_unused()
 
 
-def validate(workspace: Workspace, manifest: RunManifest, district: District) -> None:
+def validate(workspace: Workspace, manifest: RunManifest, district: District, declared: Format) -> None:
     """Check `canonical/` and write `findings.parquet`, `checks.json` and, if the district wants it, `data_docs/`.
 
     One finding for each line and fault, malformed lines included; columns: `findings.COLUMNS`. Raises
@@ -37,24 +38,26 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District) ->
     from enrollsync.validate import checking, collect, differences, memorable, suites
 
     context = checking.quiet_context(workspace)
-    words = suites.parameters(manifest, district)
+    words = suites.parameters(manifest, district, declared)
     delivered = {file.entity for file in manifest.files}
     entities = [*ENTITIES, *([ID_CHANGES] if ID_CHANGES.name in delivered else [])]
-    asked = [suites.fitted_suite(entity.name, manifest, district) for entity in entities]
+    asked = [suites.fitted_suite(entity.name, manifest, district, declared) for entity in entities]
     results = []
     with connect(workspace.root) as connection, ThreadPoolExecutor(1) as reader:
         collect.create_table(connection)
         # Tables are read while others are checked; Great Expectations itself cannot work in two threads.
         frames = reader.map(partial(_frame, connection, workspace, words), asked)
-        for suite in asked:
+        for entity, suite in zip(entities, asked, strict=True):
             checked = checking.run_suite(context, suite, next(frames), words)
             checks = collect.check_table(suite, words)
-            names = collect.name_table(manifest, district, suite.name, checks["column"].to_pylist())
+            names = collect.name_table(manifest, declared, suite.name, checks["column"].to_pylist())
             collect.add(connection, workspace, suite.name, checks, names, checked.failed)
+            if manifest.may_say(entity.name, "action"):
+                collect.forget_of_removed(connection, workspace, entity)
             results.append(checked.results)
-        collect.add_malformed(connection, workspace, manifest)
+        collect.add_malformed(connection, workspace, manifest, declared)
         memorable.add_suggestions(connection, workspace, words)
-        differences.add_differences(connection, workspace, manifest, district, words)
+        differences.add_differences(connection, workspace, manifest, declared, words)
         collect.write(connection, workspace)
     collect.write_checks(workspace, asked, results)
     if district.data_docs:

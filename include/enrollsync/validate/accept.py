@@ -9,15 +9,18 @@ from __future__ import annotations
 import duckdb
 import pyarrow as pa
 
-from enrollsync.formats import FORMATS
+from enrollsync.formats import Format
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.validate import consequences
-from enrollsync.words.canonical import CLASSES, ENTITIES, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, REMOVE, Entity
 from enrollsync.words.codes import CODES, Scope, Severity
 
+REMOVAL_COLUMNS = tuple(dict.fromkeys(name for entity in ENTITIES for name in entity.identity))
+"""The columns by which what is to be removed is named."""
 
-def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, int]]:
+
+def accept(workspace: Workspace, manifest: RunManifest, declared: Format) -> dict[str, dict[str, int]]:
     """Write `accepted/`: for each entity what `records` reads, the `removals`, the text of what was `rejected`.
 
     Returns, for each entity, how many `records` may load, and how many of the rows read were `rejected`, `held` or
@@ -28,20 +31,21 @@ def accept(workspace: Workspace, manifest: RunManifest) -> dict[str, dict[str, i
         for entity in ENTITIES:
             connection.execute(_rows(entity, workspace))
             connection.execute(_lost_lines(entity))
-        connection.execute(_removals())
+        connection.execute(_removals(manifest))
+        removing = _removing(connection)
         whole = _whole_entities(connection)
         for entity in ENTITIES:
-            connection.execute(_unusable(entity) if entity.name not in whole else _nothing_unusable(entity))
+            connection.execute(_nothing_unusable(entity) if entity.name in whole else _unusable(entity, removing))
             connection.execute(_touched(entity))
             engine.write_parquet(connection, _aside(entity), workspace.aside_table(entity.name))
             engine.write_parquet(connection, _remade(entity), workspace.accepted_table(entity.name))
             connection.execute(f"CREATE VIEW {entity.name}_records AS {records(entity, workspace)}")
-            connection.execute(_set_aside(entity, entity.name in whole))
+            connection.execute(_set_aside(entity, removing, entity.name in whole))
         engine.write_parquet(connection, "SELECT * FROM removals", workspace.accepted_table("removals"))
-        connection.register("brought", _entities_of_files(manifest))
+        connection.register("brought", _entities_of_files(declared))
         engine.write_parquet(connection, _rejected_text(workspace), workspace.accepted_table("rejected"))
         consequences.tell(connection, workspace)
-        return {entity.name: _count(connection, entity, manifest) for entity in ENTITIES}
+        return {entity.name: _count(connection, entity, removing, manifest) for entity in ENTITIES}
 
 
 def records(entity: Entity, workspace: Workspace) -> str:
@@ -102,14 +106,47 @@ def _lost_lines(entity: Entity) -> str:
         WHERE lost_lines.line IS NOT NULL OR own.row_id IS NOT NULL"""
 
 
-def _removals() -> str:
-    return """
-        CREATE TABLE removals AS
-        SELECT 'classes' AS entity, source_key, file, min(line) AS line
-        FROM classes_rows
-        ANTI JOIN classes_lost USING (row_id)
-        WHERE action IS NOT NULL
-        GROUP BY source_key, file"""
+def _removals(manifest: RunManifest) -> str:
+    """What rows ask to be removed: `entity`, the columns of its identity (those of others are NULL), `file, line`.
+
+    A record goes whatever other rows say; a link stays that another row brings, as one does that was made anew.
+    """
+    columns = ", ".join(f"{name} VARCHAR" for name in REMOVAL_COLUMNS)
+    asked = [_removed_by(entity) for entity in ENTITIES if manifest.may_say(entity.name, "action")]
+    return f"""
+        CREATE TABLE removals (entity VARCHAR, {columns}, file VARCHAR, line BIGINT);
+        {"".join(f"INSERT INTO removals BY NAME {query};" for query in asked)}"""
+
+
+def _removed_by(entity: Entity) -> str:
+    identity = ", ".join(entity.identity)
+    brought = f"FROM {entity.name}_rows WHERE action IS DISTINCT FROM '{REMOVE}'"
+    return f"""
+        SELECT '{entity.name}' AS entity, {identity}, file, min(line) AS line
+        FROM {entity.name}_rows
+        ANTI JOIN {entity.name}_lost USING (row_id)
+        {"" if entity.key else f"ANTI JOIN ({brought}) USING ({identity})"}
+        WHERE action = '{REMOVE}'
+        GROUP BY {identity}, file"""
+
+
+def _removing(connection: duckdb.DuckDBPyConnection) -> set[str]:
+    """The entities of which something is to be removed."""
+    return {name for (name,) in connection.execute("SELECT DISTINCT entity FROM removals").fetchall()}
+
+
+def _is_removed(entity: Entity, removing: set[str]) -> str:
+    """SQL for whether a row speaks of something that goes: its own record or link, or for a link one of its ends."""
+    ends = {} if entity.key else entity.links
+    named = [(entity.name, entity.identity), *((target, (link,)) for link, target in ends.items())]
+    parts = [
+        f"""coalesce(({", ".join(columns)}) IN (
+            SELECT ({", ".join(BY_NAME[name].identity)}) FROM removals WHERE entity = '{name}'
+        ), false)"""
+        for name, columns in named
+        if name in removing
+    ]
+    return " OR ".join(parts) or "false"
 
 
 def _whole_entities(connection: duckdb.DuckDBPyConnection) -> set[str]:
@@ -133,13 +170,11 @@ def _nothing_unusable(entity: Entity) -> str:
         FROM {entity.name}_rows"""
 
 
-def _unusable(entity: Entity) -> str:
+def _unusable(entity: Entity, removing: set[str]) -> str:
     """Rows with lost lines, and rows that may not load: no line of theirs is left, or what they hang on may not."""
-    removed = {"classes": "source_key", "enrollments": "class_source_key"}.get(entity.name)
     conditions = ["len(lines) > coalesce(gone, 0)"]
     conditions += [f"({link} IS NULL OR {_not_held(link, target)})" for link, target in entity.links.items()]
-    if removed:
-        conditions.append(f"{removed} NOT IN (SELECT source_key FROM removals)")
+    conditions += [f"action IS DISTINCT FROM '{REMOVE}'", f"NOT ({_is_removed(entity, removing)})"] if removing else []
     return f"""
         CREATE TABLE {entity.name}_unusable AS
         WITH lost AS (
@@ -297,9 +332,9 @@ def _rejected_text(workspace: Workspace) -> str:
         {" UNION ALL ".join(parts)}"""
 
 
-def _entities_of_files(manifest: RunManifest) -> pa.Table:
+def _entities_of_files(declared: Format) -> pa.Table:
     """`file, entity`: what each file's lines speak of."""
-    pairs = sorted({(mapping.file, mapping.entity) for mapping in FORMATS[manifest.format or ""].mappings})
+    pairs = sorted({(mapping.file, mapping.entity) for mapping in declared.mappings})
     return pa.table({"file": [file for file, _ in pairs], "entity": [entity for _, entity in pairs]})
 
 
@@ -307,14 +342,16 @@ def _without_kind(name: str) -> str:
     return engine.without_kind(name) if name.endswith("source_key") else name
 
 
-def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> dict[str, int]:
+def _count(
+    connection: duckdb.DuckDBPyConnection, entity: Entity, removing: set[str], manifest: RunManifest
+) -> dict[str, int]:
     """Rows read = records + rejected + held + collapsed."""
     name = entity.name
     read, records, rejected, held = engine.one_row(
         connection,
         f"""
         SELECT
-            (SELECT coalesce(sum(len(lines)), 0) FROM {name}_rows {_upserts(entity)}),
+            (SELECT coalesce(sum(len(lines)), 0) FROM {name}_rows {_upserts(entity, removing)}),
             (SELECT count(*) FROM {name}_records),
             (SELECT count(*) FROM {name}_lost WHERE own),
             (SELECT count(*) FROM {name}_set_aside)""",
@@ -324,14 +361,14 @@ def _count(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunM
     return {"records": records, "rejected": rejected + malformed, "held": held, "collapsed": collapsed}
 
 
-def _set_aside(entity: Entity, whole: bool) -> str:
+def _set_aside(entity: Entity, removing: set[str], whole: bool) -> str:
     """Records that nothing is wrong with, but of which no row loads: each with the first row that says it."""
     identity = ", ".join(entity.identity)
     columns = ", ".join(dict.fromkeys((*entity.identity, *entity.links)))
     kept_back = f"""
         ANTI JOIN (FROM {entity.name}_lost WHERE own) USING (row_id)
         ANTI JOIN {entity.name}_usable USING ({identity})
-        {_upserts(entity)}
+        {_upserts(entity, removing)}
         QUALIFY row_number() OVER (PARTITION BY {identity} ORDER BY file, line) = 1"""
     return f"""
         CREATE TABLE {entity.name}_set_aside AS
@@ -339,10 +376,9 @@ def _set_aside(entity: Entity, whole: bool) -> str:
         FROM {entity.name}_rows{" WHERE false" if whole else kept_back}"""
 
 
-def _upserts(entity: Entity) -> str:
-    if entity.name == CLASSES.name:
-        removed = "coalesce(source_key, '') IN (SELECT source_key FROM removals)"
-        return f"WHERE action IS NULL AND NOT {removed} OR row_id IN (SELECT row_id FROM classes_lost WHERE own)"
-    if entity.name == "enrollments":
-        return "WHERE class_source_key IS NULL OR class_source_key NOT IN (SELECT source_key FROM removals)"
-    return ""
+def _upserts(entity: Entity, removing: set[str]) -> str:
+    """Rows that bring something: not those that ask for a removal, nor what speaks of what goes with one."""
+    if not removing:
+        return ""
+    brings = f"action IS DISTINCT FROM '{REMOVE}' AND NOT ({_is_removed(entity, removing)})"
+    return f"WHERE {brings} OR row_id IN (SELECT row_id FROM {entity.name}_lost WHERE own)"

@@ -14,14 +14,15 @@ import pyarrow as pa
 from great_expectations.core import ExpectationSuite, ExpectationValidationResult
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from enrollsync.ingest.normalise import BETWEEN_BLANKS, source_name
+from enrollsync.formats import Format
+from enrollsync.ingest.normalise import BETWEEN_BLANKS
 from enrollsync.run.engine import literal, write_parquet
 from enrollsync.run.workspace import RunManifest, Workspace
-from enrollsync.settings import District
 from enrollsync.validate.checking import Answer
 from enrollsync.validate.frames import rows
 from enrollsync.validate.suites import finding_column, meta_of
 from enrollsync.words import findings
+from enrollsync.words.canonical import REMOVE, Entity
 from enrollsync.words.codes import CODES, Scope
 
 PREFERENCE = ("organizations", "classes", "users", "memberships", "enrollments")
@@ -47,7 +48,8 @@ def add(
 
     `checks` and `names` are as the functions below make them.
 
-    Blanks are reported for each column that had them; other findings name the column that the check is about.
+    Blanks, and keys that are not found, are reported for each column that had them; other findings name the column that
+    the check is about.
     """
     failed = _failed_table(answers)
     if not failed.num_rows:
@@ -72,25 +74,40 @@ def add(
         JOIN checks ON checks.number = failed.number
         JOIN {rows(workspace, entity)} AS this ON this.row_id = failed.row_id
         LEFT JOIN names ON names.file = this.file AND names."column" = checks."column"
-        WHERE checks."column" <> 'blanks'
+        WHERE checks."column" NOT IN ('blanks', 'unfound')
         """,
         {"entity": entity},
     )
     connection.execute(
         f"""
         INSERT INTO found
-        WITH trimmed AS (
+        WITH named AS (
             SELECT failed.row_id, checks.*, this.file, this.lines,
-                unnest(string_split(this.blanks, {literal(BETWEEN_BLANKS)})) AS source
+                unnest(string_split(
+                    CASE checks."column" WHEN 'blanks' THEN this.blanks ELSE this.unfound END, {literal(BETWEEN_BLANKS)}
+                )) AS source
             FROM failed
             JOIN checks ON checks.number = failed.number
             JOIN {rows(workspace, entity)} AS this ON this.row_id = failed.row_id
-            WHERE checks."column" = 'blanks'
+            WHERE checks."column" IN ('blanks', 'unfound')
         )
         SELECT code, severity, $entity, row_id, file, unnest(lines), source, NULL, message
-        FROM trimmed
+        FROM named
         """,
         {"entity": entity},
+    )
+
+
+def forget_of_removed(connection: duckdb.DuckDBPyConnection, workspace: Workspace, entity: Entity) -> None:
+    """Of a row that asks for a removal nothing matters but whom it names and what it asks; the rest may be empty."""
+    names = ", ".join(f"'{name}'" for name in (*entity.identity, entity.identifier, "action") if name)
+    connection.execute(
+        f"""
+        DELETE FROM found
+        WHERE entity = '{entity.name}'
+            AND (canonical NOT IN ({names}) OR code = 'REF-UNKNOWN')
+            AND row_id IN (SELECT row_id FROM {rows(workspace, entity.name)} WHERE action = '{REMOVE}')
+        """
     )
 
 
@@ -111,17 +128,19 @@ def check_table(suite: ExpectationSuite, words: dict[str, Any]) -> pa.Table:
     )
 
 
-def name_table(manifest: RunManifest, district: District, entity: str, columns: Iterable[str]) -> pa.Table:
+def name_table(manifest: RunManifest, declared: Format, entity: str, columns: Iterable[str]) -> pa.Table:
     """`file, column, source`: what each file calls the canonical columns that findings are about."""
     named = [
-        (file.name, column, source_name(str(manifest.format), district, file.name, entity, column))
+        (file.name, column, declared.called(file.name, entity, column))
         for file in manifest.files
         for column in dict.fromkeys(columns)
     ]
     return _text_table(("file", "column", "source"), named)
 
 
-def add_malformed(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
+def add_malformed(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format
+) -> None:
     """Add a finding for each line that is no CSV record, under the principal entity of its file."""
     malformed = workspace.source / "malformed.parquet"
     if not malformed.exists():
@@ -147,7 +166,7 @@ def add_malformed(connection: duckdb.DuckDBPyConnection, workspace: Workspace, m
         FROM read_parquet($path) AS malformed
         LEFT JOIN files ON files.name = malformed.file
         """,
-        {"severity": CODES["ROW-MALFORMED"].severity_in(str(manifest.format)), "path": str(malformed)},
+        {"severity": CODES["ROW-MALFORMED"].severity_in(declared.source.name), "path": str(malformed)},
     )
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 
+from enrollsync.formats import Format
 from enrollsync.run.engine import one_row
 from enrollsync.run.workspace import RunManifest, Workspace
-from enrollsync.settings import District
 from enrollsync.validate.collect import name_table
 from enrollsync.validate.frames import query, rows
 from enrollsync.words.canonical import ID_CHANGES, USERS, Entity
@@ -30,7 +30,7 @@ _MOST_LINES = 5
 
 
 def add_differences(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, district: District,
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format,
     words: dict[str, Any],
 ) -> None:  # fmt: skip
     """Put into the messages of ID-DUPLICATE in `found` what differs, as the file calls it, and the others' lines."""
@@ -39,7 +39,7 @@ def add_differences(
             connection.execute(_contradicting(workspace, column, others))
     if not _any(connection, USERS):
         return
-    connection.register("compared_names", name_table(manifest, district, USERS.name, _COMPARED.values()))
+    connection.register("compared_names", name_table(manifest, declared, USERS.name, _COMPARED.values()))
     connection.execute(f"""
         UPDATE found
         SET message = 'Rows with this identifier differ in ' || told.differing || ' (see ' || told.others

@@ -19,17 +19,22 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 from great_expectations.expectations.metadata_types import FailureSeverity
 from great_expectations.expectations.registry import list_registered_expectation_implementations
 
-from enrollsync.formats import FORMATS
+from enrollsync.formats import Format
 from enrollsync.run.workspace import RunManifest
 from enrollsync.settings import District
 from enrollsync.validate import expectations as _registering  # noqa: F401
-from enrollsync.words.canonical import ENTITIES, GRADES, KINDS
+from enrollsync.words.canonical import ENROLLMENTS, ENTITIES, GRADES, KINDS, ORGANIZATIONS, REMOVE, STATUSES
 from enrollsync.words.codes import CODES
 from enrollsync.words.errors import ConfigurationError
 
 FOLDER = Path(str(files("enrollsync"))) / "expectations"
-CIRCUMSTANCES = frozenset({*FORMATS, "oneroster", "snapshot", "delta", "ssn", "staff_only"})
-"""What `meta.when` may name: a format, a mode, whether SSN-like identifiers are asked for, and staff-only uploads."""
+CIRCUMSTANCES = frozenset({
+    "ssn", "staff_only", "organizations_file", "action", "status", "lookups",
+    *(f"snapshot_of_{entity.name}" for entity in ENTITIES if entity.key),
+})  # fmt: skip
+"""What `meta.when` may name: that SSN-like identifiers are asked for, that files may bring staff only, that
+organizations have a file of their own, that a row may ask for something or say a status, that values are looked up in
+other files, that all records of a kind are delivered."""
 
 _AREA = "(?:00[1-9]|0[1-9][0-9]|[1-578][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])"
 _GROUP = "(?:0[1-9]|[1-9][0-9])"
@@ -96,13 +101,13 @@ def _check_meta(path: Path, number: int, declared: dict[str, Any]) -> None:
         raise ConfigurationError(f"{path}: expectation {number}: meta.when: {', '.join(strange)} is not known")
 
 
-def fitted_suite(name: str, manifest: RunManifest, district: District) -> ExpectationSuite:
+def fitted_suite(name: str, manifest: RunManifest, district: District, declared: Format) -> ExpectationSuite:
     """The suite as this run asks it: only what applies here, each with the severity that it has here."""
     suite = load_suite(name)
-    holding = circumstances(manifest, district)
+    holding = circumstances(name, manifest, district, declared)
     suite.expectations = [check for check in suite.expectations if holding.issuperset(meta_of(check).get("when", ()))]
     for check in suite.expectations:
-        check.severity = FailureSeverity(_severity(meta_of(check), manifest, district))
+        check.severity = FailureSeverity(_severity(meta_of(check), district, declared))
     return suite
 
 
@@ -111,35 +116,44 @@ def meta_of(check: Expectation) -> dict[str, Any]:
     return check.meta or {}
 
 
-def circumstances(manifest: RunManifest, district: District) -> frozenset[str]:
-    """What holds in this run, of `CIRCUMSTANCES`."""
-    holding = {str(manifest.format), manifest.mode}
+def circumstances(entity: str, manifest: RunManifest, district: District, declared: Format) -> frozenset[str]:
+    """What holds for an entity in this run, of `CIRCUMSTANCES`."""
+    whole = (target for target in ENTITIES if target.key and manifest.mode_of(target.name) == "snapshot")
+    holding = {f"snapshot_of_{target.name}" for target in whole}
+    holding |= {column for column in ("action", "status") if manifest.may_say(entity, column)}
     if district.identifiers.ssn != "off":
         holding.add("ssn")
-    if manifest.format == "batch_upload" and district.primary_source != "batch_upload":
+    if declared.source.name != district.primary_source:
         holding.add("staff_only")
+    if declared.own_files(ORGANIZATIONS.name):
+        holding.add("organizations_file")
+    if any(mapping.lookups for mapping in declared.mappings if mapping.entity == entity):
+        holding.add("lookups")
     return frozenset(holding)
 
 
-def _severity(meta: dict[str, Any], manifest: RunManifest, district: District) -> str:
+def _severity(meta: dict[str, Any], district: District, declared: Format) -> str:
     if meta["code"] == "ID-SSN":
         return district.identifiers.ssn
-    return str(meta.get("severity") or CODES[meta["code"]].severity_in(str(manifest.format)))
+    return str(meta.get("severity") or CODES[meta["code"]].severity_in(declared.source.name))
 
 
-def parameters(manifest: RunManifest, district: District) -> dict[str, Any]:
+def parameters(manifest: RunManifest, district: District, declared: Format) -> dict[str, Any]:
     """What the suites' `$PARAMETER`s and the braces in their notes stand for; dates are the district's."""
-    charset = district.identifiers.charset or FORMATS[str(manifest.format)].charset
-    regex, characters = CHARSETS[charset]
+    regex, characters = CHARSETS[declared.charset]
     return {
         "identifier_regex": regex,
         "identifier_characters": characters,
-        "identifier_joiner": "-" if charset == "extended" else "",
+        "identifier_joiner": "-" if declared.charset == "extended" else "",
         "opaque_regex": OPAQUE,
         "ssn_regex": SSN,
         "class_size": CLASS_SIZE,
+        "enrollment_files": declared.own_files(ENROLLMENTS.name),
         "grades": list(GRADES),
         "roles": list(KINDS),
+        "statuses": list(STATUSES),
+        "removal_actions": [REMOVE],
+        "actions": " or ".join(word for word, meant in declared.words.get("action", {}).items() if meant),
         "keyed_entities": [entity.name for entity in ENTITIES if entity.key],
         "today": manifest.as_of.astimezone(district.zone).date().isoformat(),
     }

@@ -1,7 +1,8 @@
 """The five canonical tables that every source is brought to, and what their columns are for.
 
 One place for names: normalising, checking, reconciling, loading and the database schema all read them from here.
-Values are text until they are loaded; `is_primary` is `true` or `false`, dates are ISO (`2015-03-09`).
+Values are text until they are loaded; `is_primary` is `true` or `false`, `status` is `active` or `inactive` (nothing
+where a row does not say), dates are ISO (`2015-03-09`).
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ class Entity:
     def columns(self) -> tuple[str, ...]:
         """Every column that a source fills, in order."""
         own = ("source_key", self.identifier) if self.identifier else ()
-        return (*own, *self.links, *self.values)
+        status = ("status",) if own or self.links else ()
+        return (*own, *self.links, *self.values, *status)
 
 
 ORGANIZATIONS = Entity(
@@ -103,6 +105,10 @@ ID_CHANGES = Entity("id_changes", links={}, values=("entity", "old_id", "new_id"
 """Not records of the roster, but what a batch says about their identifiers (rule 9c)."""
 BY_NAME: dict[str, Entity] = {entity.name: entity for entity in (*ENTITIES, ID_CHANGES)}
 
+REMOVE = "remove"
+"""What `action` says of a row that asks for its record or link to be removed."""
+STATUSES: tuple[str, ...] = ("active", "inactive")
+"""What a row may say of its record or link."""
 GRADES: tuple[str, ...] = (
     "InfantToddler", "Preschool", "PreKindergarten", "TransitionalKindergarten", "Kindergarten",
     "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13",

@@ -11,8 +11,8 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
-from enrollsync.formats import ID_CHANGES_FILE
-from enrollsync.ingest.normalise import source_name
+from enrollsync.database.schema import primary_key
+from enrollsync.formats import ID_CHANGES_FILE, Format
 from enrollsync.plan.guard import find_holds
 from enrollsync.plan.hints import all_terms_ended
 from enrollsync.plan.plan import Plan, count_operations, gather_operations, plan_id, write_operations
@@ -35,7 +35,7 @@ _ASKED_CODES = ("REF-UNKNOWN", WAITS, *CODES_OF_CLASHES)
 
 
 def reconcile(
-    workspace: Workspace, manifest: RunManifest, district: District, state: Path, state_version: int,
+    workspace: Workspace, manifest: RunManifest, district: District, declared: Format, state: Path, state_version: int,
     accepted_counts: dict[str, dict[str, int]],
 ) -> Plan:  # fmt: skip
     """Make the plan that takes the state exported to `state` to the accepted rows, and write it to `plan/`.
@@ -47,12 +47,12 @@ def reconcile(
             connection.execute(_stored(entity, state))
         for name, file in (("history", "identifier_history"), ("undos", "undos")):
             connection.execute(f"CREATE VIEW stored_{name} AS FROM {engine.parquet(state / f'{file}.parquet')}")
-        match_entities(connection, workspace, manifest, district)
+        match_entities(connection, workspace, manifest, district, declared)
         changed = plan_changes(connection, manifest)
-        plan_absences(connection, workspace, manifest)
+        plan_absences(connection, workspace, manifest, declared)
         write_operations(connection, workspace)
         gather_operations(connection, workspace.plan)
-        _write_findings(connection, workspace, manifest, district)
+        _write_findings(connection, workspace, manifest, declared)
         planned = count_operations(connection)
         counts = {
             entity.name: planned[entity.name]
@@ -60,16 +60,16 @@ def reconcile(
             for entity in ENTITIES
         }
         shares = measure(connection)
-        holds = find_holds(connection, manifest, district, shares)
+        holds = find_holds(connection, manifest, district, declared, shares)
         plan = Plan(
-            plan_id=plan_id(connection, district.district_id, manifest.format or "", state_version),
+            plan_id=plan_id(connection, district.district_id, declared.source.name, state_version),
             district_id=district.district_id,
-            source=manifest.format or "",
+            source=declared.source.name,
             state_version=state_version,
             operations=sum(counts[entity][name] for entity in counts for name in OPERATIONS),
             counts=counts,
             shares=shares,
-            notices=all_terms_ended(connection, workspace, manifest),
+            notices=all_terms_ended(connection, workspace, manifest, declared),
             holds=[*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
         )
         engine.write_parquet(connection, _organizations_summary(), workspace.organizations_summary)
@@ -87,15 +87,16 @@ def _stored(entity: Entity, state: Path) -> str:
 
 
 def _write_findings(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, district: District
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format
 ) -> None:
     """Add what only the database could tell; a reference is asked of it in a delta alone."""
-    parts = [_held_findings(entity, manifest) for entity in ENTITIES if entity.key]
-    parts += [_unknown_findings(entity, link, manifest) for entity in ENTITIES for link in entity.links]
-    parts += [_id_change_findings(entity, manifest) for entity in ENTITIES if entity.key]
-    parts += [_unknown_removals(manifest), _clash_findings(manifest)]
+    parts = [_held_findings(entity, declared) for entity in ENTITIES if entity.key]
+    parts += [_unknown_findings(entity, link, declared) for entity in ENTITIES for link in entity.links]
+    parts += [_id_change_findings(entity, declared) for entity in ENTITIES if entity.key]
+    parts += [_unknown_removals(entity, declared) for entity in ENTITIES if manifest.may_say(entity.name, "action")]
+    parts.append(_clash_findings(declared))
     parts += [_waiting_findings(entity) for entity in ENTITIES if _any_waits(connection, entity)]
-    connection.register("names", _names(manifest, district))
+    connection.register("names", _names(manifest, declared))
     ours = ", ".join(f"'{code}'" for code in (*_PLANNED_CODES, *_ASKED_CODES))
     engine.write_parquet(
         connection,
@@ -114,10 +115,10 @@ def _write_findings(
     )
 
 
-def _names(manifest: RunManifest, district: District) -> pa.Table:
+def _names(manifest: RunManifest, declared: Format) -> pa.Table:
     """`file, entity, column, source`: what each file calls the canonical columns."""
     rows = [
-        (file.name, entity.name, column, source_name(manifest.format or "", district, file.name, entity.name, column))
+        (file.name, entity.name, column, declared.called(file.name, entity.name, column))
         for file in manifest.files
         for entity in ENTITIES
         for column in entity.columns
@@ -126,8 +127,8 @@ def _names(manifest: RunManifest, district: District) -> pa.Table:
     return pa.table(columns, names=["file", "entity", "column", "source"])
 
 
-def _held_findings(entity: Entity, manifest: RunManifest) -> str:
-    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, manifest)}'" for code in _PLANNED_CODES)
+def _held_findings(entity: Entity, declared: Format) -> str:
+    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, declared)}'" for code in _PLANNED_CODES)
     messages = " ".join(f"WHEN '{code}' THEN '{_sentence(code)}'" for code in _PLANNED_CODES)
     return f"""
             SELECT DISTINCT code, CASE code {severities} END AS severity, '{entity.name}' AS entity, new.file, new.line,
@@ -136,10 +137,10 @@ def _held_findings(entity: Entity, manifest: RunManifest) -> str:
             JOIN {entity.name}_accepted AS new USING (source_key)"""
 
 
-def _unknown_findings(entity: Entity, link: str, manifest: RunManifest) -> str:
+def _unknown_findings(entity: Entity, link: str, declared: Format) -> str:
     target = entity.links[link]
     return f"""
-            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", manifest)}' AS severity,
+            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", declared)}' AS severity,
                 '{entity.name}' AS entity, file, line, '{link}' AS "column",
                 'there is no such record among the {target} of the batch or the roster' AS message
             FROM {entity.name}_unlinked
@@ -181,17 +182,17 @@ def _waits_for_linked(entity: Entity, link: str, place: int) -> str:
                 WHERE this.waits"""
 
 
-def _id_change_findings(entity: Entity, manifest: RunManifest) -> str:
+def _id_change_findings(entity: Entity, declared: Format) -> str:
     """Lines of `id_changes.csv` that cannot be followed."""
     return f"""
-            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", manifest)}' AS severity,
+            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", declared)}' AS severity,
                 '{ID_CHANGES.name}' AS entity, '{ID_CHANGES_FILE.name}' AS file, line, 'old_id' AS "column",
                 'no record of this kind has that identifier' AS message
             FROM {entity.name}_renames
             WHERE fate = 'unknown'
             UNION ALL BY NAME
             SELECT DISTINCT 'PLAN-REIDENTIFY-TAKEN' AS code,
-                '{_severity("PLAN-REIDENTIFY-TAKEN", manifest)}' AS severity, '{ID_CHANGES.name}' AS entity,
+                '{_severity("PLAN-REIDENTIFY-TAKEN", declared)}' AS severity, '{ID_CHANGES.name}' AS entity,
                 '{ID_CHANGES_FILE.name}' AS file, line, 'new_id' AS "column",
                 '{_sentence("PLAN-REIDENTIFY-TAKEN")}' AS message
             FROM {entity.name}_renames
@@ -199,16 +200,28 @@ def _id_change_findings(entity: Entity, manifest: RunManifest) -> str:
             WHERE fate = 'taken' OR fate = 'open' AND held.code = 'PLAN-REIDENTIFY-TAKEN'"""
 
 
-def _unknown_removals(manifest: RunManifest) -> str:
+def _unknown_removals(entity: Entity, declared: Format) -> str:
+    """Removals of what is neither in the batch nor in the roster; what was removed before is known."""
+    links = {"source_key": entity.name} if entity.key else entity.links
+    joins = "".join(
+        f"""
+            LEFT JOIN {target}_keys AS {target}_end ON {target}_end.source_key = removal.{link}"""
+        for link, target in links.items()
+    )
+    ends = [f"{target}_end.key" for target in links.values()]
+    known = f"SELECT ({', '.join(primary_key(entity))}) FROM stored_{entity.name}"
+    unknown = f"{ends[0]} IS NULL" if entity.key else f"coalesce(({', '.join(ends)}) NOT IN ({known}), true)"
+    called = f"such {entity.singular}" if entity.key else "such record among the " + entity.name
     return f"""
-            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", manifest)}' AS severity, entity, file, line,
-                'class_id' AS "column", 'there is no such class to remove' AS message
-            FROM removals
-            WHERE source_key NOT IN (SELECT source_key FROM classes_keys)"""
+            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", declared)}' AS severity,
+                '{entity.name}' AS entity, file, line, '{entity.identifier or next(iter(links))}' AS "column",
+                'there is no {called} to remove' AS message
+            FROM {entity.name}_removals AS removal{joins}
+            WHERE {unknown}"""
 
 
-def _clash_findings(manifest: RunManifest) -> str:
-    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, manifest)}'" for code in CODES_OF_CLASHES)
+def _clash_findings(declared: Format) -> str:
+    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, declared)}'" for code in CODES_OF_CLASHES)
     return f"""
             SELECT code, CASE code {severities} END AS severity, 'users' AS entity, new.file, new.line, "column",
                 'somebody in the roster whom the batch does not mention has it' AS message
@@ -216,8 +229,8 @@ def _clash_findings(manifest: RunManifest) -> str:
             JOIN users_accepted AS new USING (source_key)"""
 
 
-def _severity(code: str, manifest: RunManifest) -> str:
-    return CODES[code].severity_in(manifest.format or "").value
+def _severity(code: str, declared: Format) -> str:
+    return CODES[code].severity_in(declared.source.name).value
 
 
 def _sentence(code: str) -> str:

@@ -9,14 +9,16 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync.database.schema import columns_of, primary_key
-from enrollsync.formats import FORMATS
+from enrollsync.formats import Format
 from enrollsync.plan.reconcile.doubt import find_doubtful
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
 
 
-def plan_absences(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
+def plan_absences(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format
+) -> None:
     """Work out `deactivate` operations; leaves for each entity `<entity>_gone` (keys, explicit, file, line, reason).
 
     With them every operation is known: `<entity>_after` has them all, with the rows as they will be.
@@ -24,7 +26,7 @@ def plan_absences(connection: duckdb.DuckDBPyConnection, workspace: Workspace, m
     if manifest.mode == "snapshot":
         find_doubtful(connection, workspace)
     for entity in ENTITIES:
-        connection.execute(_gone(entity, manifest, workspace))
+        connection.execute(_gone(entity, manifest, declared, workspace))
         connection.execute(_deactivations(entity))
     connection.execute(_former_primary_schools())
     for entity in ENTITIES:
@@ -40,15 +42,16 @@ def _after(entity: Entity) -> str:
     return f"CREATE VIEW {entity.name}_after AS {' UNION ALL BY NAME '.join(parts)}"
 
 
-def _gone(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
+def _gone(entity: Entity, manifest: RunManifest, declared: Format, workspace: Workspace) -> str:
     keys = ", ".join(primary_key(entity))
-    parts = [_removed(entity)]
-    if manifest.release:
-        parts.append(_passed_on(entity) if entity.key else _passed_on_links(entity))
+    sweeping = manifest.mode_of(entity.name) == "snapshot" and entity.name in manifest.supplied
+    parts = [_removed(entity), *([] if entity.key else _ends_gone(entity, explicit=sweeping))]
+    if manifest.release and entity.key:
+        parts.append(_passed_on(entity))
     if manifest.adds_only:
         parts = [f"SELECT * FROM ({part}) WHERE false" for part in parts]
-    elif manifest.mode == "snapshot" and entity.name in manifest.supplied:
-        parts.append(_missing(entity, manifest, workspace))
+    elif sweeping:
+        parts.append(_missing(entity, manifest, declared, workspace))
     return f"""
         CREATE TABLE {entity.name}_gone AS
         SELECT {keys}, bool_or(explicit) AS explicit, any_value(file) AS file, any_value(line) AS line,
@@ -58,17 +61,36 @@ def _gone(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
 
 
 def _removed(entity: Entity) -> str:
-    """A removed class takes its enrollments with it."""
-    if entity.name not in {"classes", "enrollments"}:
-        keys = ", ".join(f"NULL::BIGINT AS {name}" for name in primary_key(entity))
-        return f"SELECT {keys}, true AS explicit, '' AS file, 0::BIGINT AS line, '' AS reason WHERE false"
+    """Active records and links that a row asks to be removed; who brought a link may ask it."""
     keys = ", ".join(f"old.{name}" for name in primary_key(entity))
+    ends = entity.links if not entity.key else {"source_key": entity.name}
+    joins = "".join(
+        f"""
+        JOIN {target}_keys ON {target}_keys.source_key = removal.{link}"""
+        for link, target in ends.items()
+    )
+    same = " AND ".join(f"old.{BY_NAME[target].key} = {target}_keys.key" for target in ends.values())
+    ours = "" if entity.key else " AND old.source = getvariable('source')"
+    reason = f"the batch removes the {entity.singular}" if entity.key else "the batch removes it"
     return f"""
-        SELECT {keys}, true AS explicit, removal.file, removal.line, 'the batch removes the class' AS reason
-        FROM removals AS removal
-        JOIN classes_keys ON classes_keys.source_key = removal.source_key
-        JOIN db_{entity.name} AS old ON old.class_key = classes_keys.key
-        WHERE old.status = 'active'"""
+        SELECT {keys}, true AS explicit, removal.file, removal.line, '{reason}' AS reason
+        FROM {entity.name}_removals AS removal{joins}
+        JOIN db_{entity.name} AS old ON {same}
+        WHERE old.status = 'active'{ours}"""
+
+
+def _ends_gone(entity: Entity, *, explicit: bool) -> list[str]:
+    """Active links of records that go; `explicit`: of those alone that a row or a person asks to go, because a sweep of
+    the links themselves takes care of the others."""
+    keys = ", ".join(f"old.{name}" for name in primary_key(entity))
+    return [
+        f"""
+        SELECT {keys}, gone.explicit, gone.file, gone.line, gone.reason
+        FROM {target}_gone AS gone
+        JOIN db_{entity.name} AS old USING ({BY_NAME[target].key})
+        WHERE old.status = 'active'{" AND gone.explicit" if explicit else ""}"""
+        for target in entity.links.values()
+    ]
 
 
 def _passed_on(entity: Entity) -> str:
@@ -79,20 +101,7 @@ def _passed_on(entity: Entity) -> str:
         JOIN {entity.name}_linked AS new USING (source_key)"""
 
 
-def _passed_on_links(entity: Entity) -> str:
-    """Active links of such a record: under no identifier, nobody would see whose they are."""
-    keys = ", ".join(f"old.{name}" for name in primary_key(entity))
-    return " UNION ALL ".join(
-        f"""
-        SELECT {keys}, passed.explicit, passed.file, passed.line, passed.reason
-        FROM ({_passed_on(BY_NAME[target])}) AS passed
-        JOIN db_{entity.name} AS old ON old.{BY_NAME[target].key} = passed.key
-        WHERE old.status = 'active'"""
-        for target in entity.links.values()
-    )
-
-
-def _missing(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str:
+def _missing(entity: Entity, manifest: RunManifest, declared: Format, workspace: Workspace) -> str:
     """Active records of this source that no row mentions, in terms that the batch covers.
 
     A link goes with either of its ends, even when a rejected row still mentions it.
@@ -108,7 +117,7 @@ def _missing(entity: Entity, manifest: RunManifest, workspace: Workspace) -> str
         "old.source = getvariable('source')",
         f"({unmentioned}{ends})",
         *_covered(entity, manifest, workspace),
-        *_delivered_roles(entity, manifest),
+        *_delivered_roles(entity, manifest, declared),
     ]
     return f"""
         (
@@ -189,12 +198,12 @@ def _covered(entity: Entity, manifest: RunManifest, workspace: Workspace) -> lis
             )"""]  # fmt: skip
 
 
-def _delivered_roles(entity: Entity, manifest: RunManifest) -> list[str]:
+def _delivered_roles(entity: Entity, manifest: RunManifest, declared: Format) -> list[str]:
     """Whose file was not delivered, or has lines that nobody may look into, is left alone."""
     if entity.name not in {"users", "memberships"}:
         return []
     seen = {file.name for file in manifest.files if not file.blind}
-    roles = [spec.role for spec in FORMATS[manifest.format or ""].files if spec.role and spec.name not in seen]
+    roles = [spec.role for spec in declared.files if spec.role and spec.name not in seen]
     listed = ", ".join(f"'{role}'" for role in roles)
     return [f"old.role NOT IN ({listed})"] if roles else []
 

@@ -11,7 +11,7 @@ import duckdb
 from enrollsync.database.schema import columns_of, primary_key
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
-from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, Entity
 
 COLUMNS = ("operation", "file", "line", "reason", "explicit")
 """What an operation has besides the row. `reason` is NULL where the batch says so; `explicit`: a row asks for it."""
@@ -30,17 +30,28 @@ def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -
 
 def _primary_schools(manifest: RunManifest) -> str:
     """Each person's primary school: in a delta a new one, else the one that was, else the most frequent."""
-    new_first = "known.status IS DISTINCT FROM 'active' DESC," if manifest.mode == "delta" else ""
+    new_first = "known.status IS DISTINCT FROM 'active' DESC," if manifest.mode_of("memberships") == "delta" else ""
     return f"""
         CREATE TABLE primary_schools AS
         SELECT user_key, organization_key, true AS chosen
         FROM memberships_linked AS new
         LEFT JOIN organizations_keys AS organization ON organization.key = organization_key
-        LEFT JOIN db_memberships AS known USING (user_key, organization_key)
+        LEFT JOIN db_memberships AS known USING (user_key, organization_key){_active_alone(manifest)}
         QUALIFY row_number() OVER (
             PARTITION BY user_key
             ORDER BY {new_first} coalesce(known.is_primary, false) DESC, new.lines DESC, organization.source_key
         ) = 1"""
+
+
+def _active_alone(manifest: RunManifest) -> str:
+    """What the delivery says to be inactive is nobody's primary school."""
+    said = ["new.status = 'inactive'"] if manifest.may_say(MEMBERSHIPS.name, "status") else []
+    inactive = [*said, *_inactive_ends(MEMBERSHIPS, manifest)]
+    return "".join(
+        f"""
+        {"AND" if place else "WHERE"} NOT coalesce({condition}, false)"""
+        for place, condition in enumerate(inactive)
+    )
 
 
 def _compared(entity: Entity, manifest: RunManifest) -> str:
@@ -54,10 +65,11 @@ def _compared(entity: Entity, manifest: RunManifest) -> str:
             SELECT new.file, new.line, new.line IS NOT NULL AS is_known, old.status IS NULL AS is_new, {new}, {old}
             {_both_sides(entity, manifest)}
         )
-        SELECT {_operation(entity, differs)} AS operation, file, line, NULL::VARCHAR AS reason, false AS explicit,
+        SELECT {_operation(entity, differs)} AS operation, file, line, NULL::VARCHAR AS reason,
+            {f"coalesce({_goes()}, false)" if _says_status(entity, manifest) else "false"} AS explicit,
             {", ".join(f"CASE WHEN is_known THEN new_{name} ELSE old_{name} END AS {name}" for name in columns)}
         FROM images
-        WHERE is_new OR NOT is_known OR {differs}"""
+        WHERE (is_new OR NOT is_known OR {differs}){_unless_it_goes(entity, manifest)}"""
 
 
 def _both_sides(entity: Entity, manifest: RunManifest) -> str:
@@ -69,7 +81,7 @@ def _both_sides(entity: Entity, manifest: RunManifest) -> str:
             JOIN {entity.name}_known USING (source_key)
             LEFT JOIN db_{entity.name} AS old USING ({keys})"""
     # A removed link keeps its row, which the same pair takes again.
-    sweeping = manifest.mode == "snapshot" and entity.name in manifest.supplied
+    sweeping = manifest.mode_of(entity.name) == "snapshot" and entity.name in manifest.supplied
     primary = f"LEFT JOIN primary_schools USING ({keys})" if entity.name == "memberships" else ""
     return f"""
             FROM {entity.name}_linked AS new
@@ -83,17 +95,62 @@ def _operation(entity: Entity, differs: str) -> str:
     return f"""CASE
                 WHEN NOT is_known THEN NULL
                 WHEN is_new THEN 'create'
+                WHEN {_goes()} THEN 'deactivate'
                 {renamed}
-                WHEN old_status IN ('inactive', 'removed') THEN 'reactivate'
+                WHEN old_status = 'removed' OR old_status = 'inactive' AND new_status = 'active' THEN 'reactivate'
                 WHEN {differs} THEN 'update'
             END"""
+
+
+def _goes() -> str:
+    """SQL for whether a row says that an active record or link is inactive now."""
+    return "old_status = 'active' AND new_status = 'inactive'"
+
+
+def _unless_it_goes(entity: Entity, manifest: RunManifest) -> str:
+    """In a run that deactivates nothing, what a row says to be inactive stays as it is."""
+    spared = manifest.adds_only and _says_status(entity, manifest)
+    return f" AND NOT coalesce({_goes()}, false)" if spared else ""
+
+
+def _says_status(entity: Entity, manifest: RunManifest) -> bool:
+    """Whether a row may say of a record, or of a link or its ends, that it is inactive."""
+    ends = () if entity.key else entity.links.values()
+    return any(manifest.may_say(name, "status") for name in (entity.name, *ends))
+
+
+def _status(entity: Entity, manifest: RunManifest) -> str:
+    """A row that does not say otherwise brings an active record; what hangs on an inactive one is inactive too."""
+    if not _says_status(entity, manifest):
+        return "'active'"
+    said = "'active'"
+    if manifest.may_say(entity.name, "status"):
+        kept = "CASE WHEN list_contains(new.kept, 'status') THEN nullif(old.status, 'removed') END"
+        said = f"coalesce(new.status, {kept}, 'active')"
+    cases = " ".join(f"WHEN {inactive} THEN 'inactive'" for inactive in _inactive_ends(entity, manifest))
+    return f"CASE {cases} ELSE {said} END" if cases else said
+
+
+def _inactive_ends(entity: Entity, manifest: RunManifest) -> list[str]:
+    """SQL for each end of a link of which the delivery may say that it is inactive: whether it does."""
+    ends = [BY_NAME[target] for target in entity.links.values() if not entity.key]
+    return [
+        f"""{end.key} IN (
+                SELECT {end.key}
+                FROM {end.name}_known
+                JOIN {end.name}_accepted USING (source_key)
+                WHERE status = 'inactive'
+            )"""
+        for end in ends
+        if manifest.may_say(end.name, "status")
+    ]
 
 
 def _new_value(entity: Entity, name: str, manifest: RunManifest) -> str:
     if name in primary_key(entity):
         return name
     if name == "status":
-        return _own("'active'", entity, name)
+        return _own(_status(entity, manifest), entity, name)
     if name in {"source", "source_key"}:
         return _own("getvariable('source')" if name == "source" else "new.source_key", entity, name)
     if entity.name == "memberships" and name == "is_primary":

@@ -26,7 +26,7 @@ def find_clashes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -
 
 
 def _clashes(manifest: RunManifest) -> str:
-    outside = "true" if manifest.mode == "delta" else "source <> getvariable('source')"
+    outside = "true" if manifest.mode_of("users") == "delta" else "source <> getvariable('source')"
     secondary = "".join(
         f"""
         SELECT new.source_key, '{column}' AS "column", 'SEC-DUPLICATE' AS code

@@ -7,6 +7,7 @@ entity there is, in the order in which it is made:
     _accepted   rows that may load: the entity's columns, and where they were said (`accept.records`)
     _present    the identity of every delivered row, rejected ones included
     _set_aside  delivered rows that do not load as they are
+    _removals   records or links that rows ask to be removed, by identity: file, line
     _linked     accepted rows whose links are all found, with the keys of what they link to
     _unlinked   accepted rows that hang on nothing known, or (`waits`) on a row that waits
     _held       rows that wait for a person: source_key, code, old_key (the record it is about; may be NULL)
@@ -25,15 +26,13 @@ and for those with a key of their own besides:
     _known      rows that are planned: source_key, old_key (NULL: new), and the record's key, fresh for a new one
     _waiting    source keys of rows that wait or hang on nothing
     _keys       every source key that a row may refer to: source_key, key, waits
-
-`removals` is what rows ask to be removed.
 """
 
 from __future__ import annotations
 
 import duckdb
 
-from enrollsync.formats import ID_CHANGES_FILE
+from enrollsync.formats import ID_CHANGES_FILE, Format
 from enrollsync.plan.reconcile.clashes import find_clashes
 from enrollsync.plan.reconcile.likeness import find_lookalikes, kind, resemblance
 from enrollsync.plan.reconcile.renames import read_id_changes, renamed_without_a_row, respoken
@@ -42,22 +41,25 @@ from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
 from enrollsync.validate.accept import records
-from enrollsync.words.canonical import BY_NAME, CLASSES, ENTITIES, MEMBERSHIPS, USERS, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, USERS, Entity
 
 
 def match_entities(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, district: District
-) -> None:
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, district: District,
+    declared: Format,
+) -> None:  # fmt: skip
     """Create the matching tables of all entities, in dependency order."""
-    connection.execute("SET VARIABLE source = ?", [manifest.format])
+    connection.execute("SET VARIABLE source = ?", [declared.source.name])
     connection.execute("SET VARIABLE primary_source = ?", [district.primary_source])
-    read_id_changes(connection, workspace, manifest, district)
+    read_id_changes(connection, workspace, manifest, declared)
     renamed = ID_CHANGES_FILE.name in {file.name for file in manifest.files}
     for entity in ENTITIES:
         connection.execute(_delivered(entity, workspace, renamed=renamed))
-    connection.execute(_removals(workspace, renamed=renamed))
+    connection.execute(f"CREATE TABLE removals AS FROM {engine.parquet(workspace.accepted_table('removals'))}")
     for entity in ENTITIES:
-        connection.execute(_linked(entity))
+        connection.execute(_removals(entity, renamed=renamed))
+    for entity in ENTITIES:
+        connection.execute(_linked(entity, says_status=manifest.may_say(entity.name, "status")))
         connection.execute(_unlinked(entity, needed=bool(entity.links) and _some_unlinked(connection, entity)))
         connection.execute(f"CREATE TABLE {entity.name}_held (source_key VARCHAR, code VARCHAR, old_key BIGINT)")
         if entity.key:
@@ -89,13 +91,14 @@ def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool) -> str:
         SEMI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)"""
 
 
-def _removals(workspace: Workspace, *, renamed: bool) -> str:
-    """What rows ask to be removed: `entity, source_key, file, line`."""
-    removals = f"FROM {engine.parquet(workspace.accepted_table('removals'))}"
-    return f"CREATE VIEW removals AS {respoken(CLASSES, removals, ('source_key',)) if renamed else removals}"
+def _removals(entity: Entity, *, renamed: bool) -> str:
+    """What rows ask to be removed of an entity."""
+    removals = f"SELECT {', '.join(entity.identity)}, file, line FROM removals WHERE entity = '{entity.name}'"
+    asked = respoken(entity, removals, entity.identity) if renamed else removals
+    return f"CREATE VIEW {entity.name}_removals AS {asked}"
 
 
-def _linked(entity: Entity) -> str:
+def _linked(entity: Entity, *, says_status: bool) -> str:
     """Accepted rows with the keys of what they link to; what hangs on a row that waits waits too."""
     if entity.key:
         keys = "".join(f", {target}_link.key AS {BY_NAME[target].key}" for target in entity.links.values())
@@ -106,9 +109,10 @@ def _linked(entity: Entity) -> str:
         WHERE {_all_linked(entity)}"""
     keys = ", ".join(f"{target}_link.key AS {BY_NAME[target].key}" for target in entity.links.values())
     lines = ", lines" if entity is MEMBERSHIPS else ""
+    status = ", status" if says_status else ""
     return f"""
         CREATE TABLE {entity.name}_linked AS
-        SELECT {keys}, {", ".join(entity.values)}, file, line{lines}, files, kept
+        SELECT {keys}, {", ".join(entity.values)}{status}, file, line{lines}, files, kept
         FROM {entity.name}_accepted AS new{_links_joined(entity, "JOIN")}"""
 
 

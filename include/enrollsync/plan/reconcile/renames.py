@@ -17,11 +17,9 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync.database.schema import columns_of
-from enrollsync.formats import FORMATS, ID_CHANGES_FILE
-from enrollsync.ingest.normalise import identifier_column
+from enrollsync.formats import ID_CHANGES_FILE, Format
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest, Workspace
-from enrollsync.settings import District
 from enrollsync.words.canonical import ENTITIES, ID_CHANGES, Entity
 
 _COLUMNS = """line BIGINT, old_id VARCHAR, new_id VARCHAR, key BIGINT, source_key VARCHAR, new_source_key VARCHAR,
@@ -29,7 +27,7 @@ _COLUMNS = """line BIGINT, old_id VARCHAR, new_id VARCHAR, key BIGINT, source_ke
 
 
 def read_id_changes(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, district: District
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format
 ) -> None:
     """Judge the lines of `id_changes.csv`, if the batch has one."""
     keyed = [entity for entity in ENTITIES if entity.key]
@@ -40,7 +38,7 @@ def read_id_changes(
     connection.execute(_lines(workspace))
     connection.execute(_lasting_history())
     for entity in keyed:
-        rekeyed = _rekeyed(entity, manifest, district)
+        rekeyed = _rekeyed(entity, declared)
         connection.execute(_asked(entity, workspace, rekeyed))
         _follow(connection, f"{entity.name}_asked", "this.has_it")
         connection.execute(_pending(entity))
@@ -130,13 +128,12 @@ def _lasting_history() -> str:
         ANTI JOIN taken_back USING (entity, entity_key, run_id)"""
 
 
-def _rekeyed(entity: Entity, manifest: RunManifest, district: District) -> str:
+def _rekeyed(entity: Entity, declared: Format) -> str:
     """SQL that puts `to` into a source key made of `given`, where the source key is the identifier; else keeps it."""
-    mappings = [mapping for mapping in FORMATS[manifest.format or ""].mappings if mapping.entity == entity.name]
     own = {
         mapping.cells["source_key"].prefix
-        for mapping in mappings
-        if identifier_column(mapping, district) == mapping.cells["source_key"].column
+        for mapping in declared.mappings
+        if mapping.entity == entity.name and mapping.keyed_by_identifier
     }
     cases = " ".join(
         f"WHEN holder.source_key = '{prefix}' || {{given}} THEN '{prefix}' || {{to}}" for prefix in sorted(own)
