@@ -150,10 +150,13 @@ def test_a_run_that_only_adds_removes_nothing_and_calls_nobody_inactive(on_sqlit
     assert on_sqlite.everything() == before
 
 
-def test_who_comes_back_is_active_again_and_has_a_primary_school(on_sqlite: Nightly) -> None:
+def test_who_comes_back_is_active_again_and_has_a_primary_school_as_after_an_undo(on_sqlite: Nightly) -> None:
     on_sqlite.begin(delivery(PEOPLE, [group("C1")]))
     before = on_sqlite.everything()
-    on_sqlite.run(delivery([person("p1", schools="S1,S2", enabled="no"), person("p2", state="gone")], [group("C1")]))
+    gone = delivery([person("p1", schools="S1,S2", enabled="no"), person("p2", state="gone")], [group("C1")])
+    on_sqlite.undo(on_sqlite.run(gone)["run_id"])
+    assert on_sqlite.everything() == before
+    on_sqlite.run(gone)
     assert on_sqlite.view("memberships", "user_id, is_primary, status", "user_id IN ('p1', 'p2')") == [
         ("p1", 0, "inactive"), ("p1", 0, "inactive"), ("p2", 0, "inactive"),
     ]  # fmt: skip

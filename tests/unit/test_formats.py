@@ -11,10 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from canonical_rows import district_for
+from enrollsync.arrive.recognise import recognise
 from enrollsync.formats import FORMATS, Cell, FileSpec, Format, Lookup, Mapping, Source, When, sources
 from enrollsync.formats.clever import CLEVER
 from enrollsync.ingest.normalise import normalise
 from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
+from enrollsync.words.errors import Refused
 
 Rows = list[dict[str, str | None]]
 TERMS = FileSpec("terms.csv", "classes", required=(), known=("id", "title", "begins", "kind"))
@@ -155,6 +158,15 @@ def test_the_closest_choice_of_an_identifier_column_wins_in_any_case() -> None:
     files = ("students.csv", "teachers.csv", "staff.csv")
     assert [fitted.called(file, "users", "user_id") for file in files] == ["State_id", "Teacher_number", "State_id"]
     assert not any(mapping.keyed_by_identifier for mapping in fitted.mappings if mapping.entity == "users")
+
+
+def test_a_telling_file_decides_whatever_else_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a format that can be read, before one that cannot (`manifest.csv` tells OneRoster)."""
+    files = {name: Path(name) for name in ("manifest.csv", "groups.csv", "terms.csv", "users.csv", "schools.csv")}
+    monkeypatch.setitem(FORMATS, "made_up", declared(classes(), telling=("manifest.csv",)))
+    assert recognise(files, district_for("made_up")).name == "made_up"
+    with pytest.raises(Refused, match="these are Made up files, but"):
+        recognise(files, district_for("clever"))
 
 
 def test_a_source_may_be_named_as_soon_as_a_format_of_it_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -276,7 +276,7 @@ def _empty_files(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, d
             continue
         spec = declared.file(file.name)
         active, known = _records_of(connection, spec)
-        if active and manifest.mode_of(spec.entity) == "snapshot":
+        if active and manifest.mode_of(spec.entity) == "snapshot" and declared.principal(spec):
             message = f"{file.name} has no readable rows, but the roster has {active:,} active {_kind(spec)}"
             holds.append(Notice.of("GUARD-EMPTY", message, file=file.name))
         elif not known and not spec.optional_file:

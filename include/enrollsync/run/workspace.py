@@ -149,8 +149,9 @@ class RunManifest(BaseModel):
 
     @property
     def asks_roster(self) -> bool:
-        """Whether rows may refer to records that the delivery need not have."""
-        return "delta" in {self.mode, *self.modes.values()}
+        """Whether rows may refer to records that the delivery need not have, as those do that ask for a removal."""
+        removing = any("action" in columns for columns in self.supplied.values())
+        return removing or "delta" in {self.mode, *self.modes.values()}
 
     def may_say(self, entity: str, column: str) -> bool:
         """Whether any file has the canonical column for its records."""
