@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+import one_engine
 from nightly import Nightly, Query
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays to the end: Python need not look for garbage in it again and again."""
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_engine() -> Iterator[None]:
+    """All runs of this process share one DuckDB."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("enrollsync.run.engine.duckdb", one_engine)
+        yield
+    one_engine.close()
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
@@ -23,8 +41,8 @@ def _quiet_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _quicker_nights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nights do with less of Great Expectations' own bookkeeping."""
-    if {"nightly", "nightly_everywhere"} & set(request.fixturenames):
+    """Nights, and checks of small tables, do with less of Great Expectations' own bookkeeping."""
+    if {"nightly", "nightly_everywhere", "check"} & set(request.fixturenames):
         monkeypatch.setattr("enrollsync.validate.checking.run_suite", import_module("quicker").run_suite)
 
 

@@ -149,7 +149,9 @@ class Nightly:
     def begin(self, files: Any) -> None:
         """Run a first night that the test is not about: on SQLite, a copy where an earlier test had the same."""
         self.deliver(files)
-        known = json.dumps([self.settings, sorted(self._delivered())], sort_keys=True, default=str)
+        # What limits hold later does not matter while the roster is empty.
+        settings = {name: value for name, value in self.settings.items() if name != "thresholds"}
+        known = json.dumps([settings, sorted(self._delivered())], sort_keys=True, default=str)
         if not self.database_url.startswith("sqlite") or self._database.exists():
             assert self.run()["outcome"] == "applied"
         elif known in _BEGINNINGS:

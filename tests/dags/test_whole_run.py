@@ -42,34 +42,30 @@ def users(tmp_path: Path) -> int:
         return database.execute("SELECT count(*) FROM roster_users WHERE status = 'active'").fetchone()[0]
 
 
-def test_first_run_applies_and_the_second_is_in_sync(sync: Callable[..., Any], tmp_path: Path) -> None:
-    tasks, manifest = sync()
-    assert (set(tasks.values()), manifest.outcome) == ({"success"}, "applied")
+def test_a_dry_run_writes_nothing_the_first_run_applies_and_that_run_again_and_the_next_are_in_sync(
+    sync: Callable[..., Any], tmp_path: Path
+) -> None:
+    tasks, manifest = sync(dry_run=True)
+    assert (tasks["load"], tasks["report"], manifest.outcome) == ("skipped", "success", "planned")
+    assert not (tmp_path / "roster.db").exists()
+
+    when = datetime(2026, 11, 2, 7, tzinfo=UTC)
+    tasks, first = sync(when)
+    assert (set(tasks.values()), first.outcome) == ({"success"}, "applied")
     loaded = users(tmp_path)
     assert loaded >= 60
-    tasks, manifest = sync()
-    assert (tasks["load"], tasks["report"], manifest.outcome) == ("skipped", "success", "in_sync")
-    assert users(tmp_path) == loaded
 
-
-def test_same_run_once_more_changes_nothing(sync: Callable[..., Any], tmp_path: Path) -> None:
-    when = datetime(2026, 11, 2, 7, tzinfo=UTC)
-    _, first = sync(when)
-    loaded = users(tmp_path)
     tasks, again = sync(when)
-    assert again.run_id == first.run_id
+    assert (again.run_id, again.outcome) == (first.run_id, "in_sync")
     assert "failed" not in tasks.values()
-    assert again.outcome == "in_sync"
     assert users(tmp_path) == loaded
     with sqlite3.connect(tmp_path / "roster.db") as database:
         runs = database.execute("SELECT run_id, outcome FROM roster_runs").fetchall()
     assert runs == [(first.run_id, "applied")], "the run did write; that it was repeated must not hide it"
 
-
-def test_dry_run_writes_no_database(sync: Callable[..., Any], tmp_path: Path) -> None:
-    tasks, manifest = sync(dry_run=True)
-    assert (tasks["load"], tasks["report"], manifest.outcome) == ("skipped", "success", "planned")
-    assert not (tmp_path / "roster.db").exists()
+    tasks, manifest = sync()
+    assert (tasks["load"], tasks["report"], manifest.outcome) == ("skipped", "success", "in_sync")
+    assert users(tmp_path) == loaded
 
 
 def test_refused_delivery_fails_the_run_and_leaves_a_report(sync: Callable[..., Any], tmp_path: Path) -> None:

@@ -25,12 +25,12 @@ def test_rule_2_blanks_around_an_identifier_are_trimmed_and_leading_zeros_kept(n
     assert nightly.findings() == [("VAL-TRIMMED", "users.csv", 2)]
 
 
-@pytest.mark.parametrize("identifier", ["3 0", "30!", "30-1", "ä30"])
-def test_rule_2_other_characters_reject_the_line_in_batch_upload(nightly: Nightly, identifier: str) -> None:
-    result = nightly.run([student(identifier), other(1)])
-    assert nightly.findings() == [("ID-CHARSET", "users.csv", 2)]
+def test_rule_2_other_characters_reject_the_line_in_batch_upload(nightly: Nightly) -> None:
+    damaged = [other(number, userId=name) for number, name in enumerate(["3 0", "30!", "30-1", "ä30"], start=2)]
+    result = nightly.run([*damaged, other(1)])
+    assert nightly.findings() == [("ID-CHARSET", "users.csv", line) for line in (2, 3, 4, 5)]
     assert nightly.view("users", "user_id") == [("u1",)]
-    assert result["counts"]["users"] | {"create": 1, "rejected": 1} == result["counts"]["users"]
+    assert result["counts"]["users"] | {"create": 1, "rejected": 4} == result["counts"]["users"]
 
 
 def test_rule_2_extended_characters_are_legal_in_clever(nightly: Nightly) -> None:
@@ -40,10 +40,9 @@ def test_rule_2_extended_characters_are_legal_in_clever(nightly: Nightly) -> Non
     assert nightly.findings() == []
 
 
-@pytest.mark.parametrize("column", ["userId", "schoolId", "classId"])
-def test_rule_3_a_missing_identifier_rejects_the_line(nightly: Nightly, column: str) -> None:
-    nightly.run([student(**{column: ""}), other(1)])
-    assert nightly.findings() == [("ID-MISSING", "users.csv", 2)]
+def test_rule_3_a_missing_identifier_rejects_the_line(nightly: Nightly) -> None:
+    nightly.run([other(2, userId=""), other(3, schoolId=""), other(4, classId=""), other(1)])
+    assert nightly.findings() == [("ID-MISSING", "users.csv", line) for line in (2, 3, 4)]
     assert nightly.view("users", "user_id") == [("u1",)]
 
 
@@ -91,18 +90,23 @@ def test_rule_5_such_a_number_stands_in_no_report(nightly: Nightly) -> None:
 # ---- rules 6 and 7: rows that disagree, secondary IDs -------------------------------------------
 
 
-@pytest.mark.parametrize("values", [
-    {"userFirstName": "Lina"}, {"userLastName": "Smith"}, {"userBirthDate": "2015-03-10"},
-    {"userEmail": "other@demo.example"}, {"userRole": "teacher"},
-])  # fmt: skip
-def test_rule_6_rows_that_speak_of_different_people_all_wait(nightly: Nightly, values: dict[str, str]) -> None:
-    nightly.run([student(), student(classId="C2", **values), student(classId="C3"), other(1)])
-    assert nightly.findings() == [("ID-DUPLICATE", "users.csv", line) for line in (2, 3, 4)]
+def test_rule_6_rows_that_speak_of_different_people_all_wait(nightly: Nightly) -> None:
+    differing = [
+        {"userFirstName": "Lina"}, {"userLastName": "Smith"}, {"userBirthDate": "2015-03-10"},
+        {"userEmail": "other@demo.example"}, {"userRole": "teacher"},
+    ]  # fmt: skip
+    rows = [
+        row
+        for number, values in enumerate(differing, start=2)
+        for row in (other(number), other(number, classId="C2", **values), other(number, classId="C3"))
+    ]
+    nightly.run([*rows, other(1)])
+    assert nightly.findings() == [("ID-DUPLICATE", "users.csv", line) for line in range(2, 2 + len(rows))]
     assert nightly.view("users", "user_id") == [("u1",)]
 
 
 def test_rule_6_the_record_in_the_database_stays_as_it_is(nightly: Nightly) -> None:
-    nightly.run([student(), other(1)])
+    nightly.begin([student(), other(1)])
     before = nightly.everything()
     nightly.run([student(userGrade="6"), student(userFirstName="Lina", userGrade="6"), other(1)])
     assert nightly.everything() == before
@@ -114,7 +118,7 @@ def test_rule_6_an_empty_value_is_no_disagreement(nightly: Nightly) -> None:
     assert nightly.view("users", "email, birth_date") == [("leena@demo.example", "2015-03-09")]
 
 
-@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 0, 2)])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0)])
 def test_rule_6_of_other_values_the_most_frequent_is_taken_in_any_row_order(
     nightly: Nightly, order: tuple[int, ...]
 ) -> None:
@@ -143,7 +147,7 @@ def test_rule_7_an_absent_column_keeps_the_value_and_an_empty_one_clears_it(nigh
 
 
 def test_rule_7_a_value_that_cannot_be_understood_keeps_what_the_roster_has(nightly: Nightly) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     result = nightly.run([student(userGrade="grade five", userBirthDate="31/31/2015")])
     assert result["outcome"] == "in_sync"
     assert nightly.view("users", "grade, birth_date") == [("5", "2015-03-09")]
@@ -153,16 +157,12 @@ def test_rule_7_a_value_that_cannot_be_understood_keeps_what_the_roster_has(nigh
 # ---- rule 8: identifiers to remember ------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("identifier", "opaque"), [
-    ("1048576", True), ("00012345", True), ("5f3a9c0e1b2d4c6f8a7b", True), ("58d9f2a04c1b7e3300aa11ff", True),
-    ("ALG1P3LEE", False), ("0001MATHKP1S1", False), ("12345", False), ("2026FALL", False),
-])  # fmt: skip
-def test_rule_8_an_opaque_class_identifier_is_advised_against_and_loads(
-    nightly: Nightly, identifier: str, opaque: bool
-) -> None:
-    nightly.run([student(classId=identifier)])
-    assert nightly.findings() == ([("ID-OPAQUE", "users.csv", 2)] if opaque else [])
-    assert nightly.view("classes", "class_id") == [(identifier,)]
+def test_rule_8_an_opaque_class_identifier_is_advised_against_and_loads(nightly: Nightly) -> None:
+    opaque = ["1048576", "00012345", "5f3a9c0e1b2d4c6f8a7b", "58d9f2a04c1b7e3300aa11ff"]
+    speaking = ["ALG1P3LEE", "0001MATHKP1S1", "12345", "2026FALL"]
+    nightly.run([student(classId=name) for name in opaque + speaking])
+    assert nightly.findings() == [("ID-OPAQUE", "users.csv", line) for line in (2, 3, 4, 5)]
+    assert nightly.view("classes", "class_id") == sorted((name,) for name in opaque + speaking)
 
 
 def test_rule_8_a_uuid_is_opaque(nightly: Nightly) -> None:
@@ -208,7 +208,7 @@ def test_rule_8_where_hyphens_are_allowed_they_join_course_period_and_teacher(ni
 
 
 def test_rule_9_a_row_that_differs_in_the_identifier_alone_is_the_same_person(nightly: Nightly) -> None:
-    nightly.run([student("300"), other(1)])
+    nightly.begin([student("300"), other(1)])
     key = nightly.view("users", "user_key", "user_id = '300'")
     result = nightly.run([student("301")])
     assert result["counts"]["users"] | {"reidentify": 1, "create": 0, "deactivate": 0} == result["counts"]["users"]
@@ -218,36 +218,38 @@ def test_rule_9_a_row_that_differs_in_the_identifier_alone_is_the_same_person(ni
     assert nightly.run([student("301")])["outcome"] == "in_sync"
 
 
-@pytest.mark.parametrize("change", [
-    {"userGrade": "6"}, {"userEmail": "new@demo.example"}, {"schoolId": "S2", "schoolName": "South", "classId": "C9"},
-    {"userMiddleName": "May"}, {"userStateId": "7"},
-])  # fmt: skip
-def test_rule_9_an_almost_fit_waits_and_the_rest_applies(nightly: Nightly, change: dict[str, str]) -> None:
-    nightly.run([student("300"), other(1)])
-    result = nightly.run([student("301", **change), other(2)])
+def test_rule_9_an_almost_fit_waits_and_the_rest_applies(nightly: Nightly) -> None:
+    changes: list[dict[str, str]] = [
+        {"userGrade": "6"}, {"userEmail": "new@demo.example"}, {"userMiddleName": "May"}, {"userStateId": "7"},
+        {"schoolId": "S2", "schoolName": "South", "classId": "C9"},
+    ]  # fmt: skip
+    known = [other(number) for number in range(10, 10 + len(changes))]
+    nightly.begin([*known, other(1)])
+    rows = [row | {"userId": f"new{row['userId']}"} | values for row, values in zip(known, changes, strict=True)]
+    result = nightly.run([*rows, other(2)])
     assert result["outcome"] == "applied"
-    assert nightly.findings() == [("PLAN-AMBIGUOUS", "users.csv", 2)]
-    assert nightly.view("users", "user_id") == [("300",), ("u1",), ("u2",)]
-    assert result["counts"]["users"]["held"] == 1
-    assert nightly.view("enrollments", "user_id") == [("300",), ("u1",), ("u2",)]
+    assert nightly.findings() == [("PLAN-AMBIGUOUS", "users.csv", line) for line in (2, 3, 4, 5, 6)]
+    there = sorted((row["userId"],) for row in [*known, other(1), other(2)])
+    assert nightly.view("users", "user_id") == nightly.view("enrollments", "user_id") == there
+    assert result["counts"]["users"]["held"] == len(changes)
 
 
 def test_rule_9_two_candidates_wait(nightly: Nightly) -> None:
-    nightly.run([student("300")])
+    nightly.begin([student("300")])
     nightly.run([student("301"), student("302")])
     assert nightly.view("users", "user_id") == [("300",)]
     assert {code for code, _, _ in nightly.findings()} >= {"PLAN-AMBIGUOUS"}
 
 
 def test_rule_9_another_person_of_that_name_is_simply_new(nightly: Nightly) -> None:
-    nightly.run([student("300")])
+    nightly.begin([student("300")])
     nightly.run([student("301", userEmail="second@demo.example", userBirthDate="2012-01-01")])
     assert nightly.view("users", "user_id") == [("300",), ("301",)]
     assert nightly.findings() == []
 
 
 def test_rule_9_when_the_old_identifier_is_still_there_both_are_people(nightly: Nightly) -> None:
-    nightly.run([student("300")])
+    nightly.begin([student("300")])
     nightly.run([student("300"), student("301", userEmail="twin@demo.example")])
     assert nightly.view("users", "user_id") == [("300",), ("301",)]
 
@@ -255,14 +257,14 @@ def test_rule_9_when_the_old_identifier_is_still_there_both_are_people(nightly: 
 def test_rule_9_in_a_snapshot_the_changed_identifier_does_not_deactivate_the_person(nightly: Nightly) -> None:
     nightly.settings["primary_source"] = "clever"
     people = [pupil(number) for number in range(1, 13)]
-    nightly.run(clever(people))
+    nightly.begin(clever(people))
     result = nightly.run(clever([pupil(1, Student_id="q-1"), *people[1:]]))
     assert result["counts"]["users"] | {"reidentify": 1, "create": 0, "deactivate": 0} == result["counts"]["users"]
     assert ("X1", "q-1", "active") in nightly.view("enrollments", "class_id, user_id, status")
 
 
 def test_rule_10_another_person_behind_a_known_identifier_waits(nightly: Nightly) -> None:
-    nightly.run([student("300")])
+    nightly.begin([student("300")])
     result = nightly.run([student("300", userFirstName="Bo", userLastName="Li", userEmail="bo@demo.example"), other(1)])
     assert nightly.findings() == [("PLAN-RECYCLED", "users.csv", 2)]
     assert nightly.view("users", "user_id, given_name") == [("300", "Leena"), ("u1", "Given1")]
@@ -270,13 +272,13 @@ def test_rule_10_another_person_behind_a_known_identifier_waits(nightly: Nightly
 
 
 def test_rule_10_a_new_name_alone_is_an_update(nightly: Nightly) -> None:
-    nightly.run([student("300")])
+    nightly.begin([student("300")])
     nightly.run([student("300", userFirstName="Leen", userLastName="Smith")])
     assert nightly.view("users", "given_name, family_name") == [("Leen", "Smith")]
 
 
 def test_rule_9_a_swap_by_rows_alone_is_applied_as_a_whole(nightly: Nightly) -> None:
-    nightly.run([student("1"), other(2)])
+    nightly.begin([student("1"), other(2)])
     keys = dict(nightly.view("users", "given_name, user_key"))
     swapped: list[dict[str, Any]] = [student("u2"), other(2) | {"userId": "1"}]
     result = nightly.run(swapped)

@@ -36,25 +36,26 @@ def district(nightly: Nightly) -> Nightly:
 # ---- lost zeros ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("rows", [
-    pytest.param([student("300")], id="nothing else changed"),
-    pytest.param([student("0300", userFirstName="Lena", userGrade="6")], id="other values changed too"),
-    pytest.param([student("300", userFirstName="Bo", userEmail="", userBirthDate="")], id="a stranger"),
-])  # fmt: skip
-def test_a_person_whose_identifier_lost_its_zeros_waits(nightly: Nightly, rows: list[dict[str, str]]) -> None:
-    nightly.begin([student("00300"), other(1)])
+def test_a_person_whose_identifier_lost_its_zeros_waits(nightly: Nightly) -> None:
+    known = [student("00300"), other(5, userId="00500"), other(6, userId="00600")]
+    nightly.begin([*known, other(1)])
+    # Nothing else changed; other values changed too; a stranger.
+    rows = [
+        student("300"), other(5, userId="0500", userFirstName="Else", userGrade="6"),
+        other(6, userId="600", userFirstName="Bo", userLastName="Li", userEmail="", userBirthDate=""),
+    ]  # fmt: skip
     result = nightly.run([*rows, other(2)])
-    assert nightly.findings() == [("ID-LEADING-ZERO", "users.csv", 2)]
-    assert nightly.view("users", "user_id, status") == [("00300", "active"), ("u1", "active"), ("u2", "active")]
-    assert result["counts"]["users"] | {"held": 1, "create": 1} == result["counts"]["users"]
-    add_up(result, users=2, memberships=2, enrollments=2)
+    assert nightly.findings() == [("ID-LEADING-ZERO", "users.csv", line) for line in (2, 3, 4)]
+    there = sorted((row["userId"], "active") for row in [*known, other(1), other(2)])
+    assert nightly.view("users", "user_id, status") == there
+    assert result["counts"]["users"] | {"held": 3, "create": 1} == result["counts"]["users"]
+    add_up(result, users=4, memberships=4, enrollments=4)
 
 
 @pytest.mark.parametrize("rows", [
     pytest.param([student("300"), student("00300", userEmail="twin@demo.example")], id="both are there"),
-    pytest.param([student("300", userRole="teacher")], id="another kind of person"),
-    pytest.param([student("3000")], id="zeros at the end"),
-    pytest.param([student("A300")], id="not a number"),
+    pytest.param([student("300", userRole="teacher"), other(7, userId="3000"), other(8, userId="A300")],
+                 id="another kind of person, zeros at the end, not a number"),
 ])  # fmt: skip
 def test_nobody_lost_zeros_who_has_an_identifier_of_their_own(nightly: Nightly, rows: list[dict[str, str]]) -> None:
     nightly.begin([student("00300")])
@@ -118,17 +119,20 @@ def test_a_class_that_might_be_another_one_waits(
     add_up(result, classes=len(now), enrollments=12 + len(now))
 
 
-@pytest.mark.parametrize("values", [
-    pytest.param({"Term_name": "Spring", "Term_start": "1/4/2027", "Term_end": "6/11/2027"}, id="term"),
-    pytest.param({"Term_start": "8/16/2027", "Term_end": "12/17/2027"}, id="the same term a year later"),
-    pytest.param({"Period": "3"}, id="period"),
-    pytest.param({"Course_number": "M2"}, id="course"),
-])  # fmt: skip
-def test_a_class_of_another_schedule_is_a_new_class(district: Nightly, values: dict[str, str]) -> None:
+def test_a_class_of_another_schedule_is_a_new_class(district: Nightly) -> None:
+    others: list[dict[str, str]] = [
+        {"Term_name": "Spring", "Term_start": "1/4/2027", "Term_end": "6/11/2027"},
+        {"Term_start": "8/16/2027", "Term_end": "12/17/2027"}, {"Period": "3"}, {"Course_number": "M2"},
+    ]  # fmt: skip
     kept = [section(f"K{number}", **MATH) | {"Name": f"Kept {number}"} for number in range(4)]
-    district.begin(courses(*kept, section("X1", **MATH)))
-    district.run(courses(*kept, section("Y1", **MATH | values)), approve=True)
-    assert ("Y1", "active") in district.view("classes", "class_id, status")
+    gone = [section(f"X{number}", **MATH) | {"Name": f"Gone {number}"} for number in range(4)]
+    new = [one | {"Section_id": f"Y{number}"} | others[number] for number, one in enumerate(gone)]
+    district.begin(courses(*kept, *gone))
+    district.run(courses(*kept, *new), approve=True)
+    states = dict(district.view("classes", "class_id, status"))
+    assert {name: states[name] for name in ("Y0", "Y1", "Y2", "Y3")} == dict.fromkeys(
+        ("Y0", "Y1", "Y2", "Y3"), "active"
+    )
     assert "PLAN-AMBIGUOUS" not in {code for code, _, _ in district.findings()}
 
 

@@ -23,8 +23,8 @@ SOUTH = [pupil(number, School_id="0012") for number in range(100, 106)]
 def lose_south(nightly: Nightly, **thresholds: Any) -> list[str]:
     """What is said when the six students of school 0012 vanish, of 86."""
     nightly.settings |= {"primary_source": "clever", "thresholds": thresholds}
-    nightly.run(clever([*NORTH, *SOUTH], schools=SCHOOLS))
-    return messages(nightly.run(clever(NORTH, schools=SCHOOLS)))
+    nightly.begin(clever([*NORTH, *SOUTH], schools=SCHOOLS))
+    return messages(nightly.run(clever(NORTH, schools=SCHOOLS), until="plan"))
 
 
 def messages(result: dict[str, Any]) -> list[str]:
@@ -46,12 +46,8 @@ def test_an_organizations_limits_hold_within_it_alone(nightly: Nightly) -> None:
 
 
 def test_an_entitys_limits_hold_for_it_alone(nightly: Nightly) -> None:
-    nightly.settings |= {"primary_source": "clever"}
-    nightly.settings["thresholds"] = {"deactivate_percent": 100, "entities": {"memberships": {"deactivate_percent": 5}}}
-    nightly.run(clever([*NORTH, *SOUTH], schools=SCHOOLS))
-    assert messages(nightly.run(clever(NORTH, schools=SCHOOLS))) == [
-        "6 of 87 active memberships would be deactivated (6.9 %; the limit is 5 % for memberships)"
-    ]
+    said = lose_south(nightly, deactivate_percent=100, entities={"memberships": {"deactivate_percent": 5}})
+    assert said == ["6 of 87 active memberships would be deactivated (6.9 %; the limit is 5 % for memberships)"]
 
 
 @pytest.mark.parametrize(("last", "held"), [("2026-11-22", False), ("2026-11-21", True)])
@@ -131,7 +127,7 @@ def quick_learner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def teach(nightly: Nightly, nights: int) -> None:
     """A first load, then nights on which one student of S1 moves to another grade."""
-    nightly.run(people({}))
+    nightly.begin(people({}))
     for number in range(nights):
         assert nightly.run(people({0: str(number % 2 + 6)}))["outcome"] == "applied"
 
@@ -198,7 +194,7 @@ def test_a_run_remembers_every_entity_and_the_schools_in_which_something_changed
 
 
 def test_classes_that_rows_remove_count_in_their_school(nightly: Nightly) -> None:
-    nightly.run(people({}))
+    nightly.begin(people({}))
     nightly.run([{"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C1"}], approve=True)
     query = "SELECT shares_json FROM runs WHERE run_id = 'run-002'"
     (row,) = nightly.query(nightly.database_url, query)
