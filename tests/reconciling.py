@@ -149,8 +149,8 @@ def _accepted(roster: Roster, manifest: RunManifest) -> dict[str, dict[str, int]
 
 
 def _write_findings(workspace: Workspace, file: str, lines: list[int]) -> None:
-    with duckdb.connect(":memory:") as connection:
-        connection.execute(f"CREATE TABLE found ({schema()})")
+    with duckdb.cursor() as connection:
+        connection.execute(f"CREATE TEMP TABLE found ({schema()})")
         for line in lines:
             connection.execute(
                 "INSERT INTO found (code, severity, entity, file, line) VALUES (?, 'critical', 'users', ?, ?)",

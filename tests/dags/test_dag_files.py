@@ -262,11 +262,11 @@ def test_task_run_builds_its_own_dag_only(districts: Callable[..., Path], monkey
     assert list(parsed().dags) == ["enrollment_sync__oakland"]
 
 
-@pytest.mark.parametrize("path", DAG_FILES, ids=lambda path: path.name)
-def test_parsing_imports_nothing_heavy_beyond_airflow(path: Path) -> None:
+def test_parsing_imports_nothing_heavy_beyond_airflow() -> None:
     script = (
         "import json, runpy, sys\nimport airflow.sdk\nbefore = set(sys.modules)\n"
-        f"runpy.run_path({str(path)!r})\nprint(json.dumps(sorted(set(sys.modules) - before)))"
+        f"for path in {[str(path) for path in DAG_FILES]!r}:\n    runpy.run_path(path)\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
     )
     environment = {**os.environ, "PYTHONSAFEPATH": "1"}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
@@ -275,10 +275,10 @@ def test_parsing_imports_nothing_heavy_beyond_airflow(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_thousand_district_files_are_two_thousand_dags(districts: Callable[..., Path]) -> None:
-    for number in range(1000):
+def test_hundreds_of_district_files_are_twice_as_many_dags(districts: Callable[..., Path]) -> None:
+    for number in range(300):
         districts(f"d{number:04}")
-    assert len(parsed().dags) == 2000
+    assert len(parsed().dags) == 600
 
 
 @pytest.mark.parametrize(

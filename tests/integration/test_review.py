@@ -293,9 +293,8 @@ def test_a_first_load_without_a_readable_line_is_refused(nightly: Nightly) -> No
     assert (result["outcome"], result["findings"]["FILE-EMPTY"]) == ("refused", 1)
 
 
-@pytest.mark.parametrize("name", ["o'brien", "dist[1]", "what?", "all*"])
-def test_any_folder_name_will_do(nightly: Nightly, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = nightly.folder / name
+def test_any_folder_name_will_do(nightly: Nightly, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = nightly.folder / "o'brien, dist[1], what? all*"
     home.mkdir()
     monkeypatch.setenv("ENROLLSYNC_HOME", str(home))
     shutil.copytree(nightly.deliver([student(), other(1)]), home / "delivery")
