@@ -135,6 +135,9 @@ def test_a_made_up_format_is_delivered_changed_and_removed(district: Nightly) ->
 
 def test_a_link_that_is_removed_on_one_row_and_brought_on_another_stays(on_sqlite: Nightly) -> None:
     on_sqlite.begin(delivery(PEOPLE, [group("C1")]))
+    result = on_sqlite.run(delivery(PEOPLE, [group("C1", left="p1")]))
+    assert result["outcome"] == "in_sync"
+    add_up(result, enrollments=3)
     result = on_sqlite.run(delivery(PEOPLE, [group("C1", pupils="p1,p2", left="p1,p3,p9")]))
     assert (result["outcome"], result["counts"]["enrollments"]["deactivate"]) == ("applied", 1)
     assert on_sqlite.view("enrollments", "user_id", "status = 'active'") == [("p1",), ("p2",)]

@@ -31,9 +31,9 @@ def accept(workspace: Workspace, manifest: RunManifest, declared: Format) -> dic
         for entity in ENTITIES:
             connection.execute(_rows(entity, workspace))
             connection.execute(_lost_lines(entity))
-        connection.execute(_removals(manifest))
-        removing = _removing(connection)
-        whole = _whole_entities(connection)
+        removing = _removing(connection, manifest)
+        connection.execute(_removals(removing))
+        whole = _whole_entities(connection) if not removing else set()
         for entity in ENTITIES:
             connection.execute(_nothing_unusable(entity) if entity.name in whole else _unusable(entity, removing))
             connection.execute(_touched(entity))
@@ -106,13 +106,20 @@ def _lost_lines(entity: Entity) -> str:
         WHERE lost_lines.line IS NOT NULL OR own.row_id IS NOT NULL"""
 
 
-def _removals(manifest: RunManifest) -> str:
+def _removing(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> set[str]:
+    """The entities of which some row asks for a removal."""
+    asking = (entity.name for entity in ENTITIES if manifest.may_say(entity.name, "action"))
+    asked = "SELECT count(*) FROM {0}_rows WHERE action = '{1}'"
+    return {name for name in asking if engine.one_row(connection, asked.format(name, REMOVE)) != (0,)}
+
+
+def _removals(removing: set[str]) -> str:
     """What rows ask to be removed: `entity`, the columns of its identity (those of others are NULL), `file, line`.
 
     A record goes whatever other rows say; a link stays that another row brings, as one does that was made anew.
     """
     columns = ", ".join(f"{name} VARCHAR" for name in REMOVAL_COLUMNS)
-    asked = [_removed_by(entity) for entity in ENTITIES if manifest.may_say(entity.name, "action")]
+    asked = [_removed_by(entity) for entity in ENTITIES if entity.name in removing]
     return f"""
         CREATE TABLE removals (entity VARCHAR, {columns}, file VARCHAR, line BIGINT);
         {"".join(f"INSERT INTO removals BY NAME {query};" for query in asked)}"""
@@ -130,11 +137,6 @@ def _removed_by(entity: Entity) -> str:
         GROUP BY {identity}, file"""
 
 
-def _removing(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """The entities of which something is to be removed."""
-    return {name for (name,) in connection.execute("SELECT DISTINCT entity FROM removals").fetchall()}
-
-
 def _is_removed(entity: Entity, removing: set[str]) -> str:
     """SQL for whether a row speaks of something that goes: its own record or link, or for a link one of its ends."""
     ends = {} if entity.key else entity.links
@@ -150,13 +152,13 @@ def _is_removed(entity: Entity, removing: set[str]) -> str:
 
 
 def _whole_entities(connection: duckdb.DuckDBPyConnection) -> set[str]:
-    """The entities of which every row may load: nothing is lost or removed, and all that they hang on is whole too.
+    """The entities of which every row may load: nothing is lost, and all that they hang on is whole too.
 
     Most nights that is all of them, and millions of rows need not be looked at one by one.
     """
     whole: set[str] = set()
     for entity in ENTITIES:
-        losses = f"SELECT (SELECT count(*) FROM {entity.name}_lost) + (SELECT count(*) FROM removals)"
+        losses = f"SELECT count(*) FROM {entity.name}_lost"
         if whole.issuperset(entity.links.values()) and engine.one_row(connection, losses) == (0,):
             whole.add(entity.name)
     return whole
