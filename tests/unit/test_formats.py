@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -16,7 +17,9 @@ from enrollsync.arrive.recognise import recognise
 from enrollsync.formats import FORMATS, Cell, FileSpec, Format, Lookup, Mapping, Source, When, sources
 from enrollsync.formats.clever import CLEVER
 from enrollsync.ingest.normalise import normalise
+from enrollsync.plan.guard import find_holds
 from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
+from enrollsync.words.canonical import CLASSES, ENTITIES
 from enrollsync.words.errors import Refused
 
 Rows = list[dict[str, str | None]]
@@ -173,3 +176,25 @@ def test_a_source_may_be_named_as_soon_as_a_format_of_it_is_declared(monkeypatch
     assert list(sources()) == ["batch_upload", "clever", "oneroster"]
     monkeypatch.setitem(FORMATS, "made_up", declared())
     assert "made_up" in sources()
+
+
+# ---- files of words --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("empty", "codes"), [("groups.csv", ["GUARD-EMPTY"]), ("terms.csv", [])])
+def test_an_empty_file_holds_the_plan_unless_it_is_one_in_which_others_look_words_up(
+    empty: str, codes: list[str]
+) -> None:
+    fitted = declared(classes(term=Cell("terms", lookup=LISTED)))
+    manifest = RunManifest(
+        run_id="r1", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC), mode="snapshot",
+        modes={entity.name: "delta" for entity in ENTITIES if entity is not CLASSES},
+        files=[SourceFile(name=empty, entity="classes", header=[], rows=0, malformed=0)],
+    )  # fmt: skip
+    with duckdb.connect(":memory:") as connection:
+        connection.execute("""
+            SET VARIABLE source = 'made_up';
+            CREATE TABLE db_classes AS SELECT 1 AS class_key, 'active' AS status, 'made_up' AS source;
+            CREATE TABLE classes_gone (class_key INTEGER, reason VARCHAR)""")
+        holds = find_holds(connection, manifest, district_for("clever"), fitted, [])
+    assert [hold.code for hold in holds] == codes
