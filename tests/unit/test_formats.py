@@ -104,6 +104,16 @@ def test_a_lookup_takes_the_lines_that_count_alone(tmp_path: Path) -> None:
     assert rows[0]["term"] == "Year"
 
 
+@pytest.mark.parametrize(("negate", "taken"), [(False, ["1"]), (True, ["2", "3"])])
+def test_a_condition_may_ask_what_another_file_says(tmp_path: Path, negate: bool, taken: list[str]) -> None:
+    spring = When("term", ("spring",), negate=negate, lookup=replace(LISTED, take="first"))
+    mapping = replace(classes(), when=(spring,))
+    groups: Rows = [{"id": "1", "term": "t2 "}, {"id": "2", "term": "t1"}, {"id": "3", "term": None}]
+    rows = read(tmp_path, declared(mapping), "classes", groups=groups, terms=TERM_ROWS)
+    assert [row["source_key"] for row in rows] == taken
+    assert declared(mapping).needed(TERMS) == ("begins", "id", "title")
+
+
 def test_without_the_other_file_a_lookup_finds_nothing_and_misses_nothing(tmp_path: Path) -> None:
     fitted = declared(classes(term=Cell("terms", lookup=LISTED)))
     rows = read(tmp_path, fitted, "classes", groups=[{"id": "1", "terms": "t1"}])

@@ -19,6 +19,8 @@ class When:
     one_of: tuple[str, ...] = ()
     """Taken when the (trimmed, lower-case) value is one of these; empty: when there is a value."""
     negate: bool = False
+    lookup: Lookup | None = None
+    """The value is what another file says under it; with several, any of them counts."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,8 @@ class Mapping:
     @property
     def lookups(self) -> tuple[Lookup, ...]:
         """What it looks up in other files."""
-        return tuple(cell.lookup for cell in self.cells.values() if cell.lookup)
+        asked = [*(cell.lookup for cell in self.cells.values()), *(when.lookup for when in self.when)]
+        return tuple(lookup for lookup in asked if lookup)
 
     @property
     def lists(self) -> set[str]:

@@ -157,12 +157,13 @@ def _mapping_query(number: int, mapping: Mapping, declared: Format, tables: Tabl
             '{mapping.file}'::constant AS file, line, lines,
             {_blanks(told)} AS blanks, {_unfound(looked_up)} AS unfound,
             {", ".join(values)}{_kind(entity, cells.get("role"), table)}
-        FROM (SELECT {", ".join(["*", *trims])} FROM ({_lines(mapping, raw, table)})){lookups}"""
+        FROM (SELECT {", ".join(["*", *trims])} FROM ({_lines(mapping, raw, tables)})){lookups}"""
 
 
-def _lines(mapping: Mapping, raw: list[str], table: _Table) -> str:
+def _lines(mapping: Mapping, raw: list[str], tables: Tables) -> str:
     """The lines that the mapping takes, once for each element of its list; those that say the same are one row."""
-    conditions = " AND ".join(_condition(when, table.columns) for when in mapping.when) or "true"
+    table = tables[mapping.file]
+    conditions = " AND ".join(_condition(when, table, tables) for when in mapping.when) or "true"
     columns = "".join(f", {engine.name(name)}" for name in raw)
     rows, place, first = f"{table.rows} WHERE {conditions}", "0", "0"
     if mapping.each in table.columns:
@@ -192,12 +193,12 @@ def _elements(value: str) -> str:
     return f"CASE WHEN len({filled}) > 0 THEN {filled} ELSE [NULL::VARCHAR] END"
 
 
-def _is_answered(cell: Cell, table: _Table, tables: Tables) -> bool:
-    """Whether a file in which the cell is looked up was delivered, with the columns that this needs."""
-    if cell.lookup is None:
+def _is_answered(asked: Cell | When, table: _Table, tables: Tables) -> bool:
+    """Whether a file in which something is looked up was delivered, with the columns that this needs."""
+    if asked.lookup is None:
         return True
-    other = tables[cell.lookup.file].columns if cell.lookup.file in tables else frozenset()
-    return cell.column in table.columns and {cell.lookup.key, cell.lookup.column} <= other
+    other = tables[asked.lookup.file].columns if asked.lookup.file in tables else frozenset()
+    return asked.column in table.columns and {asked.lookup.key, asked.lookup.column} <= other
 
 
 def _looked_up(column: str, mapping: Mapping, tables: Tables) -> str:
@@ -214,15 +215,16 @@ def _looked_up(column: str, mapping: Mapping, tables: Tables) -> str:
                 SELECT text, trimmed(unnest({keys})) AS key
                 FROM (SELECT DISTINCT {texts} AS text FROM {tables[mapping.file].rows})
             )
-            LEFT JOIN ({_answers(lookup, tables[lookup.file])}) ON found = key
+            LEFT JOIN ({_answers(lookup, tables)}) ON found = key
             WHERE key IS NOT NULL
             GROUP BY text
         ) AS {alias} ON {alias}." text" = {_trimmed(str(cell.column))}"""
 
 
-def _answers(lookup: Lookup, table: _Table) -> str:
+def _answers(lookup: Lookup, tables: Tables) -> str:
     """`found, value, place`: what the other file says under each key, and by what its answers are put in order."""
-    conditions = " AND ".join(_condition(when, table.columns) for when in lookup.when) or "true"
+    table = tables[lookup.file]
+    conditions = " AND ".join(_condition(when, table, tables) for when in lookup.when) or "true"
     value = f"trimmed({engine.name(lookup.column)})"
     place = f"as_date(trimmed({engine.name(lookup.order)}))" if lookup.order in table.columns else "NULL"
     return f"""
@@ -316,12 +318,17 @@ def _blanks(raw: list[str]) -> str:
     return f"CASE WHEN {some} THEN nullif(concat_ws({engine.literal(BETWEEN_BLANKS)}, {', '.join(marks)}), '') END"
 
 
-def _condition(when: When, present: frozenset[str]) -> str:
-    if when.column not in present:
+def _condition(when: When, table: _Table, tables: Tables) -> str:
+    if when.column not in table.columns or not _is_answered(when, table, tables):
         return "true" if when.negate else "false"
     value = f"trimmed({engine.name(when.column)})"
-    test = f"{value} IS NOT NULL"
-    if when.one_of:
-        choices = ", ".join(f"'{choice}'" for choice in when.one_of)
-        test = f"coalesce(lower({value}), '') IN ({choices})"
+    test = _holds(value, when)
+    if when.lookup:
+        answers = _answers(when.lookup, tables)
+        test = f"coalesce({value} IN (SELECT found FROM ({answers}) WHERE {_holds('value', when)}), false)"
     return f"NOT ({test})" if when.negate else test
+
+
+def _holds(value: str, when: When) -> str:
+    choices = ", ".join(f"'{choice}'" for choice in when.one_of)
+    return f"coalesce(lower({value}), '') IN ({choices})" if when.one_of else f"{value} IS NOT NULL"
