@@ -367,36 +367,49 @@ def test_a_release_takes_no_short_cut_and_lets_nothing_else_through(nightly: Nig
 # ---- rule 7 beyond the batch --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("known", "held", "brought", "found", "stored"), [
-    (True, {"userStateId": "9"}, {"userStateId": "9"}, {"SEC-DUPLICATE": 1}, (None, None)),
-    (False, {"userDistrictId": "9"}, {"userDistrictId": "9"}, {"SEC-DUPLICATE": 1}, (None, None)),
-    (True, {"userDistrictId": "9"}, {"userStateId": "9"}, {}, (None, "9")),
-    (False, {}, {"userEmail": "LEENA@demo.example"}, {"VAL-EMAIL-DUPLICATE": 1}, (None, None)),
-    (True, {}, {"userEmail": "leena@demo.example", "userRole": "teacher"}, {}, (None, None)),
-], ids=["state", "district, somebody new", "of different kinds", "email, somebody new", "another kind"])  # fmt: skip
+HELD_AND_BROUGHT: list[tuple[bool, dict[str, str], dict[str, str], tuple[str | None, str | None]]] = [
+    (True, {"userStateId": "9"}, {"userStateId": "9"}, (None, None)),
+    (False, {"userDistrictId": "8"}, {"userDistrictId": "8"}, (None, None)),
+    (True, {"userDistrictId": "7"}, {"userStateId": "7"}, (None, "7")),
+    (False, {"userEmail": "leena@demo.example"}, {"userEmail": "LEENA@demo.example"}, (None, None)),
+    (True, {"userEmail": "bo@demo.example"}, {"userEmail": "bo@demo.example", "userRole": "teacher"}, (None, None)),
+]
+"""Whether who brings a value is known already; what somebody else has, what is brought, what is stored of it."""
+
+
 def test_rule_7_in_a_delta_what_somebody_has_who_is_only_in_the_roster_is_stored_for_nobody_else(
-    nightly: Nightly, known: bool, held: Any, brought: Any, found: dict[str, int], stored: tuple[Any, ...]
+    nightly: Nightly,
 ) -> None:
-    nightly.begin([student("300", **held), *([other(1, userRole=brought.get("userRole", "student"))] if known else [])])
-    before = nightly.view("users", "user_district_id, user_state_id, email", "user_id = '300'")
-    result = nightly.run([other(1, **brought)])
+    holders = [other(10 + n, **held) for n, (_, held, _, _) in enumerate(HELD_AND_BROUGHT)]
+    brought = [other(20 + n, **values) for n, (_, _, values, _) in enumerate(HELD_AND_BROUGHT)]
+    known = [
+        other(20 + n, userRole=values.get("userRole", "student"))
+        for n, (is_known, _, values, _) in enumerate(HELD_AND_BROUGHT)
+        if is_known
+    ]
+    told, ids = "user_id, user_district_id, user_state_id, email", "user_id LIKE 'u1%'"
+    nightly.begin([*holders, *known])
+    before = nightly.view("users", told, ids)
+    result = nightly.run(brought)
+    found = {"SEC-DUPLICATE": 2, "VAL-EMAIL-DUPLICATE": 1}
     assert faults(result) == found
-    assert nightly.view("users", "user_district_id, user_state_id", "user_id = 'u1'") == [stored]
-    assert nightly.view("users", "email", "user_id = 'u1'") == [(brought.get("userEmail", "person1@demo.example"),)]
-    assert nightly.view("users", "user_district_id, user_state_id, email", "user_id = '300'") == before
+    assert nightly.view("users", "user_id, user_district_id, user_state_id", "user_id LIKE 'u2%'") == [
+        (f"u{20 + n}", *stored) for n, (*_, stored) in enumerate(HELD_AND_BROUGHT)
+    ]
+    emails = dict(nightly.view("users", "user_id, email"))
+    assert [emails[row["userId"]] for row in brought] == [row["userEmail"] for row in brought]
+    assert nightly.view("users", told, ids) == before
     again = nightly.run()
     assert (again["outcome"], faults(again)) == ("in_sync", found)
 
 
-@pytest.mark.parametrize("rows", [
-    pytest.param([student("300", userStateId="9", userGrade="6")], id="the same row"),
-    pytest.param([student("301", userStateId="9")], id="under a new identifier"),
-    pytest.param([student("300", userStateId="8"), other(1, userStateId="9")], id="handed over"),
-])  # fmt: skip
-def test_rule_7_what_the_holder_himself_says_is_no_clash(nightly: Nightly, rows: list[dict[str, str]]) -> None:
-    nightly.begin([student("300", userStateId="9")])
+def test_rule_7_what_the_holder_himself_says_is_no_clash(nightly: Nightly) -> None:
+    nightly.begin([other(n, userStateId=str(n)) for n in (1, 2, 3)])
+    # The same row; under a new identifier; handed over.
+    rows = [other(1, userStateId="1", userGrade="6"), other(2, userId="u8", userStateId="2"),
+            other(3, userStateId="9"), other(4, userStateId="3")]  # fmt: skip
     assert nightly.run(rows)["findings"] == {}
-    assert nightly.view("users", "user_state_id", "user_state_id = '9'") == [("9",)]
+    assert nightly.view("users", "user_id, user_state_id") == [("u1", "1"), ("u3", "9"), ("u4", "3"), ("u8", "2")]
 
 
 # ---- many new identifiers at once ---------------------------------------------------------------
