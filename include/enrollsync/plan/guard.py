@@ -311,9 +311,9 @@ def _vanished(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, decl
             f"""
             SELECT count(*), count(*) FILTER (gone)
             FROM (
-                SELECT {entity.name}_gone.reason IS NOT NULL AS gone
+                SELECT {entity.name}_departures.reason IS NOT NULL AS gone
                 FROM db_{entity.name}
-                LEFT JOIN {entity.name}_gone USING ({", ".join(primary_key(entity))})
+                LEFT JOIN {entity.name}_departures USING ({", ".join(primary_key(entity))})
                 WHERE status = 'active' AND source = getvariable('source')
             )""",
         )

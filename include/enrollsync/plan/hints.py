@@ -1,6 +1,6 @@
 """What the changes of a plan look like, for the person who decides about it: guesses, told as such; nothing is decided.
 
-Reads the plan's tables (`<entity>_gone`, `<entity>_present`, `db_<entity>`) and shares.
+Reads the plan's tables (`<entity>_departures`, `<entity>_delivered`, `db_<entity>`) and shares.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def _still_named(connection: duckdb.DuckDBPyConnection, entity: Entity) -> Itera
             gone, named = one_row(
                 connection,
                 f"""
-                SELECT count(*), count(*) FILTER (source_key IN (SELECT {link} FROM {linking.name}_present))
-                FROM {entity.name}_gone
+                SELECT count(*), count(*) FILTER (source_key IN (SELECT {link} FROM {linking.name}_delivered))
+                FROM {entity.name}_departures
                 JOIN db_{entity.name} USING ({entity.key})
                 WHERE NOT explicit""",
             )
@@ -73,7 +73,7 @@ def _roles_gone(connection: duckdb.DuckDBPyConnection, entity: Entity) -> set[st
     if "role" not in entity.values:
         return None
     keys = ", ".join(primary_key(entity))
-    gone = f"FROM {entity.name}_gone JOIN db_{entity.name} USING ({keys}) WHERE NOT explicit"
+    gone = f"FROM {entity.name}_departures JOIN db_{entity.name} USING ({keys}) WHERE NOT explicit"
     return {role for (role,) in connection.execute(f"SELECT DISTINCT role {gone}").fetchall()}
 
 

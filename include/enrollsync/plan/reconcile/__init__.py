@@ -1,7 +1,7 @@
 """Accepted rows against the database as it is: the operations between both, joined set-wise in DuckDB.
 
 Reads Parquet, writes Parquet; never touches the database itself. `matching` says which row is which record,
-`changes` what a row changes, `absence` what goes.
+`changes` what a row changes, `absence` what goes, `findings` what is told of it; `tables` lists what they share.
 """
 
 from __future__ import annotations
@@ -9,29 +9,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import duckdb
-import pyarrow as pa
 
-from enrollsync.database.schema import primary_key
-from enrollsync.formats import ID_CHANGES_FILE, Format
+from enrollsync.formats import Format
 from enrollsync.plan.guard import find_holds
 from enrollsync.plan.hints import all_terms_ended
 from enrollsync.plan.plan import Plan, count_operations, gather_operations, plan_id, write_operations
 from enrollsync.plan.reconcile.absence import plan_absences
 from enrollsync.plan.reconcile.changes import plan_changes
-from enrollsync.plan.reconcile.clashes import CODES_OF_CLASHES
+from enrollsync.plan.reconcile.findings import write_findings
 from enrollsync.plan.reconcile.matching import match_entities
 from enrollsync.plan.reconcile.rekeying import propose_id_changes
 from enrollsync.plan.shares import measure
 from enrollsync.run import engine
 from enrollsync.run.workspace import OPERATIONS, RunManifest, Workspace
 from enrollsync.settings import District
-from enrollsync.validate.consequences import SET_ASIDE_TOO, WAITS, waits_for
-from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, Entity
-from enrollsync.words.codes import CODES
-
-_PLANNED_CODES = ("PLAN-AMBIGUOUS", "PLAN-RECYCLED", "PLAN-REIDENTIFY-TAKEN", "ID-LEADING-ZERO")
-_ASKED_CODES = ("REF-UNKNOWN", WAITS, *CODES_OF_CLASHES)
-"""Codes that checks give too, to rows that they name by `row_id`."""
+from enrollsync.words.canonical import ENTITIES, Entity
 
 
 def reconcile(
@@ -52,7 +44,7 @@ def reconcile(
         plan_absences(connection, workspace, manifest, declared)
         write_operations(connection, workspace)
         gather_operations(connection, workspace.plan)
-        _write_findings(connection, workspace, manifest, declared)
+        write_findings(connection, workspace, manifest, declared)
         planned = count_operations(connection)
         counts = {
             entity.name: planned[entity.name]
@@ -86,157 +78,6 @@ def _stored(entity: Entity, state: Path) -> str:
         WHERE status <> 'removed'"""
 
 
-def _write_findings(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format
-) -> None:
-    """Add what only the database could tell; a reference is asked of it in a delta alone."""
-    parts = [_held_findings(entity, declared) for entity in ENTITIES if entity.key]
-    parts += [_unknown_findings(entity, link, declared) for entity in ENTITIES for link in entity.links]
-    parts += [_id_change_findings(entity, declared) for entity in ENTITIES if entity.key]
-    parts += [_unknown_removals(entity, declared) for entity in ENTITIES if manifest.may_say(entity.name, "action")]
-    parts.append(_clash_findings(declared))
-    parts += [_waiting_findings(entity) for entity in ENTITIES if _any_waits(connection, entity)]
-    connection.register("names", _names(manifest, declared))
-    ours = ", ".join(f"'{code}'" for code in (*_PLANNED_CODES, *_ASKED_CODES))
-    engine.write_parquet(
-        connection,
-        f"""
-        SELECT *
-        FROM (
-            SELECT * FROM {engine.parquet(workspace.findings)} WHERE row_id IS NOT NULL OR code NOT IN ({ours})
-            UNION ALL BY NAME
-            SELECT found.* EXCLUDE ("column"), found."column" AS canonical,
-                coalesce(names.source, found."column") AS "column"
-            FROM ({" UNION ALL BY NAME ".join(parts)}) AS found
-            LEFT JOIN names USING (file, entity, "column")
-        )
-        ORDER BY file, line, code""",
-        workspace.findings,
-    )
-
-
-def _names(manifest: RunManifest, declared: Format) -> pa.Table:
-    """`file, entity, column, source`: what each file calls the canonical columns."""
-    rows = [
-        (file.name, entity.name, column, declared.called(file.name, entity.name, column))
-        for file in manifest.files
-        for entity in ENTITIES
-        for column in entity.columns
-    ]
-    columns = [pa.array(values, pa.string()) for values in zip(*rows, strict=True)]
-    return pa.table(columns, names=["file", "entity", "column", "source"])
-
-
-def _held_findings(entity: Entity, declared: Format) -> str:
-    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, declared)}'" for code in _PLANNED_CODES)
-    messages = " ".join(f"WHEN '{code}' THEN '{_sentence(code)}'" for code in _PLANNED_CODES)
-    return f"""
-            SELECT DISTINCT code, CASE code {severities} END AS severity, '{entity.name}' AS entity, new.file, new.line,
-                '{entity.identifier}' AS "column", CASE code {messages} END AS message
-            FROM {entity.name}_held
-            JOIN {entity.name}_accepted AS new USING (source_key)"""
-
-
-def _unknown_findings(entity: Entity, link: str, declared: Format) -> str:
-    target = entity.links[link]
-    return f"""
-            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", declared)}' AS severity,
-                '{entity.name}' AS entity, file, line, '{link}' AS "column",
-                'there is no such record among the {target} of the batch or the roster' AS message
-            FROM {entity.name}_unlinked
-            WHERE NOT waits AND {link} NOT IN (SELECT source_key FROM {target}_keys)"""
-
-
-def _any_waits(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
-    return bool(engine.one_row(connection, f"SELECT count(*) FROM {entity.name}_unlinked WHERE waits")[0])
-
-
-def _waiting_findings(entity: Entity) -> str:
-    """What each record waits for that hangs on one which waits for a decision, or on nothing that is known."""
-    identity = ", ".join(entity.identity)
-    causes = " UNION ALL ".join(_waits_for_linked(entity, link, place) for place, link in enumerate(entity.links))
-    return f"""
-            SELECT '{WAITS}' AS code, '{CODES[WAITS].severity}' AS severity, '{entity.name}' AS entity, file, line,
-                NULL AS "column", coalesce(arg_min(told, place), 'waits for a record that waits') AS message
-            FROM {entity.name}_unlinked
-            LEFT JOIN ({causes}) USING ({identity})
-            WHERE waits
-            GROUP BY {identity}, file, line"""
-
-
-def _waits_for_linked(entity: Entity, link: str, place: int) -> str:
-    target = BY_NAME[entity.links[link]]
-    identity = ", ".join(f"this.{name}" for name in entity.identity)
-    return f"""
-                SELECT {identity}, {place} AS place,
-                    {waits_for("other.line", "other.file")} || ': its {target.singular} ' || CASE
-                        WHEN held.code IS NOT NULL THEN 'waits for a decision (' || held.code || ')'
-                        WHEN hanging.waits THEN '{SET_ASIDE_TOO}'
-                        ELSE 'was rejected'
-                    END AS told
-                FROM {entity.name}_unlinked AS this
-                JOIN {target.name}_waiting AS waiting ON waiting.source_key = this.{link}
-                JOIN {target.name}_accepted AS other ON other.source_key = waiting.source_key
-                LEFT JOIN {target.name}_held AS held ON held.source_key = waiting.source_key
-                LEFT JOIN {target.name}_unlinked AS hanging ON hanging.source_key = waiting.source_key
-                WHERE this.waits"""
-
-
-def _id_change_findings(entity: Entity, declared: Format) -> str:
-    """Lines of `id_changes.csv` that cannot be followed."""
-    return f"""
-            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", declared)}' AS severity,
-                '{ID_CHANGES.name}' AS entity, '{ID_CHANGES_FILE.name}' AS file, line, 'old_id' AS "column",
-                'no record of this kind has that identifier' AS message
-            FROM {entity.name}_renames
-            WHERE fate = 'unknown'
-            UNION ALL BY NAME
-            SELECT DISTINCT 'PLAN-REIDENTIFY-TAKEN' AS code,
-                '{_severity("PLAN-REIDENTIFY-TAKEN", declared)}' AS severity, '{ID_CHANGES.name}' AS entity,
-                '{ID_CHANGES_FILE.name}' AS file, line, 'new_id' AS "column",
-                '{_sentence("PLAN-REIDENTIFY-TAKEN")}' AS message
-            FROM {entity.name}_renames
-            LEFT JOIN {entity.name}_held AS held ON held.old_key = key
-            WHERE fate = 'taken' OR fate = 'open' AND held.code = 'PLAN-REIDENTIFY-TAKEN'"""
-
-
-def _unknown_removals(entity: Entity, declared: Format) -> str:
-    """Removals of what is neither in the batch nor in the roster; what was removed before is known."""
-    links = {"source_key": entity.name} if entity.key else entity.links
-    joins = "".join(
-        f"""
-            LEFT JOIN {target}_keys AS {target}_end ON {target}_end.source_key = removal.{link}"""
-        for link, target in links.items()
-    )
-    ends = [f"{target}_end.key" for target in links.values()]
-    known = f"SELECT ({', '.join(primary_key(entity))}) FROM stored_{entity.name}"
-    unknown = f"{ends[0]} IS NULL" if entity.key else f"coalesce(({', '.join(ends)}) NOT IN ({known}), true)"
-    called = f"such {entity.singular}" if entity.key else "such record among the " + entity.name
-    return f"""
-            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", declared)}' AS severity,
-                '{entity.name}' AS entity, file, line, '{entity.identifier or next(iter(links))}' AS "column",
-                'there is no {called} to remove' AS message
-            FROM {entity.name}_removals AS removal{joins}
-            WHERE {unknown}"""
-
-
-def _clash_findings(declared: Format) -> str:
-    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, declared)}'" for code in CODES_OF_CLASHES)
-    return f"""
-            SELECT code, CASE code {severities} END AS severity, 'users' AS entity, new.file, new.line, "column",
-                'somebody in the roster whom the batch does not mention has it' AS message
-            FROM users_clashes
-            JOIN users_accepted AS new USING (source_key)"""
-
-
-def _severity(code: str, declared: Format) -> str:
-    return CODES[code].severity_in(declared.source.name).value
-
-
-def _sentence(code: str) -> str:
-    return f"{CODES[code].title[0].lower()}{CODES[code].title[1:]}; the row waits"
-
-
 def _count(
     connection: duckdb.DuckDBPyConnection, entity: Entity, accepted: dict[str, int], changed: int
 ) -> dict[str, int]:
@@ -246,8 +87,8 @@ def _count(
         connection,
         f"""
         SELECT
-            (SELECT count(*) FROM {name}_{"known" if entity.key else "linked"}),
-            (SELECT count(*) FROM {name}_unlinked WHERE NOT waits),
+            (SELECT count(*) FROM {name}_{"assigned" if entity.key else "resolved"}),
+            (SELECT count(*) FROM {name}_dangling WHERE NOT waits),
             (SELECT count(*) FROM {name}_accepted)""",
     )
     return {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import duckdb
 
-from enrollsync.database.schema import columns_of, primary_key
+from enrollsync.database.schema import primary_key
 from enrollsync.formats import Format
 from enrollsync.plan.reconcile.doubt import find_doubtful
 from enrollsync.run import engine
@@ -19,14 +19,14 @@ from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
 def plan_absences(
     connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format
 ) -> None:
-    """Work out `deactivate` operations; leaves for each entity `<entity>_gone` (keys, explicit, file, line, reason).
+    """Work out `deactivate` operations: `<entity>_departures`, and the records as they will be.
 
     With them every operation is known: `<entity>_after` has them all, with the rows as they will be.
     """
     if manifest.mode == "snapshot":
         find_doubtful(connection, workspace)
     for entity in ENTITIES:
-        connection.execute(_gone(entity, manifest, declared, workspace))
+        connection.execute(_departures(entity, manifest, declared, workspace))
         connection.execute(_deactivations(entity))
     connection.execute(_former_primary_schools())
     for entity in ENTITIES:
@@ -34,15 +34,18 @@ def plan_absences(
 
 
 def _after(entity: Entity) -> str:
-    parts = [f"FROM {entity.name}_compared WHERE operation IS NOT NULL", f"FROM {entity.name}_deactivated"]
+    parts = [f"FROM {entity.name}_changes", f"FROM {entity.name}_deactivations"]
     if entity.key:
-        parts.append(f"FROM {entity.name}_reidentified ANTI JOIN {entity.name}_deactivated USING ({entity.key})")
+        parts.append(f"FROM {entity.name}_reidentifications ANTI JOIN {entity.name}_deactivations USING ({entity.key})")
     if entity.name == "memberships":
-        parts.append("FROM former_primary")
-    return f"CREATE VIEW {entity.name}_after AS {' UNION ALL BY NAME '.join(parts)}"
+        parts.append("FROM memberships_demotions")
+    operations = "\n        UNION ALL BY NAME\n        ".join(parts)
+    return f"""
+        CREATE VIEW {entity.name}_after AS
+        {operations}"""
 
 
-def _gone(entity: Entity, manifest: RunManifest, declared: Format, workspace: Workspace) -> str:
+def _departures(entity: Entity, manifest: RunManifest, declared: Format, workspace: Workspace) -> str:
     keys = ", ".join(primary_key(entity))
     sweeping = manifest.mode_of(entity.name) == "snapshot" and entity.name in manifest.supplied
     parts = [_removed(entity), *([] if entity.key else _ends_gone(entity, explicit=sweeping))]
@@ -53,7 +56,7 @@ def _gone(entity: Entity, manifest: RunManifest, declared: Format, workspace: Wo
     elif sweeping:
         parts.append(_missing(entity, manifest, declared, workspace))
     return f"""
-        CREATE TABLE {entity.name}_gone AS
+        CREATE TABLE {entity.name}_departures AS
         SELECT {keys}, bool_or(explicit) AS explicit, any_value(file) AS file, any_value(line) AS line,
             coalesce(max(reason) FILTER (explicit), max(reason)) AS reason
         FROM ({" UNION ALL ".join(parts)})
@@ -66,10 +69,10 @@ def _removed(entity: Entity) -> str:
     ends = entity.links if not entity.key else {"source_key": entity.name}
     joins = "".join(
         f"""
-        JOIN {target}_keys ON {target}_keys.source_key = removal.{link}"""
+        JOIN {target}_lookup ON {target}_lookup.source_key = removal.{link}"""
         for link, target in ends.items()
     )
-    same = " AND ".join(f"old.{BY_NAME[target].key} = {target}_keys.key" for target in ends.values())
+    same = " AND ".join(f"old.{BY_NAME[target].key} = {target}_lookup.key" for target in ends.values())
     ours = "" if entity.key else " AND old.source = getvariable('source')"
     reason = f"the batch removes the {entity.singular}" if entity.key else "the batch removes it"
     return f"""
@@ -86,7 +89,7 @@ def _ends_gone(entity: Entity, *, explicit: bool) -> list[str]:
     return [
         f"""
         SELECT {keys}, gone.explicit, gone.file, gone.line, gone.reason
-        FROM {target}_gone AS gone
+        FROM {target}_departures AS gone
         JOIN db_{entity.name} AS old USING ({BY_NAME[target].key})
         WHERE old.status = 'active'{" AND gone.explicit" if explicit else ""}"""
         for target in entity.links.values()
@@ -98,7 +101,7 @@ def _passed_on(entity: Entity) -> str:
     return f"""
         SELECT released.key, true AS explicit, new.file, new.line, 'its identifier is somebody else''s now' AS reason
         FROM {entity.name}_released AS released
-        JOIN {entity.name}_linked AS new USING (source_key)"""
+        JOIN {entity.name}_resolved AS new USING (source_key)"""
 
 
 def _missing(entity: Entity, manifest: RunManifest, declared: Format, workspace: Workspace) -> str:
@@ -109,7 +112,7 @@ def _missing(entity: Entity, manifest: RunManifest, declared: Format, workspace:
     keys = ", ".join(f"old.{name}" for name in primary_key(entity))
     unmentioned = f"NOT EXISTS (FROM {entity.name}_mentioned AS mentioned WHERE {_same_keys(entity)})"
     ends = "".join(
-        f" OR old.{BY_NAME[target].key} IN (SELECT {BY_NAME[target].key} FROM {target}_gone)"
+        f" OR old.{BY_NAME[target].key} IN (SELECT {BY_NAME[target].key} FROM {target}_departures)"
         for target in (entity.links.values() if not entity.key else ())
     )
     conditions = [
@@ -119,21 +122,23 @@ def _missing(entity: Entity, manifest: RunManifest, declared: Format, workspace:
         *_covered(entity, manifest, workspace),
         *_delivered_roles(entity, manifest, declared),
     ]
+    all_of_them = "\n                AND ".join(conditions)
     return f"""
         (
             WITH {entity.name}_mentioned AS ({_mentioned_records(entity) if entity.key else _mentioned_links(entity)})
             SELECT {keys}, false AS explicit, NULL AS file, NULL::BIGINT AS line,
                 'the batch no longer has it' AS reason
-            FROM {_unmatched(entity)} AS old
-            WHERE {" AND ".join(conditions)}
+            FROM {_without_row(entity)} AS old
+            WHERE {all_of_them}
         )"""
 
 
-def _unmatched(entity: Entity) -> str:
+def _without_row(entity: Entity) -> str:
     """Records that no row which is planned speaks of."""
     if entity.key:
-        return f"(FROM db_{entity.name} SEMI JOIN {entity.name}_vanished USING ({entity.key}))"
-    return f"(FROM {entity.name}_compared WHERE operation IS NULL)"
+        return f"(FROM db_{entity.name} SEMI JOIN {entity.name}_absent USING ({entity.key}))"
+    keys = ", ".join(primary_key(entity))
+    return f"(FROM db_{entity.name} ANTI JOIN {entity.name}_resolved USING ({keys}))"
 
 
 def _same_keys(entity: Entity) -> str:
@@ -145,7 +150,7 @@ def _mentioned_records(entity: Entity) -> str:
     key = entity.key
     return f"""
             SELECT {key}
-            FROM {entity.name}_known
+            FROM {entity.name}_assigned
             UNION ALL
             SELECT old_key
             FROM {entity.name}_held
@@ -169,13 +174,13 @@ def _mentioned_links(entity: Entity) -> str:
                 UNION ALL
                 SELECT old_key FROM {target}_held
                 UNION ALL
-                SELECT key FROM {target}_unsaid
+                SELECT key FROM {target}_renamed_alone
             )"""
         for target in entity.links.values()
     )
     return f"""
             SELECT {keys}
-            FROM {entity.name}_spoken_of{doubtful}
+            FROM {entity.name}_unplanned_pairs{doubtful}
             UNION ALL
             SELECT {keys}
             FROM {entity.name}_doubtful"""
@@ -213,11 +218,12 @@ def _deactivations(entity: Entity) -> str:
     if entity.key:
         return _deactivated_records(entity)
     new = {"status": "'inactive'"} | ({"is_primary": "false"} if entity.name == "memberships" else {})
-    columns = ", ".join(f"{new.get(name, f'old.{name}')} AS {name}" for name in columns_of(entity))
+    changed = ", ".join(f"{value} AS {name}" for name, value in new.items())
     return f"""
-        CREATE TABLE {entity.name}_deactivated AS
-        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit, {columns}
-        FROM {entity.name}_gone AS gone
+        CREATE TABLE {entity.name}_deactivations AS
+        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
+            old.* REPLACE ({changed})
+        FROM {entity.name}_departures AS gone
         JOIN db_{entity.name} AS old USING ({", ".join(primary_key(entity))})"""
 
 
@@ -234,28 +240,30 @@ def _deactivated_records(entity: Entity) -> str:
         "source_key": f"CASE WHEN {passes} THEN {freed} ELSE coalesce(renamed.source_key, old.source_key) END",
         identifier: f"CASE WHEN NOT {passes} THEN coalesce(renamed.{identifier}, old.{identifier}) END",
     }
-    columns = ", ".join(f"{new.get(column, f'old.{column}')} AS {column}" for column in columns_of(entity))
+    changed = ",\n                ".join(f"{value} AS {column}" for column, value in new.items())
     return f"""
-        CREATE TABLE {name}_deactivated AS
-        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit, {columns}
-        FROM {name}_gone AS gone
+        CREATE TABLE {name}_deactivations AS
+        SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
+            old.* REPLACE (
+                {changed}
+            )
+        FROM {name}_departures AS gone
         JOIN db_{name} AS old USING ({key})
         LEFT JOIN {name}_released AS released ON released.key = old.{key}
-        LEFT JOIN {name}_reidentified AS renamed USING ({key})"""
+        LEFT JOIN {name}_reidentifications AS renamed USING ({key})"""
 
 
 def _former_primary_schools() -> str:
     """Another school becomes the primary one; the membership that was primary, if it stays, loses the mark."""
-    entity = BY_NAME["memberships"]
-    columns = ", ".join("false AS is_primary" if name == "is_primary" else f"old.{name}" for name in columns_of(entity))
-    return f"""
-        CREATE TABLE former_primary AS
+    return """
+        CREATE TABLE memberships_demotions AS
         SELECT 'update' AS operation, NULL::VARCHAR AS file, NULL::BIGINT AS line,
-            'another school became the primary one' AS reason, false AS explicit, {columns}
+            'another school became the primary one' AS reason, false AS explicit,
+            old.* REPLACE (false AS is_primary)
         FROM db_memberships AS old
         JOIN primary_schools AS now USING (user_key)
-        ANTI JOIN memberships_linked AS mentioned ON mentioned.user_key = old.user_key
+        ANTI JOIN memberships_resolved AS mentioned ON mentioned.user_key = old.user_key
             AND mentioned.organization_key = old.organization_key
-        ANTI JOIN memberships_gone AS gone ON gone.user_key = old.user_key
+        ANTI JOIN memberships_departures AS gone ON gone.user_key = old.user_key
             AND gone.organization_key = old.organization_key
         WHERE old.is_primary AND old.status = 'active'"""

@@ -1,7 +1,6 @@
 """What each known row changes: the record before beside the record after the run, and the operation between both.
 
-Leaves `<entity>_compared`: rows of the base table as they will be, with `COLUMNS`. Rows that change nothing are not in
-it. In a snapshot, links that no known row mentions are, as they are and without an operation.
+Leaves `<entity>_changes`; what changes nothing is not in it.
 """
 
 from __future__ import annotations
@@ -13,17 +12,14 @@ from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
 from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, Entity
 
-COLUMNS = ("operation", "file", "line", "reason", "explicit")
-"""What an operation has besides the row. `reason` is NULL where the batch says so; `explicit`: a row asks for it."""
-
 
 def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> dict[str, int]:
     """Work out what the rows of each entity create or change; returns how many do."""
     changed: dict[str, int] = {}
     connection.execute(_primary_schools(manifest))
     for entity in ENTITIES:
-        connection.execute(_compared(entity, manifest))
-        planned = f"SELECT count(*) FROM {entity.name}_compared WHERE operation IS NOT NULL"
+        connection.execute(_changes(entity, manifest))
+        planned = f"SELECT count(*) FROM {entity.name}_changes"
         changed[entity.name] = engine.one_row(connection, planned)[0]
     return changed
 
@@ -34,8 +30,8 @@ def _primary_schools(manifest: RunManifest) -> str:
     return f"""
         CREATE TABLE primary_schools AS
         SELECT user_key, organization_key, true AS chosen
-        FROM memberships_linked AS new
-        LEFT JOIN organizations_keys AS organization ON organization.key = organization_key
+        FROM memberships_resolved AS new
+        LEFT JOIN organizations_lookup AS organization ON organization.key = organization_key
         LEFT JOIN db_memberships AS known USING (user_key, organization_key){_active_alone(manifest)}
         QUALIFY row_number() OVER (
             PARTITION BY user_key
@@ -54,63 +50,71 @@ def _active_alone(manifest: RunManifest) -> str:
     )
 
 
-def _compared(entity: Entity, manifest: RunManifest) -> str:
+def _changes(entity: Entity, manifest: RunManifest) -> str:
+    """Records as they will be (`new`) beside what they are (`old`). What the primary source brought stays its own."""
     columns = columns_of(entity)
-    old = ", ".join(f"old.{name} AS old_{name}" for name in columns)
-    new = ", ".join(f"{_new_value(entity, name, manifest)} AS new_{name}" for name in columns)
-    differs = " OR ".join(f"old_{name} IS DISTINCT FROM new_{name}" for name in columns)
+    values = [name for name in columns if name not in primary_key(entity)]
+    new = "\n                ".join(f"{_new_value(entity, name, manifest)} AS {name}," for name in values)
+    differs = "\n                ".join(f"OR old.{name} IS DISTINCT FROM {name}" for name in values)
     return f"""
-        CREATE TABLE {entity.name}_compared AS
+        CREATE TABLE {entity.name}_changes AS
         WITH images AS (
-            SELECT new.file, new.line, new.line IS NOT NULL AS is_known, old.status IS NULL AS is_new, {new}, {old}
+            SELECT {", ".join(primary_key(entity))},
+                {new}
+                new.file, new.line, old
             {_both_sides(entity, manifest)}
         )
-        SELECT {_operation(entity, differs)} AS operation, file, line, NULL::VARCHAR AS reason,
-            {f"coalesce({_goes()}, false)" if _says_status(entity, manifest) else "false"} AS explicit,
-            {", ".join(f"CASE WHEN is_known THEN new_{name} ELSE old_{name} END AS {name}" for name in columns)}
+        SELECT {_operation(entity)} AS operation, file, line, NULL::VARCHAR AS reason,
+            {f"coalesce({_GOES}, false)" if _says_status(entity, manifest) else "false"} AS explicit,
+            {", ".join(columns)}
         FROM images
-        WHERE (is_new OR NOT is_known OR {differs}){_unless_it_goes(entity, manifest)}"""
+        WHERE (
+                old.status IS NULL
+                {differs}
+            )
+            AND (
+                getvariable('source') = getvariable('primary_source')
+                OR coalesce({_had(entity, "source")}, getvariable('source')) = getvariable('source')
+            ){_unless_it_goes(entity, manifest)}"""
 
 
 def _both_sides(entity: Entity, manifest: RunManifest) -> str:
-    """What the batch says beside what the database has."""
+    """What the batch says beside what the database has; a pair that comes again takes a removed link's row back."""
     keys = ", ".join(primary_key(entity))
+    flags = "".join(
+        f", coalesce(list_has_any(files, {files}), file IN {files}) AS {flag}"
+        for flag, files in _partial_files(entity, manifest).items()
+    )
+    rows = f"(SELECT *{flags} FROM {entity.name}_resolved)" if flags else f"{entity.name}_resolved"
     if entity.key:
-        return f"""
-            FROM {entity.name}_linked AS new
-            JOIN {entity.name}_known USING (source_key)
+        return f"""FROM {rows} AS new
+            JOIN {entity.name}_assigned USING (source_key)
             LEFT JOIN db_{entity.name} AS old USING ({keys})"""
-    # A removed link keeps its row, which the same pair takes again.
-    sweeping = manifest.mode_of(entity.name) == "snapshot" and entity.name in manifest.supplied
-    primary = f"LEFT JOIN primary_schools USING ({keys})" if entity.name == "memberships" else ""
-    return f"""
-            FROM {entity.name}_linked AS new
-            {"FULL" if sweeping else "LEFT"} JOIN stored_{entity.name} AS old USING ({keys})
-            {primary}"""
+    primary = f"\n            LEFT JOIN primary_schools USING ({keys})" if entity is MEMBERSHIPS else ""
+    return f"""FROM {rows} AS new
+            LEFT JOIN stored_{entity.name} AS old USING ({keys}){primary}"""
 
 
-def _operation(entity: Entity, differs: str) -> str:
+def _operation(entity: Entity) -> str:
     identifier = entity.identifier
-    renamed = f"WHEN old_{identifier} <> new_{identifier} THEN 'reidentify'" if identifier else ""
+    renamed = f"WHEN old.{identifier} <> {identifier} THEN 'reidentify'\n                " if identifier else ""
+    comes_back = "old.status = 'removed' OR old.status = 'inactive' AND images.status = 'active'"
     return f"""CASE
-                WHEN NOT is_known THEN NULL
-                WHEN is_new THEN 'create'
-                WHEN {_goes()} THEN 'deactivate'
-                {renamed}
-                WHEN old_status = 'removed' OR old_status = 'inactive' AND new_status = 'active' THEN 'reactivate'
-                WHEN {differs} THEN 'update'
+                WHEN old.status IS NULL THEN 'create'
+                WHEN {_GOES} THEN 'deactivate'
+                {renamed}WHEN {comes_back} THEN 'reactivate'
+                ELSE 'update'
             END"""
 
 
-def _goes() -> str:
-    """SQL for whether a row says that an active record or link is inactive now."""
-    return "old_status = 'active' AND new_status = 'inactive'"
+_GOES = "old.status = 'active' AND images.status = 'inactive'"
+"""SQL for whether a row says that an active record or link is inactive now."""
 
 
 def _unless_it_goes(entity: Entity, manifest: RunManifest) -> str:
     """In a run that deactivates nothing, what a row says to be inactive stays as it is."""
     spared = manifest.adds_only and _says_status(entity, manifest)
-    return f" AND NOT coalesce({_goes()}, false)" if spared else ""
+    return f" AND NOT coalesce({_GOES}, false)" if spared else ""
 
 
 def _says_status(entity: Entity, manifest: RunManifest) -> bool:
@@ -137,7 +141,7 @@ def _inactive_ends(entity: Entity, manifest: RunManifest) -> list[str]:
     return [
         f"""{end.key} IN (
                 SELECT {end.key}
-                FROM {end.name}_known
+                FROM {end.name}_assigned
                 JOIN {end.name}_accepted USING (source_key)
                 WHERE status = 'inactive'
             )"""
@@ -147,26 +151,30 @@ def _inactive_ends(entity: Entity, manifest: RunManifest) -> list[str]:
 
 
 def _new_value(entity: Entity, name: str, manifest: RunManifest) -> str:
-    if name in primary_key(entity):
-        return name
     if name == "status":
-        return _own(_status(entity, manifest), entity, name)
-    if name in {"source", "source_key"}:
-        return _own("getvariable('source')" if name == "source" else "new.source_key", entity, name)
-    if entity.name == "memberships" and name == "is_primary":
-        return _own("coalesce(chosen, false)", entity, name)
-    given = f"coalesce(try_cast(new.{name} AS BOOLEAN), false)" if name == "is_primary" else f"new.{name}"
-    return _own(_supplied(entity, name, given, manifest), entity, name)
+        return _status(entity, manifest)
+    if name == "source":
+        return "getvariable('source')"
+    if name == "source_key":
+        return "new.source_key"
+    if entity is MEMBERSHIPS and name == "is_primary":
+        return "coalesce(chosen, false)"
+    value = _supplied(entity, name, manifest)
+    return f"coalesce({value}, false)" if name == "is_primary" else value
 
 
-def _own(given: str, entity: Entity, name: str) -> str:
-    """The primary source takes over what another one brought; another one leaves alone what the primary brought."""
-    return f"""CASE
-            WHEN {_had(entity, "source")} <> getvariable('source')
-                AND getvariable('source') <> getvariable('primary_source')
-            THEN old.{name}
-            ELSE {given}
-        END"""
+def _supplied(entity: Entity, name: str, manifest: RunManifest) -> str:
+    """An absent column, or a value that was taken away, keeps what the database has (rule 7)."""
+    source_column = next((link for link, target in entity.links.items() if BY_NAME[target].key == name), name)
+    files = manifest.supplied.get(entity.name, {}).get(source_column, [])
+    had = _had(entity, name)
+    if not files:
+        return had
+    kept = f"list_contains(new.kept, '{source_column}') AND new.{source_column} IS NULL"
+    given = f"try_cast(new.{name} AS BOOLEAN)" if name == "is_primary" else f"new.{name}"
+    flag = _flag(files)
+    missing = f"NOT {flag} OR " if flag in _partial_files(entity, manifest) else ""
+    return f"CASE WHEN {missing}{kept} THEN {had} ELSE {given} END"
 
 
 def _had(entity: Entity, name: str) -> str:
@@ -174,16 +182,16 @@ def _had(entity: Entity, name: str) -> str:
     return f"old.{name}" if entity.key else f"CASE WHEN old.status <> 'removed' THEN old.{name} END"
 
 
-def _supplied(entity: Entity, name: str, given: str, manifest: RunManifest) -> str:
-    """An absent column, or a value that was taken away, keeps what the database has (rule 7)."""
-    source_column = next((link for link, target in entity.links.items() if BY_NAME[target].key == name), name)
-    files = manifest.supplied.get(entity.name, {}).get(source_column, [])
-    every = {file for named in manifest.supplied.get(entity.name, {}).values() for file in named}
-    kept = f"coalesce({_had(entity, name)}, false)" if name == "is_primary" else _had(entity, name)
-    if not files:
-        return kept
-    keeps = [f"list_contains(new.kept, '{source_column}') AND new.{source_column} IS NULL"]
-    if set(files) != every:
-        listed = ", ".join(f"'{file}'" for file in files)
-        keeps.append(f"NOT coalesce(list_has_any(new.files, [{listed}]), new.file IN ({listed}))")
-    return f"CASE WHEN {' OR '.join(f'({keep})' for keep in keeps)} THEN {kept} ELSE {given} END"
+def _partial_files(entity: Entity, manifest: RunManifest) -> dict[str, str]:
+    """What says that a row stands in a file which has a column -> the files, where not all of the entity's have it."""
+    supplied = manifest.supplied.get(entity.name, {})
+    every = {file for files in supplied.values() for file in files}
+    return {_flag(files): _listed(files) for files in supplied.values() if files and set(files) != every}
+
+
+def _flag(files: list[str]) -> str:
+    return "_".join(["in", *(file.partition(".")[0] for file in files)])
+
+
+def _listed(files: list[str]) -> str:
+    return f"[{', '.join(map(engine.literal, files))}]"

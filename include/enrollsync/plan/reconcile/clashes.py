@@ -1,15 +1,14 @@
 """Secondary IDs and emails of the batch that somebody has whom only the database knows (rule 7).
 
 Clashes within the batch were found before, by the checks. Who is in the batch says what he has; in a snapshot nobody of
-its own source is outside of it. Leaves `users_clashes` (source key, column, code) and takes clashing secondary IDs out
-of `users_linked`; the holder keeps his own.
+its own source is outside of it. Leaves `users_clashes` and takes clashing secondary IDs out
+of `users_resolved`; the holder keeps his own.
 """
 
 from __future__ import annotations
 
 import duckdb
 
-from enrollsync.plan.reconcile.likeness import kind
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
 
@@ -21,7 +20,7 @@ def find_clashes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -
     """Find the clashes of the rows that are planned, once users are matched."""
     connection.execute(_clashes(manifest))
     if engine.one_row(connection, "SELECT EXISTS (FROM users_clashes WHERE code = 'SEC-DUPLICATE')")[0]:
-        connection.execute("ALTER VIEW users_linked RENAME TO users_with_clashes")
+        connection.execute("ALTER VIEW users_resolved RENAME TO users_resolved_with_clashes")
         connection.execute(_without_clashes())
 
 
@@ -29,7 +28,7 @@ def _clashes(manifest: RunManifest) -> str:
     outside = "true" if manifest.mode_of("users") == "delta" else "source <> getvariable('source')"
     secondary = "".join(
         f"""
-        SELECT new.source_key, '{column}' AS "column", 'SEC-DUPLICATE' AS code
+        SELECT new.source_key, '{column}' AS field, 'SEC-DUPLICATE' AS code
         FROM said AS new
         SEMI JOIN holders AS old ON old.{column} = new.{column}
         UNION ALL"""
@@ -40,28 +39,28 @@ def _clashes(manifest: RunManifest) -> str:
         WITH holders AS (
             SELECT *
             FROM db_users
-            ANTI JOIN users_known USING (user_key)
+            ANTI JOIN users_assigned USING (user_key)
             WHERE status = 'active' AND {outside} AND user_key NOT IN (SELECT key FROM users_released)
         ),
         said AS (
             SELECT *
-            FROM users_linked
-            SEMI JOIN users_known USING (source_key)
+            FROM users_resolved
+            SEMI JOIN users_assigned USING (source_key)
         )
         {secondary}
         SELECT new.source_key, 'email', 'VAL-EMAIL-DUPLICATE'
         FROM said AS new
-        SEMI JOIN holders AS old ON lower(old.email) = lower(new.email) AND {kind("old")} = {kind("new")}"""
+        SEMI JOIN holders AS old ON lower(old.email) = lower(new.email) AND kind_of(old.role) = kind_of(new.role)"""
 
 
 def _without_clashes() -> str:
     cleared = ", ".join(
         f"""
-            CASE WHEN source_key NOT IN (SELECT source_key FROM users_clashes WHERE "column" = '{column}')
+            CASE WHEN source_key NOT IN (SELECT source_key FROM users_clashes WHERE field = '{column}')
                 THEN {column} END AS {column}"""
         for column in _SECONDARY
     )
     return f"""
-        CREATE VIEW users_linked AS
+        CREATE VIEW users_resolved AS
         SELECT * REPLACE ({cleared})
-        FROM users_with_clashes"""
+        FROM users_resolved_with_clashes"""

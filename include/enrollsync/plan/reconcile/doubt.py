@@ -1,8 +1,6 @@
 """Of which records a row may speak that does not load: what is present but invalid is not absent (section 6).
 
-Leaves for each entity `<entity>_doubtful` (keys of what a rejected line may mean), for links `<entity>_spoken_of`
-(those that a row names which is not planned as it stands), and for records `<entity>_ever` (every source key they ever
-had). What is spared because of it is decided in `absence.py`.
+What is spared because of it is decided in `absence.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +10,7 @@ import string
 import duckdb
 
 from enrollsync.database.schema import primary_key
+from enrollsync.plan.reconcile.tables import empty
 from enrollsync.run import engine
 from enrollsync.run.workspace import Workspace
 from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KIND_PREFIXES, Entity
@@ -20,7 +19,7 @@ from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KIND_PREFI
 def find_doubtful(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
     """Create the tables and views above, once all rows are matched."""
     for entity in ENTITIES:
-        connection.execute(_ever(entity) if entity.key else _spoken_of(entity))
+        connection.execute(_lookup_with_history(entity) if entity.key else _unplanned_pairs(entity))
     rejected = _rejected_lines(connection, workspace)
     connection.execute(_doubtful_words(workspace) if rejected else _nothing_doubtful())
 
@@ -36,19 +35,19 @@ def _doubtful_words(workspace: Workspace) -> str:
     Damage is often invisible, so both sides are compared as `engine.folded` has them. A damaged line may have lost its
     identifier, so names, emails and secondary IDs speak for a record too.
     """
-    meant = "\n".join(_meant(entity) for entity in ENTITIES if entity.key)
+    meant = "\n".join(_word_hits(entity) for entity in ENTITIES if entity.key)
     doubtful = "\n".join(_doubtful(entity) for entity in ENTITIES)
     return f"""
-        CREATE TABLE taken_apart AS
+        CREATE TABLE rejected_texts AS
         SELECT entity, file, line,
             string_split(raw, ',') || regexp_split_to_array(raw, '[,;\\s"]+') AS words
         FROM (
             SELECT entity, file, line, {_both_widths("raw")} AS raw
             FROM {engine.parquet(workspace.accepted_table("rejected"))}
         );
-        CREATE TABLE words AS
+        CREATE TABLE rejected_words AS
         SELECT DISTINCT entity, file, line, trim({engine.folded("word")}, '"') AS word
-        FROM (SELECT entity, file, line, unnest(words) AS word FROM taken_apart);
+        FROM (SELECT entity, file, line, unnest(words) AS word FROM rejected_texts);
         {meant}
         {doubtful}"""
 
@@ -64,27 +63,24 @@ def _both_widths(text: str) -> str:
     )
 
 
-def _meant(entity: Entity) -> str:
+def _word_hits(entity: Entity) -> str:
     """Which records the words may mean: the key, and which word stands where, on a line of which entity."""
     signs = [f"old.{entity.identifier}", engine.without_kind("old.source_key")]
     if entity.name == "users":
         signs += ["old.email", "old.user_district_id", "old.user_state_id"]
     return f"""
-        CREATE TABLE {entity.name}_meant AS
+        CREATE TABLE {entity.name}_word_hits AS
         WITH signs AS (
             SELECT {entity.key}, unnest([{", ".join(map(engine.folded, signs))}]) AS word
             FROM db_{entity.name} AS old
         )
         SELECT DISTINCT {entity.key}, word, entity, file, line
-        FROM words
+        FROM rejected_words
         JOIN signs USING (word);"""
 
 
 def _nothing_doubtful() -> str:
-    return "".join(
-        f"CREATE TABLE {entity.name}_doubtful ({', '.join(f'{key} BIGINT' for key in primary_key(entity))});"
-        for entity in ENTITIES
-    )
+    return ";\n".join(empty("{entity}_doubtful", entity) for entity in ENTITIES)
 
 
 def _doubtful(entity: Entity) -> str:
@@ -95,7 +91,7 @@ def _doubtful(entity: Entity) -> str:
         CREATE TABLE {entity.name}_doubtful AS
         WITH meant AS (
             SELECT {entity.key}, entity, file, line
-            FROM {entity.name}_meant
+            FROM {entity.name}_word_hits
             WHERE entity IN ('{entity.name}', '{ID_CHANGES.name}'){_not_a_school(entity)}
         )
         SELECT {entity.key}
@@ -115,8 +111,8 @@ def _named_on_one_line() -> str:
     return f"""
         SELECT user_key
         FROM db_users AS old
-        JOIN words AS given ON given.word = {engine.folded("old.given_name")} AND given.entity = 'users'
-        JOIN words AS family ON family.word = {engine.folded("old.family_name")} AND family.entity = 'users'
+        JOIN rejected_words AS given ON given.word = {engine.folded("old.given_name")} AND given.entity = 'users'
+        JOIN rejected_words AS family ON family.word = {engine.folded("old.family_name")} AND family.entity = 'users'
             AND family.file = given.file AND family.line = given.line"""
 
 
@@ -127,9 +123,9 @@ def _any_that_is_missed(entity: Entity) -> str:
     """
     return f"""
         SELECT {entity.key}
-        FROM {entity.name}_vanished
+        FROM {entity.name}_absent
         WHERE EXISTS (
-            FROM words
+            FROM rejected_words
             ANTI JOIN meant USING (entity, file, line)
             WHERE entity = '{entity.name}'
         )"""
@@ -142,33 +138,33 @@ def _doubtful_links(entity: Entity) -> str:
     return f"""
         CREATE TABLE {entity.name}_doubtful AS
         SELECT DISTINCT {keys}
-        FROM {first}_meant
-        JOIN {second}_meant USING (entity, file, line)
+        FROM {first}_word_hits
+        JOIN {second}_word_hits USING (entity, file, line)
         JOIN db_{entity.name} USING ({keys})
         WHERE entity = '{entity.name}';"""
 
 
-def _spoken_of(entity: Entity) -> str:
+def _unplanned_pairs(entity: Entity) -> str:
     """Links of which a row speaks that is not planned as it stands, by any identifier their ends ever had."""
     links = ", ".join(entity.links)
     joins = "".join(
         f"""
-        JOIN {target}_ever ON {target}_ever.source_key = unplanned.{link}"""
+        JOIN {target}_lookup_with_history AS {target} ON {target}.source_key = unplanned.{link}"""
         for link, target in entity.links.items()
     )
-    found = ", ".join(f"{target}_ever.key AS {BY_NAME[target].key}" for target in entity.links.values())
+    found = ", ".join(f"{target}.key AS {BY_NAME[target].key}" for target in entity.links.values())
     return f"""
-        CREATE TABLE {entity.name}_spoken_of AS
+        CREATE TABLE {entity.name}_unplanned_pairs AS
         WITH unplanned AS (
-            SELECT {links} FROM {entity.name}_set_aside
+            SELECT {links} FROM {entity.name}_aside
             UNION
-            SELECT {links} FROM {entity.name}_unlinked
+            SELECT {links} FROM {entity.name}_dangling
         )
         SELECT {found}
         FROM unplanned{joins}"""
 
 
-def _ever(entity: Entity) -> str:
+def _lookup_with_history(entity: Entity) -> str:
     """Source key -> key, earlier identifiers included: a row may still say the old one while another says the new."""
     kinds = KIND_PREFIXES if entity.name == "users" else ()
     earlier = "".join(
@@ -180,9 +176,9 @@ def _ever(entity: Entity) -> str:
         for kind in ("", *kinds)
     )
     return f"""
-        CREATE VIEW {entity.name}_ever AS
+        CREATE VIEW {entity.name}_lookup_with_history AS
         SELECT source_key, key
-        FROM {entity.name}_keys
+        FROM {entity.name}_lookup
         UNION
         SELECT source_key, key
         FROM {entity.name}_renames

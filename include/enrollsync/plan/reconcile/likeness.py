@@ -10,10 +10,9 @@ for the row to wait; `single` where row and record have each other only, which i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import duckdb
 
+from enrollsync.plan.reconcile.tables import empty
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
 from enrollsync.words.canonical import CLASSES, KINDS, ORGANIZATIONS, USERS, Entity
@@ -26,69 +25,68 @@ SCHEDULE = ("course_code", "period", "term", "term_start", "term_end")
 """What tells classes of one name apart: where it differs, it is another class, as next year's is."""
 
 
-def resemblance(entity: Entity, new: Callable[[str], str], old: Callable[[str], str]) -> dict[str, str]:
-    """SQL conditions on a row and the record behind its key, `new` and `old` giving a column of each.
+KINDS_OF_PEOPLE = f"""
+    CREATE OR REPLACE TEMP MACRO kind_of(role) AS
+        CASE role {" ".join(f"WHEN '{role}' THEN '{kind}'" for role, kind in KINDS.items())} END;
+    CREATE OR REPLACE TEMP MACRO differ(one, other) AS coalesce(lower(one) <> lower(other), false);
+    CREATE OR REPLACE TEMP MACRO agree(one, other) AS coalesce(lower(one) = lower(other), false)"""
+"""What the statements about people call by a name. Only values that both have differ or agree."""
 
-    `unlike`: they may be two, if a better record or row is found. `stranger`: they are two, as far as anybody can see.
-    `another`: they are two people by rule 10. Only values that both have count.
+
+def resemblance(entity: Entity) -> dict[str, str]:
+    """SQL conditions on a row (`new`) and the record behind its key (`old`), each after those that it refers to.
+
+    `another`: they are two people by rule 10. `stranger`: they are two, as far as anybody can see. `unlike`: they may
+    be two, if a better record or row is found.
     """
-
-    def differ(*names: str) -> str:
-        return "(" + " OR ".join(f"coalesce({new(name)} <> {old(name)}, false)" for name in names) + ")"
-
     if entity is USERS:
-        return _resemblance_of_users(new, old)
+        return _resemblance_of_users()
     told_apart = ("name",) if entity is ORGANIZATIONS else ("name", "organization_key", *SCHEDULE)
-    return {"unlike": differ(*told_apart), "stranger": "false", "another": "false"}
+    unlike = " OR ".join(f"coalesce(new.{name} <> old.{name}, false)" for name in told_apart)
+    return {"another": "false", "stranger": "false", "unlike": unlike}
 
 
-def _resemblance_of_users(new: Callable[[str], str], old: Callable[[str], str]) -> dict[str, str]:
-    def compared(name: str, how: str) -> str:
-        return f"coalesce(lower({new(name)}) {how} lower({old(name)}), false)"
+def _resemblance_of_users() -> dict[str, str]:
+    def compared(how: str, *names: str) -> list[str]:
+        return [f"{how}(new.{name}, old.{name})" for name in names]
 
-    given, family, birth, email = (
-        compared(name, "<>") for name in ("given_name", "family_name", "birth_date", "email")
-    )
-    proven = " OR ".join(compared(name, "=") for name in _STRONG)
-    another = f"({given} AND {family} AND ({birth} OR {email}))"
-    stranger = f"({another} OR ({birth} OR {email}) AND NOT ({proven}))"
-    return {"unlike": f"({given} OR {family} OR {stranger})", "stranger": stranger, "another": another}
+    names = compared("differ", "given_name", "family_name")
+    birth_or_email = f"({' OR '.join(compared('differ', 'birth_date', 'email'))})"
+    proven = " OR ".join(compared("agree", *_STRONG))
+    return {
+        "another": f"{' AND '.join(names)} AND {birth_or_email}",
+        "stranger": f"another OR {birth_or_email} AND NOT ({proven})",
+        "unlike": f"{' OR '.join(names)} OR stranger",
+    }
 
 
 def find_lookalikes(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> None:
     """Create `<entity>_lookalikes`, and hold the rows that only lost their identifier's leading zeros."""
     name = entity.name
-    connection.execute(_seekers(entity))
-    connection.execute(_missed(entity))
-    possible = f"SELECT EXISTS (FROM {name}_missed) AND EXISTS (FROM {name}_seekers)"
+    connection.execute(_open_rows(entity))
+    connection.execute(_open_records(entity))
+    possible = f"SELECT EXISTS (FROM {name}_open_records) AND EXISTS (FROM {name}_open_rows)"
     if engine.one_row(connection, possible)[0]:
         connection.execute(_lost_zeros(entity))
         connection.execute(_lookalikes(entity, manifest))
     else:
-        columns = "source_key VARCHAR, old_key BIGINT, near BOOLEAN, alone BOOLEAN, single BOOLEAN"
-        connection.execute(f"CREATE TABLE {name}_lookalikes ({columns})")
+        connection.execute(empty("{entity}_lookalikes", entity))
 
 
-def kind(table: str) -> str:
-    """SQL for the kind of the person in a row of users."""
-    cases = " ".join(f"WHEN '{role}' THEN '{kind}'" for role, kind in KINDS.items())
-    return f"CASE {table}.role {cases} END"
-
-
-def _seekers(entity: Entity) -> str:
+def _open_rows(entity: Entity) -> str:
     """Rows of nobody known, and rows that are unlike the record behind their key (`own_key`).
 
     Where `id_changes.csv` names that record, it has said who is who.
     """
     name = entity.name
     return f"""
-        CREATE TABLE {name}_seekers AS
+        CREATE TABLE {name}_open_rows AS
         SELECT source_key, old_key AS own_key, stranger
         FROM {name}_matched
-        WHERE old_key IS NULL OR unlike AND old_key NOT IN (SELECT key FROM {name}_named)"""
+        WHERE old_key IS NULL OR unlike AND old_key NOT IN (SELECT key FROM {name}_in_id_changes)"""
 
 
-def _missed(entity: Entity) -> str:
+def _open_records(entity: Entity) -> str:
     """Records of which no row speaks, or one that is unlike them (`own_row`).
 
     Only `free` ones can be another row's: one that `id_changes.csv` names, another source's, and one whose own row was
@@ -96,39 +94,39 @@ def _missed(entity: Entity) -> str:
     """
     name, key = entity.name, entity.key
     return f"""
-        CREATE TABLE {name}_missed AS
+        CREATE TABLE {name}_open_records AS
         SELECT {key}, NOT rejected AS free, rejected, NULL AS own_row
-        FROM {name}_unmatched
+        FROM {name}_without_row
         UNION ALL
         SELECT own_key, true, false, source_key
-        FROM {name}_seekers
+        FROM {name}_open_rows
         WHERE own_key IS NOT NULL
         UNION ALL
         SELECT key, false, false, NULL
-        FROM {name}_named
+        FROM {name}_in_id_changes
         UNION ALL
         SELECT {key}, false, false, NULL
         FROM db_{name} AS old
         WHERE source <> getvariable('source')
-            AND {key} NOT IN (SELECT key FROM {name}_named)
+            AND {key} NOT IN (SELECT key FROM {name}_in_id_changes)
             AND NOT EXISTS (FROM {name}_matched AS matched WHERE matched.old_key = old.{key})"""
 
 
 def _lost_zeros(entity: Entity) -> str:
     """Spreadsheets drop leading zeros: `123` is nobody new while a `00123` is missing."""
     identifier = entity.identifier
-    same_kind = f"AND {kind('old')} = {kind('new')}" if entity is USERS else ""
+    same_kind = "AND kind_of(old.role) = kind_of(new.role)" if entity is USERS else ""
     return f"""
         INSERT INTO {entity.name}_held
         SELECT new.source_key, 'ID-LEADING-ZERO', old.{entity.key}
         FROM (
-            FROM {entity.name}_linked
+            FROM {entity.name}_resolved
             SEMI JOIN (FROM {entity.name}_matched WHERE old_key IS NULL) USING (source_key)
             WHERE regexp_full_match({identifier}, '[0-9]+')
         ) AS new
         JOIN (
             FROM db_{entity.name}
-            SEMI JOIN (FROM {entity.name}_missed WHERE own_row IS NULL AND NOT rejected) USING ({entity.key})
+            SEMI JOIN (FROM {entity.name}_open_records WHERE own_row IS NULL AND NOT rejected) USING ({entity.key})
             WHERE {identifier} LIKE '0%'
         ) AS old ON ltrim(old.{identifier}, '0') = ltrim(new.{identifier}, '0')
         WHERE length(old.{identifier}) > length(new.{identifier}) {same_kind}"""
@@ -148,12 +146,12 @@ def _lookalikes(entity: Entity, manifest: RunManifest) -> str:
     return f"""
         CREATE TABLE {entity.name}_lookalikes AS
         WITH seekers AS (
-            FROM {entity.name}_linked
-            JOIN {entity.name}_seekers USING (source_key)
+            FROM {entity.name}_resolved
+            JOIN {entity.name}_open_rows USING (source_key)
         ),
         missed AS (
             FROM db_{entity.name}
-            JOIN {entity.name}_missed USING ({entity.key})
+            JOIN {entity.name}_open_records USING ({entity.key})
             WHERE source = getvariable('source')
         ),
         {queries[entity.name]},
@@ -182,7 +180,7 @@ def _only_one(which: str, of: str) -> str:
 def _same(names: tuple[str, ...], supplied: dict[str, list[str]]) -> str:
     """Equal wherever the batch supplies the column."""
     equal = [f"new.{name} IS NOT DISTINCT FROM old.{name}" for name in names if name in supplied]
-    return " AND ".join(equal) or "true"
+    return "\n                    AND ".join(equal) or "true"
 
 
 def _similar_users(manifest: RunManifest) -> str:
@@ -201,13 +199,13 @@ def _similar_users(manifest: RunManifest) -> str:
     )
     return f"""
         clashing_emails AS (
-            SELECT lower(email) AS address, {kind("users_linked")} AS kind
-            FROM users_linked
+            SELECT lower(email) AS address, kind_of(users_resolved.role) AS kind
+            FROM users_resolved
             WHERE email IS NOT NULL
             GROUP BY ALL
             HAVING count(*) > 1
             UNION
-            SELECT lower(email), {kind("unsaid")}
+            SELECT lower(email), kind_of(unsaid.role)
             FROM db_users AS unsaid
             ANTI JOIN (FROM users_matched WHERE NOT unlike) AS matched ON matched.old_key = unsaid.user_key
             WHERE email IS NOT NULL AND status = 'active'
@@ -218,7 +216,7 @@ def _similar_users(manifest: RunManifest) -> str:
             SELECT source_key, user_key, bool_or(strong) AS strong
             FROM ({secured}
                 UNION ALL
-                SELECT new.source_key, old.user_key, (lower(new.email), {kind("new")}) NOT IN (FROM clashing_emails)
+                SELECT new.source_key, old.user_key, (lower(new.email), kind_of(new.role)) NOT IN (FROM clashing_emails)
                 FROM seekers AS new
                 JOIN missed AS old ON {names} AND lower(new.email) = lower(old.email)
             )
@@ -228,14 +226,14 @@ def _similar_users(manifest: RunManifest) -> str:
             SELECT DISTINCT candidates.source_key, user_key
             FROM candidates
             JOIN memberships_accepted AS new ON new.user_source_key = candidates.source_key
-            JOIN organizations_keys AS organization ON organization.source_key = new.organization_source_key
+            JOIN organizations_lookup AS organization ON organization.source_key = new.organization_source_key
             JOIN db_memberships AS old USING (user_key)
             WHERE old.organization_key = organization.key AND old.status = 'active'
         ),
         pairs AS (
             SELECT candidates.source_key, own_key, old.user_key AS old_key, own_row, free, rejected, true AS near,
                 {_same(_COMPARED, manifest.supplied.get("users", {}))}
-                    AND {kind("new")} = {kind("old")}
+                    AND kind_of(new.role) = kind_of(old.role)
                     AND old.status = 'active'
                     AND strong
                     AND schoolmates.source_key IS NOT NULL AS fits
@@ -271,9 +269,9 @@ def _similar_classes(manifest: RunManifest) -> str:
                 SELECT DISTINCT compared.source_key, compared.old_key, enrolled.user_key
                 FROM compared
                 JOIN enrollments_accepted AS person ON person.class_source_key = compared.source_key
-                JOIN users_keys ON users_keys.source_key = person.user_source_key
+                JOIN users_lookup ON users_lookup.source_key = person.user_source_key
                 JOIN db_enrollments AS enrolled ON enrolled.class_key = compared.old_key
-                    AND enrolled.user_key = users_keys.key
+                    AND enrolled.user_key = users_lookup.key
             )
             GROUP BY ALL
         ),

@@ -1,31 +1,8 @@
 """Which accepted row is which record of the database, and which rows must wait for a person (rules 6, 9 and 10).
 
 Keys decide, unless a row is unlike the record behind its key: then it may be another record's row under a new
-identifier (rule 9), or somebody new (rule 10). What else a record says is compared later (`changes.py`). For every
-entity there is, in the order in which it is made:
-
-    _accepted   rows that may load: the entity's columns, and where they were said (`accept.records`)
-    _present    the identity of every delivered row, rejected ones included
-    _set_aside  delivered rows that do not load as they are
-    _removals   records or links that rows ask to be removed, by identity: file, line
-    _linked     accepted rows whose links are all found, with the keys of what they link to
-    _unlinked   accepted rows that hang on nothing known, or (`waits`) on a row that waits
-    _held       rows that wait for a person: source_key, code, old_key (the record it is about; may be NULL)
-
-and for those with a key of their own besides:
-
-    _matched    row -> old_key, the record behind its source key or identifier, and how little it is like that
-                (`likeness.resemblance`); `another`: somebody else by rule 10
-    _unmatched  this source's records behind the key of no row that may load; `rejected`: of one that may not
-    _vanished   those that no delivered row speaks of at all
-    _lookalikes pairs of a row and a record that is not behind its key (`likeness.py`)
-    _candidates rows that may be planned, with the record that each changes (old_key; NULL: a new one)
-    _unsaid     records that `id_changes.csv` names and no row speaks of; `goes`: they are renamed all the same
-    _claims     candidates that get an identifier or a source key which their record does not have (`taken.py`)
-    _released   records whose identifier passes to somebody else, and the row (source_key) that takes it
-    _known      rows that are planned: source_key, old_key (NULL: new), and the record's key, fresh for a new one
-    _waiting    source keys of rows that wait or hang on nothing
-    _keys       every source key that a row may refer to: source_key, key, waits
+identifier (rule 9), or somebody new (rule 10). What else a record says is compared later (`changes.py`). What is
+made on the way stands in `tables.py`.
 """
 
 from __future__ import annotations
@@ -34,8 +11,9 @@ import duckdb
 
 from enrollsync.formats import ID_CHANGES_FILE, Format
 from enrollsync.plan.reconcile.clashes import find_clashes
-from enrollsync.plan.reconcile.likeness import find_lookalikes, kind, resemblance
+from enrollsync.plan.reconcile.likeness import KINDS_OF_PEOPLE, find_lookalikes, resemblance
 from enrollsync.plan.reconcile.renames import read_id_changes, renamed_without_a_row, respoken
+from enrollsync.plan.reconcile.tables import empty
 from enrollsync.plan.reconcile.taken import hold_taken
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest, Workspace
@@ -49,6 +27,7 @@ def match_entities(
     declared: Format,
 ) -> None:  # fmt: skip
     """Create the matching tables of all entities, in dependency order."""
+    connection.execute(KINDS_OF_PEOPLE)
     connection.execute("SET VARIABLE source = ?", [declared.source.name])
     connection.execute("SET VARIABLE primary_source = ?", [district.primary_source])
     read_id_changes(connection, workspace, manifest, declared)
@@ -59,14 +38,14 @@ def match_entities(
     for entity in ENTITIES:
         connection.execute(_removals(entity, renamed=renamed))
     for entity in ENTITIES:
-        connection.execute(_linked(entity, says_status=manifest.may_say(entity.name, "status")))
-        connection.execute(_unlinked(entity, needed=bool(entity.links) and _some_unlinked(connection, entity)))
-        connection.execute(f"CREATE TABLE {entity.name}_held (source_key VARCHAR, code VARCHAR, old_key BIGINT)")
+        connection.execute(_resolved(entity))
+        connection.execute(_dangling(entity, needed=bool(entity.links) and _some_dangle(connection, entity)))
         if entity.key:
+            connection.execute(empty("{entity}_held", entity))
             connection.execute(_matched(entity))
             find_lookalikes(connection, entity, manifest)
             _hold(connection, entity, manifest)
-            connection.execute(_known(entity))
+            connection.execute(_assigned(entity))
             connection.execute(renamed_without_a_row(entity))
         if entity is USERS:
             find_clashes(connection, manifest)
@@ -85,9 +64,17 @@ def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool) -> str:
         present = respoken(entity, present, entity.identity)
     return f"""
         CREATE VIEW {entity.name}_accepted AS {accepted};
-        CREATE VIEW {entity.name}_present AS {present};
-        CREATE VIEW {entity.name}_set_aside AS
-        FROM {canonical} AS given
+        CREATE VIEW {entity.name}_delivered AS {present};
+        {_aside(entity, canonical, workspace)}"""
+
+
+def _aside(entity: Entity, canonical: str, workspace: Workspace) -> str:
+    if entity.key:
+        return ""
+    return f"""
+        CREATE VIEW {entity.name}_aside AS
+        SELECT {", ".join(entity.links)}
+        FROM {canonical}
         SEMI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)"""
 
 
@@ -98,85 +85,88 @@ def _removals(entity: Entity, *, renamed: bool) -> str:
     return f"CREATE VIEW {entity.name}_removals AS {asked}"
 
 
-def _linked(entity: Entity, *, says_status: bool) -> str:
+def _resolved(entity: Entity) -> str:
     """Accepted rows with the keys of what they link to; what hangs on a row that waits waits too."""
     if entity.key:
         keys = "".join(f", {target}_link.key AS {BY_NAME[target].key}" for target in entity.links.values())
         return f"""
-        CREATE VIEW {entity.name}_linked AS
+        CREATE VIEW {entity.name}_resolved AS
         SELECT new.*{keys}
         FROM {entity.name}_accepted AS new{_links_joined(entity, "LEFT JOIN")}
-        WHERE {_all_linked(entity)}"""
+        WHERE {_all_resolved(entity)}"""
     keys = ", ".join(f"{target}_link.key AS {BY_NAME[target].key}" for target in entity.links.values())
     lines = ", lines" if entity is MEMBERSHIPS else ""
-    status = ", status" if says_status else ""
     return f"""
-        CREATE TABLE {entity.name}_linked AS
-        SELECT {keys}, {", ".join(entity.values)}{status}, file, line{lines}, files, kept
+        CREATE TABLE {entity.name}_resolved AS
+        SELECT {keys}, {", ".join(entity.values)}, status, file, line{lines}, files, kept
         FROM {entity.name}_accepted AS new{_links_joined(entity, "JOIN")}"""
 
 
 def _links_joined(entity: Entity, how: str) -> str:
     return "".join(
         f"""
-        {how} {target}_keys AS {target}_link ON {target}_link.source_key = new.{link} AND NOT {target}_link.waits"""
+        {how} {target}_lookup AS {target}_link ON {target}_link.source_key = new.{link} AND NOT {target}_link.waits"""
         for link, target in entity.links.items()
     )
 
 
-def _all_linked(entity: Entity) -> str:
+def _all_resolved(entity: Entity) -> str:
     found = [f"({link} IS NULL OR {target}_link.key IS NOT NULL)" for link, target in entity.links.items()]
     return " AND ".join(found) or "true"
 
 
-def _some_unlinked(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
+def _some_dangle(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
     """Most nights nothing is, and millions of rows need not be asked why."""
     name = entity.name
-    counts = f"SELECT (SELECT count(*) FROM {name}_accepted) > (SELECT count(*) FROM {name}_linked)"
+    counts = f"SELECT (SELECT count(*) FROM {name}_accepted) > (SELECT count(*) FROM {name}_resolved)"
     return bool(engine.one_row(connection, counts)[0])
 
 
-def _unlinked(entity: Entity, *, needed: bool) -> str:
+def _dangling(entity: Entity, *, needed: bool) -> str:
     """Accepted rows that hang on a row that waits (`waits`), or on nothing that batch or database know."""
     waits = " OR ".join(
-        f"coalesce(new.{link} IN (SELECT source_key FROM {target}_waiting), false)"
+        f"coalesce(new.{link} IN (SELECT source_key FROM {target}_unplanned), false)"
         for link, target in entity.links.items()
     )
     return f"""
-        CREATE TABLE {entity.name}_unlinked AS
+        CREATE TABLE {entity.name}_dangling AS
         SELECT {", ".join(f"new.{name}" for name in dict.fromkeys((*entity.identity, *entity.links)))}, file, line,
             {waits or "false"} AS waits
         FROM {entity.name}_accepted AS new{_links_joined(entity, "LEFT JOIN")}
-        WHERE {f"NOT ({_all_linked(entity)})" if needed else "false"}"""
+        WHERE {f"NOT ({_all_resolved(entity)})" if needed else "false"}"""
 
 
 def _matched(entity: Entity) -> str:
     """By the source's own key; by the identifier where the record came from another source (people: of one kind)."""
-    same_kind = f"AND {kind('others')} = {kind('new')}" if entity is USERS else ""
-    flags = resemblance(entity, lambda name: f"new.{name}", lambda name: f"coalesce(own.{name}, others.{name})")
+    same_kind = "AND kind_of(others.role) = kind_of(new.role)" if entity is USERS else ""
+    flags = ",\n            ".join(f"{condition} AS {flag}" for flag, condition in resemblance(entity).items())
     return f"""
         CREATE TABLE {entity.name}_matched AS
         WITH others AS (
             SELECT *
             FROM {entity.name}_addressed
             WHERE source <> getvariable('source') AND {entity.identifier} IS NOT NULL
+        ),
+        pairs AS (
+            SELECT new.*, CASE WHEN own.{entity.key} IS NULL THEN others ELSE own END AS old
+            FROM {entity.name}_resolved AS new
+            LEFT JOIN {entity.name}_addressed AS own ON own.source = getvariable('source')
+                AND own.source_key = new.source_key
+            LEFT JOIN others ON others.{entity.identifier} = new.{entity.identifier} AND own.{entity.key} IS NULL
+                {same_kind}
         )
-        SELECT new.source_key, new.{entity.identifier}, coalesce(own.{entity.key}, others.{entity.key}) AS old_key,
-            {", ".join(f"{condition} AS {flag}" for flag, condition in flags.items())}
-        FROM {entity.name}_linked AS new
-        LEFT JOIN {entity.name}_addressed AS own ON own.source = getvariable('source')
-            AND own.source_key = new.source_key
-        LEFT JOIN others ON others.{entity.identifier} = new.{entity.identifier} AND own.{entity.key} IS NULL
-            {same_kind};
-        CREATE TABLE {entity.name}_unmatched AS
-        SELECT old.{entity.key}, old.source_key IN (SELECT source_key FROM {entity.name}_present) AS rejected
+        SELECT source_key, {entity.identifier}, old.{entity.key} AS old_key,
+            {flags}
+        FROM pairs AS new;
+        CREATE TABLE {entity.name}_without_row AS
+        SELECT old.{entity.key}, old.source_key IN (SELECT source_key FROM {entity.name}_delivered) AS rejected
         FROM db_{entity.name} AS old
         ANTI JOIN {entity.name}_matched AS matched ON matched.old_key = old.{entity.key}
-        ANTI JOIN {entity.name}_named AS named ON named.key = old.{entity.key}
+        ANTI JOIN {entity.name}_in_id_changes AS named ON named.key = old.{entity.key}
         WHERE old.source = getvariable('source');
-        CREATE VIEW {entity.name}_vanished AS
+        CREATE VIEW {entity.name}_absent AS
         SELECT {entity.key}
-        FROM {entity.name}_unmatched
+        FROM {entity.name}_without_row
         WHERE NOT rejected"""
 
 
@@ -220,28 +210,27 @@ def _waiting(entity: Entity) -> str:
 
 
 def _candidates(entity: Entity) -> str:
-    """Rows that do not wait yet, and records that are renamed without a row (`unsaid`), with their new identifiers.
+    """Rows that do not wait yet, and records that are renamed without a row (`rowless`), with their new identifiers.
 
     Behind the key of somebody else, or of a record that another row is, a row is a new record's.
-    `<entity>_unsaid` has every record that `id_changes.csv` names and no row speaks of; `goes` where it is renamed.
     """
     name, identifier = entity.name, entity.identifier
     return f"""
-        CREATE TABLE {name}_unsaid AS
+        CREATE TABLE {name}_renamed_alone AS
         SELECT key, renamed.key IS NOT NULL AS goes, new_source_key, new_id
-        FROM {name}_named
+        FROM {name}_in_id_changes
         ANTI JOIN {name}_matched AS matched ON matched.old_key = key
         LEFT JOIN (FROM {name}_renames WHERE fate = 'open') AS renamed USING (key);
         CREATE TABLE {name}_candidates AS
         SELECT new.source_key, new.{identifier}, CASE WHEN another OR found_by.old_key IS NOT NULL THEN found.old_key
-                ELSE coalesce(found.old_key, new.old_key) END AS old_key, false AS unsaid
+                ELSE coalesce(found.old_key, new.old_key) END AS old_key, false AS rowless
         FROM {name}_matched AS new
         LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found USING (source_key)
         LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found_by ON found_by.old_key = new.old_key
         WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
         UNION ALL
         SELECT new_source_key, new_id, key, true
-        FROM {name}_unsaid
+        FROM {name}_renamed_alone
         WHERE goes"""
 
 
@@ -265,11 +254,11 @@ def _released(entity: Entity, manifest: RunManifest) -> str:
             AND matched.old_key NOT IN (SELECT old_key FROM {name}_held WHERE old_key IS NOT NULL)"""
 
 
-def _known(entity: Entity) -> str:
+def _assigned(entity: Entity) -> str:
     """Rows to plan, new ones with fresh keys; and the key of every source key that a row may refer to."""
     name, key = entity.name, entity.key
     return f"""
-        CREATE TABLE {name}_known AS
+        CREATE TABLE {name}_assigned AS
         WITH highest AS (
             SELECT coalesce(max({key}), 0) AS used
             FROM stored_{name}
@@ -277,7 +266,7 @@ def _known(entity: Entity) -> str:
         going AS (
             SELECT source_key, old_key
             FROM {name}_candidates
-            WHERE NOT unsaid AND source_key NOT IN (SELECT source_key FROM {name}_held)
+            WHERE NOT rowless AND source_key NOT IN (SELECT source_key FROM {name}_held)
         )
         SELECT source_key, old_key, old_key AS {key}
         FROM going
@@ -286,22 +275,24 @@ def _known(entity: Entity) -> str:
         SELECT source_key, old_key, used + row_number() OVER (ORDER BY source_key)
         FROM going, highest
         WHERE old_key IS NULL;
-        UPDATE {name}_unsaid
+        UPDATE {name}_renamed_alone
         SET goes = false
         WHERE (new_source_key, key) IN (SELECT (source_key, old_key) FROM {name}_held);
-        CREATE VIEW {name}_unspoken AS
-        SELECT old.{key}, old.source, coalesce(unsaid.new_source_key, old.source_key) AS source_key
-        FROM db_{name} AS old
-        LEFT JOIN (FROM {name}_unsaid WHERE goes) AS unsaid ON unsaid.key = old.{key};
-        CREATE TABLE {name}_waiting AS
+        CREATE TABLE {name}_unplanned AS
         SELECT source_key FROM {name}_held
         UNION
-        SELECT source_key FROM {name}_unlinked;
-        CREATE TABLE {name}_keys AS
+        SELECT source_key FROM {name}_dangling;
+        CREATE TABLE {name}_lookup AS
+        WITH of_no_row AS (
+            SELECT old.{key} AS key, coalesce(renamed.new_source_key, old.source_key) AS source_key
+            FROM db_{name} AS old
+            LEFT JOIN (FROM {name}_renamed_alone WHERE goes) AS renamed ON renamed.key = old.{key}
+            ANTI JOIN {name}_assigned USING ({key})
+            WHERE old.source = getvariable('source')
+        )
         SELECT source_key, {key} AS key, false AS waits
-        FROM {name}_known
+        FROM {name}_assigned
         UNION ALL
-        SELECT source_key, {key}, source_key IN (SELECT source_key FROM {name}_waiting)
-        FROM {name}_unspoken
-        ANTI JOIN {name}_known USING ({key})
-        WHERE source = getvariable('source') AND source_key NOT IN (SELECT source_key FROM {name}_known)"""
+        SELECT source_key, key, source_key IN (SELECT source_key FROM {name}_unplanned)
+        FROM of_no_row
+        WHERE source_key NOT IN (SELECT source_key FROM {name}_assigned)"""

@@ -17,6 +17,7 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync.plan.reconcile.likeness import SCHEDULE
+from enrollsync.plan.reconcile.tables import empty
 from enrollsync.run.engine import one_row, parquet
 from enrollsync.run.workspace import Notice, Workspace
 from enrollsync.words.canonical import CLASSES, ENTITIES, ID_CHANGES, ORGANIZATIONS, Entity
@@ -33,7 +34,7 @@ def propose_id_changes(connection: duckdb.DuckDBPyConnection, workspace: Workspa
     `waits`: whether the plan does so already.
     """
     workspace.proposed_id_changes.unlink(missing_ok=True)
-    connection.execute("CREATE TABLE proposed (entity VARCHAR, old_id VARCHAR, new_id VARCHAR, people BIGINT)")
+    connection.execute(empty("proposed"))
     holds = [hold for entity in ENTITIES if entity.key for hold in _many_at_once(connection, entity)]
     holds += _same_people(connection, ORGANIZATIONS)
     if holds or waits:
@@ -52,6 +53,8 @@ def _hold(found: str) -> Notice:
 
 
 def _many_at_once(connection: duckdb.DuckDBPyConnection, entity: Entity) -> list[Notice]:
+    if not one_row(connection, f"SELECT EXISTS (FROM {entity.name}_lookalikes)")[0]:
+        return []
     pairs, judged, active = _count(connection, entity)
     enough = judged >= _LEAST and 100 * judged >= _LEAST_PERCENT * active
     if not enough or 100 * pairs < _PAIRED_PERCENT * judged:
@@ -72,7 +75,7 @@ def _count(connection: duckdb.DuckDBPyConnection, entity: Entity) -> tuple[int, 
                 SELECT count(*)
                 FROM db_{name}
                 WHERE status = 'active' AND {entity.key} NOT IN (SELECT old_key FROM {name}_lookalikes WHERE alone)
-                    AND {entity.key} IN (FROM {name}_vanished UNION ALL SELECT old_key FROM {name}_lookalikes)
+                    AND {entity.key} IN (FROM {name}_absent UNION ALL SELECT old_key FROM {name}_lookalikes)
             ),
             (
                 SELECT count(*)
@@ -93,7 +96,7 @@ def _pairs(entity: Entity) -> str:
                 FROM {name}_lookalikes AS pair
                 JOIN {name}_matched AS new USING (source_key)
                 JOIN db_{name} AS old ON old.{entity.key} = pair.old_key
-                SEMI JOIN (FROM {name}_missed WHERE free) AS missed ON missed.{entity.key} = pair.old_key
+                SEMI JOIN (FROM {name}_open_records WHERE free) AS missed ON missed.{entity.key} = pair.old_key
                 WHERE single AND NOT alone AND old.status = 'active'
                     AND source_key NOT IN ({_lost_zeros(entity)})
                     AND old.{identifier} IS NOT NULL AND new.{identifier} IS NOT NULL"""
@@ -108,6 +111,9 @@ def _lost_zeros(entity: Entity) -> str:
 
 
 def _same_people(connection: duckdb.DuckDBPyConnection, entity: Entity) -> list[Notice]:
+    come = f"SELECT EXISTS (FROM {entity.name}_assigned WHERE old_key IS NULL)"
+    if not one_row(connection, come)[0]:
+        return []
     found = connection.execute(f"INSERT INTO proposed BY NAME {_paired_by_people(entity)} RETURNING people").fetchall()
     if not found:
         return []
@@ -123,12 +129,13 @@ def _paired_by_people(entity: Entity) -> str:
     """Records that go and rows that come, where more than half of either's people, whom the roster has, are both's."""
     name, key, identifier = entity.name, str(entity.key), str(entity.identifier)
     links = "memberships" if entity is ORGANIZATIONS else "enrollments"
-    going = f"FROM {name}_vanished" if entity is ORGANIZATIONS else f"SELECT {key} FROM {name}_gone WHERE NOT explicit"
+    left_out = f"SELECT {key} FROM {name}_departures WHERE NOT explicit"
+    going = f"FROM {name}_absent" if entity is ORGANIZATIONS else left_out
     return f"""
         WITH brought AS (
             SELECT {key}, user_key, role = 'teacher' AS teaches, user_key IN (SELECT user_key FROM db_users) AS known
-            FROM {links}_linked
-            SEMI JOIN (FROM {name}_known WHERE old_key IS NULL) USING ({key})
+            FROM {links}_resolved
+            SEMI JOIN (FROM {name}_assigned WHERE old_key IS NULL) USING ({key})
         ),
         had AS (
             SELECT {key}, user_key, role = 'teacher' AS teaches, true AS known
@@ -152,8 +159,8 @@ def _paired_by_people(entity: Entity) -> str:
         JOIN sizes AS before ON before.{key} = old_key
         JOIN sizes AS after ON after.{key} = new_key
         JOIN db_{name} AS old ON old.{key} = old_key
-        JOIN {name}_known AS known ON known.{key} = new_key
-        JOIN {name}_linked AS new ON new.source_key = known.source_key
+        JOIN {name}_assigned AS known ON known.{key} = new_key
+        JOIN {name}_resolved AS new ON new.source_key = known.source_key
         WHERE shared.people >= {_LEAST_PEOPLE}
             AND 2 * shared.people > greatest(before.people, after.people)
             AND old.status = 'active'

@@ -6,24 +6,18 @@ old one) or `taken` (somebody keeps the new one: nobody changes).
 Lines form chains and cycles: an identifier that one line takes, another may give away. How a line ends is found by
 following all chains at once, doubling the steps, so that long ones cost little and their order does not matter.
 
-Leaves for each keyed entity `<entity>_renames` (a line each), `<entity>_named` (keys of the records that lines speak
-of: they are neither absent nor anybody else's) and `<entity>_addressed` (the records, under the keys by which a batch
-that knows of the changes refers to them). Rows that still say the old identifier, where that is beyond doubt, are read
-as if they said the new one: `respoken`.
+Rows that still say the old identifier, where that is beyond doubt, are read as if they said the new one: `respoken`.
 """
 
 from __future__ import annotations
 
 import duckdb
 
-from enrollsync.database.schema import columns_of
 from enrollsync.formats import ID_CHANGES_FILE, Format
+from enrollsync.plan.reconcile.tables import empty
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.words.canonical import ENTITIES, ID_CHANGES, Entity
-
-_COLUMNS = """line BIGINT, old_id VARCHAR, new_id VARCHAR, key BIGINT, source_key VARCHAR, new_source_key VARCHAR,
-    fate VARCHAR"""
 
 
 def read_id_changes(
@@ -39,10 +33,10 @@ def read_id_changes(
     connection.execute(_lasting_history())
     for entity in keyed:
         rekeyed = _rekeyed(entity, declared)
-        connection.execute(_asked(entity, workspace, rekeyed))
-        _follow(connection, f"{entity.name}_asked", "this.has_it")
+        connection.execute(_entity_lines(entity, workspace, rekeyed))
+        _follow(connection, f"{entity.name}_lines", "this.has_it")
         connection.execute(_pending(entity))
-        _follow(connection, f"{entity.name}_pending", "true")
+        _follow(connection, f"{entity.name}_lines_pending", "true")
         connection.execute(_renames(entity))
         connection.execute(_aliases(entity, workspace))
 
@@ -69,14 +63,13 @@ def respoken(entity: Entity, query: str, columns: tuple[str, ...]) -> str:
 
 def renamed_without_a_row(entity: Entity) -> str:
     """Of records that no row speaks of, the identifier changes and nothing else."""
-    name, identifier = entity.name, entity.identifier
-    new = {str(identifier): "renamed.new_id", "source_key": "renamed.new_source_key"}
-    columns = ", ".join(f"{new.get(column, f'old.{column}')} AS {column}" for column in columns_of(entity))
+    name = entity.name
     return f"""
-        CREATE TABLE {name}_reidentified AS
+        CREATE TABLE {name}_reidentifications AS
         SELECT 'reidentify' AS operation, '{ID_CHANGES_FILE.name}' AS file, renamed.line,
-            '{ID_CHANGES_FILE.name} says so' AS reason, false AS explicit, {columns}
-        FROM {name}_unsaid AS unsaid
+            '{ID_CHANGES_FILE.name} says so' AS reason, false AS explicit,
+            old.* REPLACE (renamed.new_source_key AS source_key, renamed.new_id AS {entity.identifier})
+        FROM {name}_renamed_alone AS unsaid
         JOIN {name}_renames AS renamed ON renamed.key = unsaid.key AND renamed.fate = 'open'
         JOIN db_{name} AS old ON old.{entity.key} = unsaid.key
         WHERE unsaid.goes"""
@@ -84,8 +77,8 @@ def renamed_without_a_row(entity: Entity) -> str:
 
 def _nothing_renamed(entity: Entity) -> str:
     return f"""
-        CREATE TABLE {entity.name}_renames ({_COLUMNS});
-        CREATE TABLE {entity.name}_named (key BIGINT);
+        {empty("{entity}_renames", entity)};
+        {empty("{entity}_in_id_changes", entity)};
         CREATE VIEW {entity.name}_addressed AS FROM db_{entity.name}"""
 
 
@@ -103,7 +96,7 @@ def _lines(workspace: Workspace) -> str:
             )
             AND old_id <> new_id
         GROUP BY ALL;
-        CREATE TABLE spoken_of_in_lines AS
+        CREATE TABLE identifiers_in_lines AS
         SELECT DISTINCT entity, unnest([old_id, new_id]) AS identifier
         FROM {lines}"""
 
@@ -141,7 +134,7 @@ def _rekeyed(entity: Entity, declared: Format) -> str:
     return f"CASE WHEN holder.source <> getvariable('source') THEN holder.source_key {cases} ELSE holder.source_key END"
 
 
-def _asked(entity: Entity, workspace: Workspace, rekeyed: str) -> str:
+def _entity_lines(entity: Entity, workspace: Workspace, rekeyed: str) -> str:
     """What each line finds: who has the old identifier, who has the new one, and whether that one had the old one.
 
     Another source's records may be renamed by the primary source alone. Where the source has keys of its own, a row
@@ -149,11 +142,11 @@ def _asked(entity: Entity, workspace: Workspace, rekeyed: str) -> str:
     """
     name, key, identifier = entity.name, entity.key, entity.identifier
     return f"""
-        CREATE TABLE {name}_asked AS
+        CREATE TABLE {name}_lines AS
         WITH holders AS (
             SELECT {key} AS key, {identifier} AS identifier, source_key, source
             FROM db_{name}
-            WHERE {identifier} IN (SELECT identifier FROM spoken_of_in_lines)
+            WHERE {identifier} IN (SELECT identifier FROM identifiers_in_lines)
         ),
         ours AS (
             FROM holders
@@ -220,15 +213,15 @@ def _pending(entity: Entity) -> str:
     """Lines that are done, all the chain to its end, and lines that are still to be done."""
     name = entity.name
     return f"""
-        CREATE TABLE {name}_done AS
+        CREATE TABLE {name}_lines_done AS
         SELECT asked.*
-        FROM {name}_asked AS asked
-        JOIN {name}_asked_ends USING (old_id)
-        JOIN {name}_asked AS end_line ON end_line.old_id = last_id
+        FROM {name}_lines AS asked
+        JOIN {name}_lines_ends USING (old_id)
+        JOIN {name}_lines AS end_line ON end_line.old_id = last_id
         WHERE asked.has_it AND end_line.has_it;
-        CREATE TABLE {name}_pending AS
-        FROM {name}_asked
-        ANTI JOIN {name}_done USING (old_id)
+        CREATE TABLE {name}_lines_pending AS
+        FROM {name}_lines
+        ANTI JOIN {name}_lines_done USING (old_id)
         WHERE key IS NOT NULL"""
 
 
@@ -238,8 +231,8 @@ def _renames(entity: Entity) -> str:
         CREATE TABLE {name}_renames AS
         WITH kept AS (
             SELECT last.old_id
-            FROM {name}_pending AS last
-            WHERE last.new_id NOT IN (SELECT old_id FROM {name}_pending)
+            FROM {name}_lines_pending AS last
+            WHERE last.new_id NOT IN (SELECT old_id FROM {name}_lines_pending)
                 AND (
                     taker IS NOT NULL AND NOT taker_leaves
                     OR EXISTS (
@@ -251,11 +244,11 @@ def _renames(entity: Entity) -> str:
         )
         SELECT line, pending.old_id, new_id, key, source_key, new_source_key,
             CASE WHEN last_id IN (FROM kept) THEN 'taken' ELSE 'open' END AS fate
-        FROM {name}_pending AS pending
-        JOIN {name}_pending_ends USING (old_id)
+        FROM {name}_lines_pending AS pending
+        JOIN {name}_lines_pending_ends USING (old_id)
         UNION ALL
         SELECT line, old_id, new_id, taker, taker_source_key, taker_new_source_key, 'done'
-        FROM {name}_done
+        FROM {name}_lines_done
         UNION ALL
         SELECT line, old_id, new_id, NULL, NULL, NULL,
             CASE
@@ -263,16 +256,16 @@ def _renames(entity: Entity) -> str:
                 THEN 'done'
                 ELSE 'unknown'
             END
-        FROM {name}_asked
-        WHERE key IS NULL AND old_id NOT IN (SELECT old_id FROM {name}_done);
-        CREATE TABLE {name}_named AS
+        FROM {name}_lines
+        WHERE key IS NULL AND old_id NOT IN (SELECT old_id FROM {name}_lines_done);
+        CREATE TABLE {name}_in_id_changes AS
         SELECT key
         FROM {name}_renames
         WHERE key IS NOT NULL
         UNION
         SELECT {key}
         FROM db_{name}
-        JOIN spoken_of_in_lines AS line ON line.entity = '{name}' AND line.identifier = {identifier};
+        JOIN identifiers_in_lines AS line ON line.entity = '{name}' AND line.identifier = {identifier};
         CREATE VIEW {name}_addressed AS
         SELECT old.* REPLACE (
             coalesce(renamed.new_source_key, old.source_key) AS source_key,

@@ -21,8 +21,10 @@ def hold_taken(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: 
     """Hold the candidates that cannot have what they bring, and leave `<entity>_claims`: those that bring something."""
     words = (str(entity.identifier), "source_key")
     connection.execute(_claims(entity))
+    if not engine.one_row(connection, f"SELECT EXISTS (FROM {entity.name}_claims)")[0]:
+        return
     for word in words:
-        connection.execute(_sought(entity, word))
+        connection.execute(_contested(entity, word))
     # A row that waits for one word gives the other one up no more.
     while any([_hold_kept(connection, entity, word, manifest) for word in words]):
         pass
@@ -43,12 +45,12 @@ def _claims(entity: Entity) -> str:
         WHERE new_{identifier} IS NOT NULL OR new_source_key IS NOT NULL"""
 
 
-def _sought(entity: Entity, word: str) -> str:
+def _contested(entity: Entity, word: str) -> str:
     """Claims to what a record has (`holder`), and the row with which it would give that up (`leaver`; NULL: none)."""
     name, key = entity.name, entity.key
     of_this_source = "AND holder.source = getvariable('source')" if word == "source_key" else ""
     return f"""
-        CREATE TABLE {name}_{word}_sought AS
+        CREATE TABLE {name}_contested_{word} AS
         SELECT claims.source_key, holder.{key} AS holder, leaver.source_key AS leaver
         FROM {name}_claims AS claims
         JOIN db_{name} AS holder ON holder.{word} = claims.new_{word} {of_this_source}
@@ -77,7 +79,7 @@ def _chains(entity: Entity, word: str) -> str:
         WITH present AS (
             SELECT source_key, holder,
                 CASE WHEN leaver NOT IN (SELECT source_key FROM {name}_held) THEN leaver END AS next
-            FROM {name}_{word}_sought
+            FROM {name}_contested_{word}
             WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
         )
         SELECT source_key, next, next IS NULL AND holder NOT IN (SELECT key FROM {name}_released) AS kept
