@@ -23,7 +23,7 @@ from canonical_rows import (
 )
 from enrollsync.run.engine import connect
 from enrollsync.run.workspace import Workspace
-from enrollsync.validate import collect, memorable, suites
+from enrollsync.validate import asked, collect, memorable
 
 OPAQUE = "1000001"
 SAID = "Nobody remembers it."
@@ -37,7 +37,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def suggested(workspace: Workspace, tables: dict[str, list[Row]], source: str = "clever") -> dict[str, str]:
     """Class identifier -> what is suggested for it, of those that are opaque and for which there is something."""
     write_canonical(workspace, tables)
-    words = suites.parameters(manifest_for(source), district_for(source), fitted_for(source))
+    words = asked.parameters(manifest_for(source), district_for(source), fitted_for(source))
     with connect(workspace.root) as connection:
         collect.create_table(connection)
         connection.execute(
@@ -47,7 +47,7 @@ def suggested(workspace: Workspace, tables: dict[str, list[Row]], source: str = 
             FROM read_parquet('{workspace.canonical_table("classes")}')
             WHERE regexp_matches(class_id, ?)
             """,
-            [suites.OPAQUE.replace(r"\Z", r"\z")],
+            [asked.OPAQUE.replace(r"\Z", r"\z")],
         )
         memorable.add_suggestions(connection, workspace, words)
         found = connection.execute(
@@ -212,11 +212,11 @@ def test_in_any_order_of_rows_the_suggestions_are_the_same_and_all_differ(
     assert len(set(found.values())) == len(found)
     assert not {name.upper() for name in taken} & set(found.values())
     charset = re.compile("[A-Z0-9]+" if source == "batch_upload" else "[A-Z0-9-]+")
-    assert all(charset.fullmatch(name) and not re.match(suites.OPAQUE, name) for name in found.values())
+    assert all(charset.fullmatch(name) and not re.match(asked.OPAQUE, name) for name in found.values())
 
 
 def test_without_an_opaque_identifier_no_table_is_read(workspace: Workspace) -> None:
-    words = suites.parameters(manifest_for("clever"), district_for("clever"), fitted_for("clever"))
+    words = asked.parameters(manifest_for("clever"), district_for("clever"), fitted_for("clever"))
     with connect(workspace.root) as connection:
         collect.create_table(connection)
         memorable.add_suggestions(connection, workspace, words)  # there are no tables to read

@@ -1,8 +1,9 @@
 """Checking the canonical tables with Great Expectations: rows that break a rule become findings.
 
-`suites` says what is asked, `expectations` and `frames` help to ask it, `checking` asks, `collect` writes the answers
-down, `memorable` adds what a class could be called. What a finding means for loading is decided elsewhere (`codes.py`,
-`accept.py`). Importing this package is cheap; Great Expectations, which takes seconds, is imported by the first call.
+`asked` and `suites` say what is asked, `expectations` and `frames` help to ask it, `checking` asks, `collect` writes
+the answers down, `memorable` adds what a class could be called; `alone` asks the same of one record. What a finding
+means for loading is decided elsewhere (`codes.py`, `accept.py`). Importing this package is cheap; Great Expectations,
+which takes seconds, is imported by the first call.
 """
 
 from __future__ import annotations
@@ -35,19 +36,19 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District, de
     One finding for each line and fault, malformed lines included; columns: `findings.COLUMNS`. Raises
     ConfigurationError when a suite is broken and EnrollSyncError when a check cannot be made: silence is no success.
     """
-    from enrollsync.validate import checking, collect, differences, memorable, suites
+    from enrollsync.validate import asked, checking, collect, differences, memorable, suites
 
     context = checking.quiet_context(workspace)
-    words = suites.parameters(manifest, district, declared)
+    words = asked.parameters(manifest, district, declared)
     delivered = {file.entity for file in manifest.files}
     entities = [*ENTITIES, *([ID_CHANGES] if ID_CHANGES.name in delivered else [])]
-    asked = [suites.fitted_suite(entity.name, manifest, district, declared) for entity in entities]
+    fitted = [suites.fitted_suite(entity.name, manifest, district, declared) for entity in entities]
     results = []
     with connect(workspace.root) as connection, ThreadPoolExecutor(1) as reader:
         collect.create_table(connection)
         # Tables are read while others are checked; Great Expectations itself cannot work in two threads.
-        frames = reader.map(partial(_frame, connection, workspace, words), asked)
-        for entity, suite in zip(entities, asked, strict=True):
+        frames = reader.map(partial(_frame, connection, workspace, words), fitted)
+        for entity, suite in zip(entities, fitted, strict=True):
             checked = checking.run_suite(context, suite, next(frames), words)
             checks = collect.check_table(suite, words)
             names = collect.name_table(manifest, declared, suite.name, checks["column"].to_pylist())
@@ -59,9 +60,9 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District, de
         memorable.add_suggestions(connection, workspace, words)
         differences.add_differences(connection, workspace, manifest, declared, words)
         collect.write(connection, workspace)
-    collect.write_checks(workspace, asked, results)
+    collect.write_checks(workspace, fitted, results)
     if district.data_docs:
-        checking.write_site(context, manifest, asked, results)
+        checking.write_site(context, manifest, fitted, results)
 
 
 def _frame(

@@ -113,8 +113,7 @@ def is_date(column: pd.Series, earliest: str | None = None, latest: str | None =
     dates = pd.Series(column.unique(), dtype="str")
     shaped = dates.where(dates.str.contains(r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"))
     good = pd.to_datetime(shaped, format="%Y-%m-%d", errors="coerce").notna()
-    if earliest is not None:
-        good &= dates >= earliest
+    good &= dates >= (earliest or "0001-01-01")  # pandas knows a year 0, the calendar does not
     if latest is not None:
         good &= dates <= latest
     return column.isin(dates[good])

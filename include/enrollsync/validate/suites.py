@@ -1,15 +1,7 @@
-"""Suites: reading `expectations/<entity>.json` without losing a check, and fitting them to one run.
-
-A suite is data: which expectation looks at which columns, for which finding (`meta.code`). `meta.column` names the
-canonical column of the finding where it is not the one looked at, `meta.when` the circumstances that must all hold,
-`meta.notes` what a person reads, and `meta.severity` stands there only where it differs from the table of findings.
-`meta.once` is said of what no single line is at fault for: its finding stands on the first line alone.
-"""
+"""The suites for Great Expectations: without losing a check, and fitted to one run. What is in them: `asked`."""
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -23,140 +15,45 @@ from enrollsync.formats import Format
 from enrollsync.run.workspace import RunManifest
 from enrollsync.settings import District
 from enrollsync.validate import expectations as _registering  # noqa: F401
-from enrollsync.words.canonical import ENROLLMENTS, ENTITIES, GRADES, KINDS, ORGANIZATIONS, REMOVE, STATUSES
-from enrollsync.words.codes import CODES
+from enrollsync.validate.asked import FOLDER, applies, circumstances, read_suite, severity
 from enrollsync.words.errors import ConfigurationError
-
-FOLDER = Path(str(files("enrollsync"))) / "expectations"
-CIRCUMSTANCES = frozenset({
-    "ssn", "staff_only", "organizations_file", "action", "status", "lookups",
-    *(f"snapshot_of_{entity.name}" for entity in ENTITIES if entity.key),
-})  # fmt: skip
-"""What `meta.when` may name: that SSN-like identifiers are asked for, that files may bring staff only, that
-organizations have a file of their own, that a row may ask for something or say a status, that values are looked up in
-other files, that all records of a kind are delivered."""
-
-_AREA = "(?:00[1-9]|0[1-9][0-9]|[1-578][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])"
-_GROUP = "(?:0[1-9]|[1-9][0-9])"
-_SERIAL = "(?:000[1-9]|00[1-9][0-9]|0[1-9][0-9]{2}|[1-9][0-9]{3})"
-SSN = rf"^(?:{_AREA}{_GROUP}{_SERIAL}|{_AREA}-{_GROUP}-{_SERIAL})\Z"
-"""Rule 5: nine digits, or 3-2-4 with hyphens, that could be a social security number."""
-OPAQUE = r"^(?:[0-9]{6,}|[0-9A-Fa-f]{16,}|[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})\Z"
-"""Rule 8: a long number, a hash or a UUID, which nobody remembers."""
-CLASS_SIZE = 80
-"""More students in one class are told; the size that Batch Upload recommends."""
-CHARSETS: dict[str, tuple[str, str]] = {
-    "alphanumeric": (r"^[A-Za-z0-9]+\Z", "letters A to Z and digits"),
-    "extended": (r"^[\p{L}0-9._/@-]+\Z", "letters, digits and . - _ / @"),
-}
-"""Rule 2: `identifiers.charset` -> its pattern and what a person is told.
-
-Arrow matches by RE2's rules. `$` would let a line break at the end pass, and make pandas leave Arrow for Python's `re`
-(which knows no `\\p`) as soon as one value holds a line break.
-"""
 
 
 def load_suite(name: str, folder: Path = FOLDER) -> ExpectationSuite:
     """The suite of one entity, whole.
 
-    Raises ConfigurationError when the file is no JSON, names an unknown finding, circumstance or type of expectation,
-    or when Great Expectations would drop one of its expectations (it logs such and goes on).
+    Raises ConfigurationError when its file is none (`read_suite`), names an unknown type of expectation, or when Great
+    Expectations would drop one of its expectations (it logs such and goes on).
     """
     path = folder / f"{name}.json"
-    content = _read(path)
-    for number, declared in enumerate(content["expectations"], start=1):
-        _check_meta(path, number, declared)
+    checks = read_suite(name, folder)
     known = set(list_registered_expectation_implementations())
-    unknown = sorted({declared.get("type", "(none)") for declared in content["expectations"]} - known)
+    unknown = sorted({check.get("type", "(none)") for check in checks} - known)
     if unknown:
         raise ConfigurationError(f"{path}: no such expectation: {', '.join(unknown)}; correct the type or register it")
     try:
-        suite = ExpectationSuite(name=content["name"], expectations=content["expectations"])
+        suite = ExpectationSuite(name=name, expectations=checks)
     except Exception as error:
         raise ConfigurationError(f"{path}: not a suite of expectations: {' '.join(str(error).split())}") from None
-    if len(suite.expectations) != len(content["expectations"]):
-        lost = len(content["expectations"]) - len(suite.expectations)
+    if len(suite.expectations) != len(checks):
+        lost = len(checks) - len(suite.expectations)
         raise ConfigurationError(f"{path}: {lost} expectation(s) were dropped; correct their kwargs")
     return suite
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{path}: the suite cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ConfigurationError(f"{path}: the suite is not JSON: {error}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("expectations"), list) or "name" not in content:
-        raise ConfigurationError(f'{path}: a suite needs "name" and a list "expectations"')
-    return content
-
-
-def _check_meta(path: Path, number: int, declared: dict[str, Any]) -> None:
-    meta = declared.get("meta", {})
-    if meta.get("code") not in CODES:
-        raise ConfigurationError(f"{path}: expectation {number}: meta.code {meta.get('code')!r} is no known finding")
-    strange = sorted(set(meta.get("when", ())) - CIRCUMSTANCES)
-    if strange:
-        raise ConfigurationError(f"{path}: expectation {number}: meta.when: {', '.join(strange)} is not known")
 
 
 def fitted_suite(name: str, manifest: RunManifest, district: District, declared: Format) -> ExpectationSuite:
     """The suite as this run asks it: only what applies here, each with the severity that it has here."""
     suite = load_suite(name)
     holding = circumstances(name, manifest, district, declared)
-    suite.expectations = [check for check in suite.expectations if holding.issuperset(meta_of(check).get("when", ()))]
+    suite.expectations = [check for check in suite.expectations if applies(meta_of(check), holding)]
     for check in suite.expectations:
-        check.severity = FailureSeverity(_severity(meta_of(check), district, declared))
+        check.severity = FailureSeverity(severity(meta_of(check), district, declared))
     return suite
 
 
 def meta_of(check: Expectation) -> dict[str, Any]:
     """What the suite says of a check besides the question itself."""
     return check.meta or {}
-
-
-def circumstances(entity: str, manifest: RunManifest, district: District, declared: Format) -> frozenset[str]:
-    """What holds for an entity in this run, of `CIRCUMSTANCES`."""
-    whole = (target for target in ENTITIES if target.key and manifest.mode_of(target.name) == "snapshot")
-    holding = {f"snapshot_of_{target.name}" for target in whole}
-    holding |= {column for column in ("action", "status") if manifest.may_say(entity, column)}
-    if district.identifiers.ssn != "off":
-        holding.add("ssn")
-    if declared.source.name != district.primary_source:
-        holding.add("staff_only")
-    if declared.own_files(ORGANIZATIONS.name):
-        holding.add("organizations_file")
-    if any(mapping.lookups for mapping in declared.mappings if mapping.entity == entity):
-        holding.add("lookups")
-    return frozenset(holding)
-
-
-def _severity(meta: dict[str, Any], district: District, declared: Format) -> str:
-    if meta["code"] == "ID-SSN":
-        return district.identifiers.ssn
-    return str(meta.get("severity") or CODES[meta["code"]].severity_in(declared.source.name))
-
-
-def parameters(manifest: RunManifest, district: District, declared: Format) -> dict[str, Any]:
-    """What the suites' `$PARAMETER`s and the braces in their notes stand for; dates are the district's."""
-    regex, characters = CHARSETS[declared.charset]
-    return {
-        "identifier_regex": regex,
-        "identifier_characters": characters,
-        "identifier_joiner": "-" if declared.charset == "extended" else "",
-        "opaque_regex": OPAQUE,
-        "ssn_regex": SSN,
-        "class_size": CLASS_SIZE,
-        "enrollment_files": declared.own_files(ENROLLMENTS.name),
-        "grades": list(GRADES),
-        "roles": list(KINDS),
-        "statuses": list(STATUSES),
-        "removal_actions": [REMOVE],
-        "actions": " or ".join(word for word, meant in declared.words.get("action", {}).items() if meant),
-        "keyed_entities": [entity.name for entity in ENTITIES if entity.key],
-        "today": manifest.as_of.astimezone(district.zone).date().isoformat(),
-    }
 
 
 def columns(suite: ExpectationSuite) -> tuple[str, ...]:
