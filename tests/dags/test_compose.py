@@ -7,11 +7,14 @@ import stat
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from live.services import Place
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()
@@ -165,3 +168,11 @@ def test_the_image_is_of_the_airflow_that_is_pinned() -> None:
     pinned = next(name for name in groups["airflow"] if name.startswith("apache-airflow=="))
     images = re.findall(r"^FROM apache/airflow:([\d.]+)-python", DOCKERFILE, re.M)
     assert images == [pinned.removeprefix("apache-airflow==")]
+
+
+def test_live_services_run_the_code_that_the_tests_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/elsewhere/include")
+    place = Place(tmp_path, "/socket", defaultdict(lambda: "x"))
+    assert {place.environment(service)["PYTHONPATH"] for service in LONG_RUNNING & AIRFLOW.keys()} == {
+        "/elsewhere/include"
+    }
