@@ -25,8 +25,9 @@ def plan_absences(
     """
     if manifest.mode == "snapshot":
         find_doubtful(connection, workspace)
+    removing = {name for (name,) in connection.execute("SELECT DISTINCT entity FROM removals").fetchall()}
     for entity in ENTITIES:
-        connection.execute(_departures(entity, manifest, declared, workspace))
+        connection.execute(_departures(entity, removing, manifest, declared, workspace))
         connection.execute(_deactivations(entity))
     connection.execute(_former_primary_schools())
     for entity in ENTITIES:
@@ -45,10 +46,14 @@ def _after(entity: Entity) -> str:
         {operations}"""
 
 
-def _departures(entity: Entity, manifest: RunManifest, declared: Format, workspace: Workspace) -> str:
+def _departures(
+    entity: Entity, removing: set[str], manifest: RunManifest, declared: Format, workspace: Workspace
+) -> str:
     keys = ", ".join(primary_key(entity))
     sweeping = manifest.mode_of(entity.name) == "snapshot" and entity.name in manifest.supplied
-    parts = [_removed(entity), *([] if entity.key else _ends_gone(entity, explicit=sweeping))]
+    parts = [_removed(entity)]
+    if not entity.key:
+        parts += [*_ends_removed(entity, removing), *_ends_gone(entity, explicit=sweeping)]
     if manifest.release and entity.key:
         parts.append(_passed_on(entity))
     if manifest.adds_only:
@@ -80,6 +85,21 @@ def _removed(entity: Entity) -> str:
         FROM {entity.name}_removals AS removal{joins}
         JOIN db_{entity.name} AS old ON {same}
         WHERE old.status = 'active'{ours}"""
+
+
+def _ends_removed(entity: Entity, removing: set[str]) -> list[str]:
+    """Active links of records that a row asks to be removed, be these active or not."""
+    keys = ", ".join(f"old.{name}" for name in primary_key(entity))
+    return [
+        f"""
+        SELECT {keys}, true AS explicit, removal.file, removal.line, 'the batch removes the {BY_NAME[target].singular}'
+        FROM {target}_removals AS removal
+        JOIN {target}_lookup AS found ON found.source_key = removal.source_key
+        JOIN db_{entity.name} AS old ON old.{BY_NAME[target].key} = found.key
+        WHERE old.status = 'active'"""
+        for target in entity.links.values()
+        if target in removing
+    ]
 
 
 def _ends_gone(entity: Entity, *, explicit: bool) -> list[str]:
