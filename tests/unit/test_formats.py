@@ -205,6 +205,6 @@ def test_an_empty_file_holds_the_plan_unless_it_is_one_in_which_others_look_word
         connection.execute("""
             SET VARIABLE source = 'made_up';
             CREATE TABLE db_classes AS SELECT 1 AS class_key, 'active' AS status, 'made_up' AS source;
-            CREATE TABLE classes_gone (class_key INTEGER, reason VARCHAR)""")
+            CREATE TABLE classes_departures (class_key INTEGER, reason VARCHAR)""")
         holds = find_holds(connection, manifest, district_for("clever"), fitted, [])
     assert [hold.code for hold in holds] == codes
