@@ -527,7 +527,7 @@ def test_a_new_file_its_companions_and_its_folders_are_their_owners_alone(tmp_pa
     store.migrate()
     folder = kept / "data" / "rosters"
     assert [_mode(path) for path in (kept, kept / "data", folder)] == [0o755, 0o700, 0o700]
-    with store.writing(RUN) as session:
+    with store.writing(RUN.district_id, RUN.run_id) as session:
         session.rows(text("SELECT count(*) FROM users"))
         there = {path.name: _mode(path) for path in folder.iterdir()}
     assert there == {f"demo.db{end}": 0o600 for end in ("", "-wal", "-shm", "-writer")}

@@ -322,7 +322,7 @@ from enrollsync.load.apply import _lock
 
 url, district, run_id = sys.argv[1:]
 run = RunRecord(run_id, district, None, "applied", None, datetime.now(UTC))
-with open_store(url).writing(run) as session:
+with open_store(url).writing(run.district_id, run.run_id) as session:
     _lock(session, district)
     print("holds", flush=True)
     time.sleep(600)

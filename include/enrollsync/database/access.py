@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlalchemy import Engine, Select, select
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,9 +18,6 @@ from enrollsync.database.dialects import Backend, Session
 from enrollsync.database.messages import one_line_errors
 from enrollsync.database.schema import DISTRICT_STATE
 from enrollsync.words.errors import DatabaseError
-
-if TYPE_CHECKING:
-    from enrollsync.database.memory import RunRecord
 
 
 class Database:
@@ -48,15 +45,15 @@ class Database:
         return int(rows[0]["version"]) if rows else 0
 
     @contextmanager
-    def writing(self, run: RunRecord) -> Iterator[Session]:
+    def writing(self, district_id: str, run_id: str) -> Iterator[Session]:
         """A Session on a current schema: committed at the end, rolled back when anything goes wrong.
 
-        Whoever waits for it in vain is told of `run`.
+        Whoever waits for it in vain is told of the run.
         """
         self.require_roster()
         with (
-            one_line_errors(self.backend, run.district_id, files=False),
-            self.backend.writing(run.run_id) as session,
+            one_line_errors(self.backend, district_id, files=False),
+            self.backend.writing(run_id) as session,
         ):
             yield session
 

@@ -1,1 +1,1 @@
-"""Finding a delivery, recognising its format and reading its files; the only place that touches source files."""
+"""Reading a delivery that has arrived: files into tables with line numbers, and those into canonical tables."""

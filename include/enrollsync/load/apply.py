@@ -72,7 +72,7 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord, findings:
     database has moved since the plan was made, and DatabaseError; in both cases nothing was written.
     """
     operations = {entity.name: _count(plan_folder / f"{entity.name}.parquet") for entity in ENTITIES}
-    with store.writing(run) as session:
+    with store.writing(run.district_id, run.run_id) as session:
         _lock(session, plan.district_id)
         if _is_applied(session, plan, run):
             return sum(operations.values())
