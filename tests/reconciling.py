@@ -19,8 +19,10 @@ import pyarrow.parquet as pq
 from canonical_rows import Row, district_for, fitted_for, manifest_for, write_canonical
 from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, arrow_schema, columns_of, primary_key, typed_column
 from enrollsync.formats import ID_CHANGES_FILE
+from enrollsync.plan.guard import Past
 from enrollsync.plan.plan import Plan
 from enrollsync.plan.reconcile import reconcile
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
 from enrollsync.validate.accept import accept
 from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KINDS
@@ -77,7 +79,6 @@ class Roster:
         """
         delivered = list(rows)
         self.workspace = Workspace(self.folder / f"run-{next(self.numbers)}").create()
-        district = district_for(self.source)
         file = "users.csv" if self.source == "batch_upload" else "students.csv"
         tables = {name: _merged(name, made, file) for name, made in _canonical(delivered, self.source).items()}
         manifest = manifest_for(self.source, mode=self.mode, release=self.release, supplied=_supplied(file))
@@ -86,8 +87,8 @@ class Roster:
         manifest.files.extend([changes] if id_changes else [])
         _write_findings(self.workspace, file, [2 + n for n, row in enumerate(delivered) if row["userId"] in rejected])
         self._write_state()
-        declared, accepted = fitted_for(self.source), _accepted(self, manifest)
-        plan = reconcile(self.workspace, manifest, district, declared, self.workspace.state, 1, accepted)
+        manifest.checked = _accepted(self, manifest)
+        plan = reconcile(Run(self.workspace, manifest, district_for(self.source), None), 1, Past())
         operations = {e.name: pq.read_table(self.workspace.plan_table(e.name)).to_pylist() for e in ENTITIES}
         return Planned(plan, self._held(delivered), operations)
 

@@ -29,8 +29,8 @@ from enrollsync.plan import answers
 from enrollsync.run.breakage import one_line
 from enrollsync.run.run import Run, database_url_of
 from enrollsync.run.step import INGEST, LOAD, PLAN, REPORT, VALIDATE, step
-from enrollsync.run.workspace import COUNTED, Answer, Notice, RunManifest, Workspace
-from enrollsync.settings import District, load_district, run_folder
+from enrollsync.run.workspace import COUNTED, Answer, RunManifest, Workspace
+from enrollsync.settings import load_district, run_folder
 from enrollsync.words.canonical import ENTITIES
 from enrollsync.words.errors import ConfigurationError, EnrollSyncError, StalePlan
 from enrollsync.words.printable import shown
@@ -184,7 +184,7 @@ def validate(workspace: str) -> dict[str, Any]:
         loadable = {entity: counted.pop("records") for entity, counted in counts.items()}
         quarantine.write(run)
         counts = {entity: run.manifest.counts[entity] | counted for entity, counted in counts.items()}
-        run.note(counts=counts, loadable=loadable, outcome="checked")
+        run.note(counts=counts, checked=counts, loadable=loadable, outcome="checked")
         return {"workspace": workspace, "findings": run.note_findings().findings}
 
 
@@ -208,30 +208,25 @@ def plan(
     `read_version` waits for a `read_state` that began before, and returns or raises what that does; a state that has
     moved since is noticed when the plan is applied.
     """
-    from enrollsync.plan.guard import find_left_out, find_stale
+    from enrollsync.plan.guard import UNUSUAL, Past
+    from enrollsync.plan.hints import TERMS_ENDED
     from enrollsync.plan.reconcile import reconcile
     from enrollsync.validate import quarantine
 
     with step(PLAN, workspace, database_url) as run:
-        place, manifest, district = run.place, run.manifest, run.settings
+        manifest = run.manifest
         version = read_version() if read_version else read_state(workspace, database_url=database_url)
-        made = reconcile(place, manifest, district, run.format, place.state, version, manifest.counts)
-        # A plan that changes nothing takes nothing back in time, however old its delivery is.
-        last = run.store.last_applied(district.district_id, made.source) if made.operations else None
-        left_out_by = run.store.left_out_removals(district.district_id, made.source) if made.operations else None
-        left_out = find_left_out(made.counts, left_out_by)
-        holds = [*made.holds, *find_stale(manifest, last, district.zone), *left_out]
-        made = made.model_copy(update={"holds": holds})
-        made.save(place.plan)
-        run.note(notices=_notices(run.store, made, manifest, district))
+        made = reconcile(run, version, Past.of(run.store, run.settings.district_id, run.format.source.name))
+        others = [one for one in manifest.notices if one.code not in {UNUSUAL, TERMS_ENDED}]  # not an earlier plan's
+        run.note(notices=[*others, *made.notices])
         if manifest.asks_roster or ID_CHANGES_FILE.name in {file.name for file in manifest.files}:
             quarantine.write(run)
         run.note_findings()
         run.note(
             counts=made.counts,
-            holds=holds,
+            holds=made.holds,
             plan_id=made.plan_id,
-            outcome="held" if holds else "planned" if made.operations else "in_sync",
+            outcome="held" if made.holds else "planned" if made.operations else "in_sync",
             state_version=made.state_version,
             answer="use_proposal" if manifest.taken_by else None,
             approved_by=manifest.taken_by,
@@ -467,16 +462,3 @@ def undo(
         except StalePlan:
             log.info("%s: somebody else wrote meanwhile, planning the undo again", workspace)
     raise StalePlan("others kept writing while the undo was planned; nothing was undone, try again")
-
-
-def _notices(store: Store, made: Plan, manifest: RunManifest, district: District) -> list[Notice]:
-    """The run's notices, with those on a plan that changes unusually much or little; an earlier plan's are dropped."""
-    from enrollsync.plan.guard import UNUSUAL, Rules, find_unusual
-    from enrollsync.plan.hints import TERMS_ENDED
-    from enrollsync.plan.usual import MOST_RUNS
-
-    others = [*(one for one in manifest.notices if one.code not in {UNUSUAL, TERMS_ENDED}), *made.notices]
-    if not made.operations:
-        return others
-    runs = store.shares_before(district.district_id, MOST_RUNS)
-    return [*others, *find_unusual(made.shares, runs, Rules.of(manifest, district))]

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 import duckdb
@@ -17,13 +18,17 @@ from enrollsync.database.schema import RunShares, primary_key
 from enrollsync.formats import ID_CHANGES_FILE, FileSpec, Format
 from enrollsync.plan import hints
 from enrollsync.plan.shares import Share
-from enrollsync.plan.usual import LEAST_RUNS, counts_before, is_unusual, learn
+from enrollsync.plan.usual import LEAST_RUNS, MOST_RUNS, counts_before, is_unusual, learn
 from enrollsync.run.engine import one_row
-from enrollsync.run.workspace import Notice, RunManifest
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import OPERATIONS, Notice, RunManifest
 from enrollsync.settings import District, Limits, SomeLimits, Thresholds, Window
 from enrollsync.words import times
 from enrollsync.words.canonical import ENTITIES, USERS
 from enrollsync.words.errors import Refused
+
+if TYPE_CHECKING:
+    from enrollsync.database import Store
 
 _MOST_ORGANIZATIONS = 20
 """Shares within organizations that are told one by one; a change of the whole district shows in each of them."""
@@ -96,6 +101,44 @@ class Rules:
 
 def _until(window: Window) -> str:
     return f" until {window.last}" + (f", {window.name}" if window.name else "")
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the roster remembers of earlier runs, as far as a plan is held against it."""
+
+    last_applied: tuple[str, datetime | None] | None = None
+    """Batch hash and delivery time of the source's newest applied run; None without one."""
+    left_out_by: str | None = None
+    """The run that was approved without its removals, if nothing was settled since."""
+    shares: Sequence[RunShares] = ()
+    """What the last runs changed, newest first."""
+
+    @classmethod
+    def of(cls, store: Store, district_id: str, source: str) -> Past:
+        """The past of a district's source."""
+        return cls(
+            store.last_applied(district_id, source),
+            store.left_out_removals(district_id, source),
+            store.shares_before(district_id, MOST_RUNS),
+        )
+
+
+def judge(
+    connection: duckdb.DuckDBPyConnection, run: Run, shares: list[Share], counts: dict[str, dict[str, int]], past: Past
+) -> tuple[list[Notice], list[Notice]]:
+    """Why the whole plan must wait, and what is to be told of it besides; `shares` and `counts` are what it changes.
+
+    A plan that changes nothing takes nothing back in time, however old its delivery is, and is not unlike any other.
+    Raises Refused as `find_holds` does.
+    """
+    manifest, district = run.manifest, run.settings
+    holds = find_holds(connection, manifest, district, run.format, shares)
+    if not any(numbers[name] for numbers in counts.values() for name in OPERATIONS):
+        return holds, []
+    stale = find_stale(manifest, past.last_applied, district.zone)
+    unusual = find_unusual(shares, past.shares, Rules.of(manifest, district))
+    return [*holds, *stale, *find_left_out(counts, past.left_out_by)], list(unusual)
 
 
 def find_holds(

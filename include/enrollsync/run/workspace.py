@@ -120,6 +120,8 @@ class RunManifest(BaseModel):
     """Why the whole plan waits for a person."""
     counts: dict[str, dict[str, int]] = Field(default_factory=dict)
     """Entity -> one of `COUNTED` -> how many."""
+    checked: dict[str, dict[str, int]] = Field(default_factory=dict)
+    """The same as the checks left them; each plan counts on from there."""
     loadable: dict[str, int] = Field(default_factory=dict)
     """Entity -> records that may load, whether the database has them or not."""
     findings: dict[str, int] = Field(default_factory=dict)
@@ -308,12 +310,13 @@ class Workspace:
             raise EnrollSyncError(f"{said}; make room, or let this user write there, and run again") from None
 
     def read_settings(self) -> District:
-        """The district's settings as they were when the run began; raises like `read`."""
+        """The district's settings as they were when the run began; raises as `read` does."""
         path = self.root / "settings.json"
         try:
             return District.model_validate_json(path.read_text())
         except FileNotFoundError:
-            raise ConfigurationError(f"run {self.root.name}: its files are gone; start from its first step") from None
+            said = "an older EnrollSync began it, or its settings.json is gone"
+            raise ConfigurationError(f"run {self.root.name}: {said}; start a new run") from None
         except ValueError:
             raise DamagedRun(f"run {self.root.name}: its file {path} is damaged; start a new run") from None
 

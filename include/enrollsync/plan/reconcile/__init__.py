@@ -10,8 +10,7 @@ from pathlib import Path
 
 import duckdb
 
-from enrollsync.formats import Format
-from enrollsync.plan.guard import find_holds
+from enrollsync.plan.guard import Past, judge
 from enrollsync.plan.hints import all_terms_ended
 from enrollsync.plan.plan import Plan, count_operations, gather_operations, plan_id, write_operations
 from enrollsync.plan.reconcile.absence import plan_absences
@@ -21,19 +20,17 @@ from enrollsync.plan.reconcile.matching import match_entities
 from enrollsync.plan.reconcile.rekeying import propose_id_changes
 from enrollsync.plan.shares import measure
 from enrollsync.run import engine
-from enrollsync.run.workspace import OPERATIONS, RunManifest, Workspace
-from enrollsync.settings import District
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import OPERATIONS
 from enrollsync.words.canonical import ENTITIES, Entity
 
 
-def reconcile(
-    workspace: Workspace, manifest: RunManifest, district: District, declared: Format, state: Path, state_version: int,
-    accepted_counts: dict[str, dict[str, int]],
-) -> Plan:  # fmt: skip
-    """Make the plan that takes the state exported to `state` to the accepted rows, and write it to `plan/`.
+def reconcile(run: Run, state_version: int, past: Past) -> Plan:
+    """Make the plan that takes the state of that version, exported to `state/`, to the accepted rows; it is in `plan/`.
 
     Findings of its own (held rows, references that nothing answers) replace those of an earlier try.
     """
+    workspace, manifest, district, declared, state = run.place, run.manifest, run.settings, run.format, run.place.state
     with engine.connect(workspace.root) as connection:
         for entity in ENTITIES:
             connection.execute(_stored(entity, state))
@@ -48,11 +45,11 @@ def reconcile(
         planned = count_operations(connection)
         counts = {
             entity.name: planned[entity.name]
-            | _count(connection, entity, accepted_counts[entity.name], changed[entity.name])
+            | _count(connection, entity, manifest.checked[entity.name], changed[entity.name])
             for entity in ENTITIES
         }
         shares = measure(connection)
-        holds = find_holds(connection, manifest, district, declared, shares)
+        holds, unusual = judge(connection, run, shares, counts, past)
         plan = Plan(
             plan_id=plan_id(connection, district.district_id, declared.source.name, state_version),
             district_id=district.district_id,
@@ -61,7 +58,7 @@ def reconcile(
             operations=sum(counts[entity][name] for entity in counts for name in OPERATIONS),
             counts=counts,
             shares=shares,
-            notices=all_terms_ended(connection, workspace, manifest, declared),
+            notices=[*all_terms_ended(connection, workspace, manifest, declared), *unusual],
             holds=[*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
         )
         engine.write_parquet(connection, _organizations_summary(), workspace.organizations_summary)
