@@ -14,7 +14,8 @@ from enrollsync import steps
 from enrollsync.run.run import Run
 from enrollsync.run.step import INGEST, LOAD, NIGHT, PLAN, REPORT, VALIDATE, Step
 from enrollsync.run.workspace import RunManifest, Workspace
-from nightly import Nightly, student
+from enrollsync.words.errors import ConfigurationError
+from nightly import Nightly, other, student
 
 ROWS = [student(), student("301", userFirstName="Bo", userEmail="bo@demo.example"), student("302", userFirstName="")]
 
@@ -94,3 +95,22 @@ def test_what_a_run_knows_of_itself_is_read_and_written_once_a_step(
     assert nightly.run(ROWS)["outcome"] == "applied"
     # The state is read beside the checks, somebody asks whether the plan may be loaded, and the start writes.
     assert calls == {"read": len(NIGHT) + 2, "write": len(NIGHT) + 1}
+
+
+def test_a_plan_that_is_made_again_counts_every_row_once(nightly: Nightly) -> None:
+    nightly.begin([student(), other(1)])
+    like_leena = student("10", userEmail="")
+    nightly.deliver([student("9", userFirstName="Lena", userEmail="x@demo.example"), other(1), like_leena])
+    workspace = steps.start(nightly.district, run_id="again", as_of=datetime(2026, 11, 23, 7, tzinfo=UTC))
+    steps.ingest(workspace, force=True)
+    steps.validate(workspace)
+    planned, again = steps.plan(workspace), steps.plan(workspace)
+    assert planned["counts"]["users"]["held"] == 1
+    assert (again["counts"], again["findings"]) == (planned["counts"], planned["findings"])
+
+
+def test_a_run_that_an_older_version_began_says_that_a_new_one_is_needed(nightly: Nightly) -> None:
+    workspace = started(nightly, "older")
+    (workspace / "settings.json").unlink()
+    with pytest.raises(ConfigurationError, match="^run older: an older EnrollSync began it.*; start a new run$"):
+        steps.validate(str(workspace))

@@ -30,8 +30,8 @@ def imported(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def test_every_room_has_its_floor() -> None:
-    others = ("__init__.py", "__pycache__", "expectations")  # the last has no code
-    rooms = {path.stem for path in PACKAGE.iterdir() if path.name not in others}
+    code = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
+    rooms = code - {"__init__"}
     assert rooms == set(FLOORS)
 
 
