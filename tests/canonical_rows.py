@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE, Format
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
 from enrollsync.settings import District
 from enrollsync.words.canonical import ENTITIES
@@ -88,8 +90,10 @@ def _supplied(declared: Format) -> dict[str, dict[str, list[str]]]:
     return supplied
 
 
-def fitted_for(source: str, **changes: Any) -> Format:
-    return district_for(source, **changes).fitted(FORMATS[source])
+def run_for(manifest: RunManifest, district: District | None = None, place: Path | Workspace = Path("run")) -> Run:
+    """A run of that delivery; of a district whose primary source brought it unless told otherwise."""
+    workspace = place if isinstance(place, Workspace) else Workspace(place)
+    return Run(workspace, manifest, district or district_for(str(manifest.format)), None)
 
 
 def district_for(source: str, **changes: Any) -> District:

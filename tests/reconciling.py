@@ -16,14 +16,14 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from canonical_rows import Row, district_for, fitted_for, manifest_for, write_canonical
+from canonical_rows import Row, manifest_for, run_for, write_canonical
 from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, arrow_schema, columns_of, primary_key, typed_column
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan.guard import Past
 from enrollsync.plan.plan import Plan
 from enrollsync.plan.reconcile import reconcile
 from enrollsync.run.run import Run
-from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
+from enrollsync.run.workspace import SourceFile, Workspace
 from enrollsync.validate.accept import accept
 from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KINDS
 from enrollsync.words.findings import schema
@@ -87,8 +87,9 @@ class Roster:
         manifest.files.extend([changes] if id_changes else [])
         _write_findings(self.workspace, file, [2 + n for n, row in enumerate(delivered) if row["userId"] in rejected])
         self._write_state()
-        manifest.checked = _accepted(self, manifest)
-        plan = reconcile(Run(self.workspace, manifest, district_for(self.source), None), 1, Past())
+        run = run_for(manifest, place=self.workspace)
+        manifest.checked = _accepted(run)
+        plan = reconcile(run, 1, Past())
         operations = {e.name: pq.read_table(self.workspace.plan_table(e.name)).to_pylist() for e in ENTITIES}
         return Planned(plan, self._held(delivered), operations)
 
@@ -142,11 +143,11 @@ def _key(entity: str, row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(row[name] for name in primary_key(BY_NAME[entity]))
 
 
-def _accepted(roster: Roster, manifest: RunManifest) -> dict[str, dict[str, int]]:
+def _accepted(run: Run) -> dict[str, dict[str, int]]:
     malformed = pa.schema([("file", pa.string()), ("line", pa.int64()), ("last_line", pa.int64()),
                            ("reason", pa.string()), ("raw", pa.string())])  # fmt: skip
-    pq.write_table(malformed.empty_table(), roster.workspace.malformed)
-    return accept(roster.workspace, manifest, fitted_for(roster.source))
+    pq.write_table(malformed.empty_table(), run.place.malformed)
+    return accept(run)
 
 
 def _write_findings(workspace: Workspace, file: str, lines: list[int]) -> None:

@@ -149,8 +149,9 @@ def ingest(
         from enrollsync.ingest.normalise import normalise
 
         before_reading()
-        run.manifest = manifest = read_batch(run.place, run.manifest, batch.take(run.place.batch))
-        normalise(run.place, manifest, batch.declared)
+        read_batch(run, batch.take(run.place.batch))
+        normalise(run)
+        manifest = run.manifest
         rows = {file.name: file.rows for file in manifest.files}
         return {"workspace": workspace, "format": manifest.format, "mode": manifest.mode, "rows": rows, "outcome": None}
 
@@ -179,8 +180,8 @@ def validate(workspace: str) -> dict[str, Any]:
     from enrollsync.validate import validate as run_suites
 
     with step(VALIDATE, workspace) as run:
-        run_suites(run.place, run.manifest, run.settings, run.format)
-        counts = accept.accept(run.place, run.manifest, run.format)
+        run_suites(run)
+        counts = accept.accept(run)
         loadable = {entity: counted.pop("records") for entity, counted in counts.items()}
         quarantine.write(run)
         counts = {entity: run.manifest.counts[entity] | counted for entity, counted in counts.items()}
@@ -242,8 +243,9 @@ def use_proposal(workspace: str, *, person: str | None, database_url: str | None
     with step(INGEST, workspace) as run:
         place = run.place
         place.proposed_id_changes.replace(place.taken_id_changes)
-        run.manifest = replace_id_changes(place, run.manifest, run.format, place.taken_id_changes)
-        normalise(place, run.note(taken_by=person), run.format)
+        replace_id_changes(run, place.taken_id_changes)
+        run.note(taken_by=person)
+        normalise(run)
     validate(workspace)
     return plan(workspace, database_url=database_url)
 

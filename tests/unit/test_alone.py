@@ -13,19 +13,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 import quicker
-from canonical_rows import Row, district_for, manifest_for, person, write_canonical
-from enrollsync.formats import FORMATS, Format
+from canonical_rows import Row, district_for, manifest_for, person, run_for, write_canonical
 from enrollsync.run.engine import connect
-from enrollsync.run.workspace import RunManifest, Workspace
-from enrollsync.settings import District
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import Workspace
 from enrollsync.validate import asked, checking, frames, suites
 from enrollsync.validate.alone import Fault, find_faults, looks_at_one_row, suite_of
 from enrollsync.words.canonical import ENTITIES, ID_CHANGES, KINDS, USERS, Entity
 
 
-def run_of(source: str, primary: str, **settings: Any) -> tuple[RunManifest, District, Format]:
-    district = district_for(primary, **settings)
-    return manifest_for(source), district, district.fitted(FORMATS[source])
+def run_of(source: str, primary: str, **settings: Any) -> Run:
+    return run_for(manifest_for(source), district_for(primary, **settings))
 
 
 RUNS = {
@@ -56,7 +54,7 @@ def by_great_expectations(entity: Entity, rows: list[Row], run: str) -> set[tupl
     with TemporaryDirectory() as folder:
         workspace = Workspace(Path(folder)).create()
         write_canonical(workspace, {entity.name: rows})
-        fitted, words = suites.fitted_suite(entity.name, *RUNS[run]), asked.parameters(*RUNS[run])
+        fitted, words = suites.fitted_suite(entity.name, RUNS[run]), asked.parameters(RUNS[run])
         with connect(workspace.root) as connection:
             frame = frames.frame(connection, workspace, entity.name, suites.columns(fitted), words)
         checked = quicker.run_suite(checking.quiet_context(workspace), fitted, frame, words)
@@ -84,7 +82,7 @@ def test_a_record_alone_gets_the_answers_that_great_expectations_gives(
     rows = data.draw(records_of(entity))
     if entity.name == "users":
         rows = [{**row, "kind": KINDS.get(row["role"])} for row in rows]
-    suite = suite_of(entity, *RUNS[run])
+    suite = suite_of(entity, RUNS[run])
     places = {id(check.fault): number for number, check in enumerate(suite.checks)}
     found = {(number, places[id(fault)]) for number, row in enumerate(rows) for fault in find_faults(row, suite)}
     assert found == by_great_expectations(entity, rows, run)
@@ -110,7 +108,7 @@ def test_only_what_compares_rows_or_looks_into_the_delivery_is_not_asked_of_one_
 
 
 def test_a_fault_says_code_column_severity_and_what_a_person_reads() -> None:
-    suite = suite_of(USERS, *RUNS["batch_upload"])
+    suite = suite_of(USERS, RUNS["batch_upload"])
     assert find_faults(person(user_id="12-3", given_name=None), suite) == [
         Fault("ID-CHARSET", "user_id", "critical", "Only letters A to Z and digits are allowed in an identifier."),
         Fault("VAL-MISSING", "given_name", "critical", "The given name is missing."),
@@ -119,18 +117,17 @@ def test_a_fault_says_code_column_severity_and_what_a_person_reads() -> None:
 
 def test_the_severity_is_that_of_the_districts_settings() -> None:
     for ssn, found in (("critical", ["critical"]), ("warning", ["warning"]), ("off", [])):
-        suite = suite_of(USERS, *run_of("batch_upload", "batch_upload", identifiers={"ssn": ssn}))
+        suite = suite_of(USERS, run_of("batch_upload", "batch_upload", identifiers={"ssn": ssn}))
         assert [fault.severity for fault in find_faults(person(user_id="123456789"), suite)] == found
 
 
 def test_a_record_is_checked_without_great_expectations_and_pandas() -> None:
     script = """
 import sys
-from canonical_rows import fitted_for, district_for, manifest_for, person
+from canonical_rows import manifest_for, person, run_for
 from enrollsync.validate.alone import Fault, suite_of, find_faults
 from enrollsync.words.canonical import USERS
-name = "batch_upload"
-suite = suite_of(USERS, manifest_for(name), district_for(name), fitted_for(name))
+suite = suite_of(USERS, run_for(manifest_for("batch_upload")))
 print(len(find_faults(person(user_id="!"), suite)), *sorted({"great_expectations", "pandas"} & {*sys.modules}))
 """
     tests = str(Path(__file__).parents[1])

@@ -11,7 +11,6 @@ import duckdb
 import pytest
 
 from enrollsync.arrive import found_batch
-from enrollsync.formats import FORMATS
 from enrollsync.ingest.batch import read_batch
 from enrollsync.ingest.normalise import normalise
 from enrollsync.run.run import Run
@@ -31,8 +30,10 @@ def read(folder: Path, files: dict[str, str], **settings: Any) -> RunManifest:
     district = District.model_validate(settings_of(delivery, source, **settings))
     workspace = Workspace(folder / "run").create()
     manifest = RunManifest(run_id="run", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC))
-    with found_batch(Run(workspace, manifest, district, None)) as batch:
-        return read_batch(workspace, manifest, batch.take(workspace.batch))
+    run = Run(workspace, manifest, district, None)
+    with found_batch(run) as batch:
+        read_batch(run, batch.take(workspace.batch))
+    return run.manifest
 
 
 def settings_of(delivery: Path, source: str, **settings: Any) -> dict[str, Any]:
@@ -96,7 +97,7 @@ def test_the_identifier_may_stand_in_a_column_of_any_name(tmp_path: Path, name: 
     manifest = read(tmp_path, files, identifiers={"columns": {"students": name}})
     workspace = Workspace(tmp_path / "run")
     district = District.model_validate(settings_of(tmp_path, "clever", identifiers={"columns": {"students": name}}))
-    normalise(workspace, manifest, district.fitted(FORMATS["clever"]))
+    normalise(Run(workspace, manifest, district, None))
     found = duckdb.sql(f"SELECT user_id, blanks FROM '{workspace.canonical_table('users')}' WHERE user_id = '7'")
     assert found.fetchall() == [("7", name)]
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from canonical_rows import district_for
+from canonical_rows import district_for, run_for
 from enrollsync.arrive.recognise import recognise
 from enrollsync.formats import FORMATS, Cell, FileSpec, Format, Lookup, Mapping, Source, When, sources
 from enrollsync.formats.clever import CLEVER
@@ -47,13 +48,14 @@ def classes(**cells: Cell) -> Mapping:
 def read(folder: Path, fitted: Format, entity: str, **files: Rows) -> Rows:
     """The canonical rows of `entity` that these files become; `groups` is `groups.csv`."""
     workspace = Workspace(folder / "run").create()
-    manifest = RunManifest(run_id="r1", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC))
+    manifest = RunManifest(run_id="r1", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC), format=fitted.name)
     for stem, rows in files.items():
         names = {name: pa.array([row.get(name) for row in rows], pa.string()) for row in rows for name in row}
         pq.write_table(pa.table(names), workspace.source_table(f"{stem}.csv"))
         spec = fitted.file(f"{stem}.csv")
         manifest.files.append(SourceFile(name=spec.name, entity=spec.entity, header=[], rows=len(rows), malformed=0))
-    normalise(workspace, manifest, fitted)
+    with patch.dict(FORMATS, {fitted.name: fitted}):
+        normalise(run_for(manifest, place=workspace))
     return sorted(pq.read_table(workspace.canonical_table(entity)).to_pylist(), key=lambda row: row["row_id"])
 
 
@@ -197,14 +199,14 @@ def test_an_empty_file_holds_the_plan_unless_it_is_one_in_which_others_look_word
 ) -> None:
     fitted = declared(classes(term=Cell("terms", lookup=LISTED)))
     manifest = RunManifest(
-        run_id="r1", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC), mode="snapshot",
+        run_id="r1", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC), format="made_up", mode="snapshot",
         modes={entity.name: "delta" for entity in ENTITIES if entity is not CLASSES},
         files=[SourceFile(name=empty, entity="classes", header=[], rows=0, malformed=0)],
     )  # fmt: skip
-    with duckdb.connect(":memory:") as connection:
+    with duckdb.connect(":memory:") as connection, patch.dict(FORMATS, made_up=fitted):
         connection.execute("""
             SET VARIABLE source = 'made_up';
             CREATE TABLE db_classes AS SELECT 1 AS class_key, 'active' AS status, 'made_up' AS source;
             CREATE TABLE classes_departures (class_key INTEGER, reason VARCHAR)""")
-        holds = find_holds(connection, manifest, district_for("clever"), fitted, [])
+        holds = find_holds(connection, run_for(manifest), [])
     assert [hold.code for hold in holds] == codes

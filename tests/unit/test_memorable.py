@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 
 from canonical_rows import (
     Row,
-    district_for,
     enrollment,
-    fitted_for,
     manifest_for,
     person,
+    run_for,
     school_class,
     write_canonical,
 )
@@ -37,7 +36,7 @@ def workspace(tmp_path: Path) -> Workspace:
 def suggested(workspace: Workspace, tables: dict[str, list[Row]], source: str = "clever") -> dict[str, str]:
     """Class identifier -> what is suggested for it, of those that are opaque and for which there is something."""
     write_canonical(workspace, tables)
-    words = asked.parameters(manifest_for(source), district_for(source), fitted_for(source))
+    words = asked.parameters(run_for(manifest_for(source)))
     with connect(workspace.root) as connection:
         collect.create_table(connection)
         connection.execute(
@@ -216,7 +215,7 @@ def test_in_any_order_of_rows_the_suggestions_are_the_same_and_all_differ(
 
 
 def test_without_an_opaque_identifier_no_table_is_read(workspace: Workspace) -> None:
-    words = asked.parameters(manifest_for("clever"), district_for("clever"), fitted_for("clever"))
+    words = asked.parameters(run_for(manifest_for("clever")))
     with connect(workspace.root) as connection:
         collect.create_table(connection)
         memorable.add_suggestions(connection, workspace, words)  # there are no tables to read

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from enrollsync.formats import FORMATS
 from enrollsync.ingest.normalise import normalise
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
 from enrollsync.settings import District
 from enrollsync.words.canonical import BY_NAME, ENTITIES, GRADES
@@ -56,7 +57,7 @@ class Canonical:
             "district_id": "demo", "name": "Demo", "primary_source": self.source,
             "source": {"path": "x"}, "database": {"url": "sqlite:///none.db"}, **self.settings,
         })  # fmt: skip
-        normalise(workspace, manifest, district.fitted(FORMATS[self.source]))
+        normalise(Run(workspace, manifest, district, None))
         return {name: pq.read_table(workspace.canonical_table(name)).to_pylist() for name in BY_NAME}
 
     def read(self, column: str, values: Sequence[str | None], entity: str, canonical: str) -> dict[str | None, Any]:

@@ -20,11 +20,10 @@ from canonical_rows import (
     membership,
     organization,
     person,
+    run_for,
     school_class,
     write_canonical,
 )
-from enrollsync.formats import FORMATS
-from enrollsync.formats.batch_upload import BATCH_UPLOAD
 from enrollsync.run.workspace import Workspace
 from enrollsync.validate import checking, expectations, validate
 from enrollsync.words import findings
@@ -58,8 +57,7 @@ def check(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Check:
         asked = tuple(entity for entity in ENTITIES if not tables or entity.name in tables)
         monkeypatch.setattr("enrollsync.validate.ENTITIES", asked)
         manifest = manifest_for(source, **({"mode": mode} if mode else {}))
-        settings = district_for(source, **(district or {}))
-        validate(workspace, manifest, settings, settings.fitted(FORMATS[source]))
+        validate(run_for(manifest, district_for(source, **(district or {})), workspace))
         return rows_of(workspace)
 
     return run
@@ -576,7 +574,7 @@ def test_no_value_of_a_student_reaches_the_messages_or_the_site(
     workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
     write_canonical(workspace, planted())
-    validate(workspace, manifest_for("batch_upload"), district_for("batch_upload", data_docs=True), BATCH_UPLOAD)
+    validate(run_for(manifest_for("batch_upload"), district_for("batch_upload", data_docs=True), workspace))
     pages = [page for page in workspace.data_docs.rglob("*") if page.is_file()]
     assert workspace.data_docs / "index.html" in pages
     assert [page for page in pages if page.parts[-4] == "users" or page.parts[-3] == "users"]
@@ -612,7 +610,7 @@ def test_nothing_is_printed_and_nothing_written_outside_of_the_workspace(
     monkeypatch.setenv("HOME", str(elsewhere))
     monkeypatch.setattr("tempfile.tempdir", str(elsewhere))
     write_canonical(workspace, planted())
-    validate(workspace, manifest_for("batch_upload"), district_for("batch_upload"), BATCH_UPLOAD)
+    validate(run_for(manifest_for("batch_upload"), place=workspace))
     assert capfd.readouterr() == ("", "")
     assert list(elsewhere.iterdir()) == []
     assert {path.name for path in tmp_path.iterdir()} == {"run", "elsewhere"}
@@ -627,7 +625,7 @@ def test_a_check_that_raises_ends_the_run_without_its_words(
     monkeypatch.setattr("enrollsync.validate.expectations.is_date", broken)
     write_canonical(workspace, {"users": [person(birth_date="2015-01-01")]})
     with pytest.raises(EnrollSyncError, match="users: expect_column_values_to_be_dates for VAL-INVALID") as raised:
-        validate(workspace, manifest_for("batch_upload"), district_for("batch_upload"), BATCH_UPLOAD)
+        validate(run_for(manifest_for("batch_upload"), place=workspace))
     assert "Zebulonia" not in str(raised.value)
     assert not workspace.findings.exists()
 

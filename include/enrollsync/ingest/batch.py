@@ -12,14 +12,15 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrollsync.arrive.delivery import Batch, Delivery
+from enrollsync.arrive.delivery import Batch
 from enrollsync.formats import ID_CHANGES_FILE, FileSpec, Format, Mode
 from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.lines import Malformed
 from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.ingest.secrets import hides, without_secrets
 from enrollsync.run import engine
-from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace, error_file_name
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import Notice, SourceFile, Workspace, error_file_name
 from enrollsync.words.canonical import ENTITIES
 from enrollsync.words.errors import Refused
 from enrollsync.words.printable import first_of, quoted, shown
@@ -28,66 +29,57 @@ _MALFORMED = pa.schema([
     ("file", pa.string()), ("line", pa.int64()), ("last_line", pa.int64()), ("reason", pa.string()),
     ("raw", pa.string()),
 ])  # fmt: skip
+Files = dict[str, Path]
+"""The delivery's files by their names in the format."""
 
 
-def read_batch(workspace: Workspace, manifest: RunManifest, batch: Batch) -> RunManifest:
-    """Read the batch's files into the workspace; returns the manifest with what was found.
+def read_batch(run: Run, batch: Batch) -> None:
+    """Read the batch's files into the run's folder, and note what was found.
 
     Raises Refused when nothing of it can be used, for all files of which none can.
     """
-    delivery, declared = batch.delivery, batch.declared
+    declared, files = batch.declared, batch.delivery.files
     wanted = [spec for spec in batch.present if spec.read]
-    with engine.connect(workspace.source, ordered=True) as connection, ThreadPoolExecutor(2) as readers:
-        results = list(readers.map(partial(_read, connection, workspace, delivery, declared), wanted))
+    with engine.connect(run.place.source, ordered=True) as connection, ThreadPoolExecutor(2) as readers:
+        results = list(readers.map(partial(_read, connection, run.place, files, declared), wanted))
     if refused := [result for result in results if isinstance(result, Refused)]:
         raise Refused.for_all(refused)
     read = {spec: result for spec, result in zip(wanted, results, strict=True) if isinstance(result, FileRead)}
-    _write_malformed(workspace, read)
-    modes = {entity.name: declared.mode_of(entity.name, delivery.files) for entity in ENTITIES}
+    _write_malformed(run.place, read)
+    modes = {entity.name: declared.mode_of(entity.name, files) for entity in ENTITIES}
     mode: Mode = "snapshot" if "snapshot" in modes.values() else "delta"
-    return manifest.model_copy(
-        update={
-            "format": declared.name,
-            "mode": mode,
-            "modes": {entity: own for entity, own in modes.items() if own != mode},
-            "files": [_described(spec, result, declared) for spec, result in read.items()],
-            "supplied": _supplied(declared, read),
-            "notices": [*manifest.notices, *_notices(delivery, declared, read)],
-        }
+    run.note(
+        format=declared.name,
+        mode=mode,
+        modes={entity: own for entity, own in modes.items() if own != mode},
+        files=[_described(spec, result, declared) for spec, result in read.items()],
+        supplied=_supplied(declared, read),
+        notices=[*run.manifest.notices, *_notices(files, declared, read)],
     )
 
 
-def replace_id_changes(workspace: Workspace, manifest: RunManifest, declared: Format, path: Path) -> RunManifest:
-    """Read `path` as the batch's `id_changes.csv`, as if it had been delivered so; returns the manifest with it."""
-    spec = ID_CHANGES_FILE
+def replace_id_changes(run: Run, path: Path) -> None:
+    """Read `path` as the batch's `id_changes.csv`, and note it as if it had been delivered so."""
+    spec, declared = ID_CHANGES_FILE, run.format
     ours = replace(declared, renames=(), encoding="utf-8")
-    delivery = Delivery(path.parent, {spec.name: path}, manifest.delivered_at or manifest.as_of)
-    with engine.connect(workspace.source, ordered=True) as connection:
-        result = _read(connection, workspace, delivery, ours, spec)
+    with engine.connect(run.place.source, ordered=True) as connection:
+        result = _read(connection, run.place, {spec.name: path}, ours, spec)
     if isinstance(result, Refused):
         raise result
-    others = [file for file in manifest.files if file.name != spec.name]
-    return manifest.model_copy(
-        update={
-            "files": [*others, _described(spec, result, declared)],
-            "supplied": manifest.supplied | _supplied(declared, {spec: result}),
-        }
+    others = [file for file in run.manifest.files if file.name != spec.name]
+    run.note(
+        files=[*others, _described(spec, result, declared)],
+        supplied=run.manifest.supplied | _supplied(declared, {spec: result}),
     )
 
 
 def _read(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, delivery: Delivery, declared: Format, spec: FileSpec
+    connection: duckdb.DuckDBPyConnection, place: Workspace, files: Files, declared: Format, spec: FileSpec
 ) -> FileRead | Refused:
+    target = place.source_table(spec.name)
     with connection.cursor() as own:
         try:
-            result = read_file(
-                own,
-                delivery.files[spec.name],
-                workspace.source_table(spec.name),
-                spec,
-                declared,
-                declared.needed(spec),
-            )
+            result = read_file(own, files[spec.name], target, spec, declared, declared.needed(spec))
             _require_identifiers(declared, spec, result)
         except Refused as refused:
             return refused
@@ -141,7 +133,7 @@ def _supplied(declared: Format, read: dict[FileSpec, FileRead]) -> dict[str, dic
     return supplied
 
 
-def _write_malformed(workspace: Workspace, read: dict[FileSpec, FileRead]) -> None:
+def _write_malformed(place: Workspace, read: dict[FileSpec, FileRead]) -> None:
     rows = [
         {
             "file": spec.name,
@@ -153,21 +145,21 @@ def _write_malformed(workspace: Workspace, read: dict[FileSpec, FileRead]) -> No
         for spec, result in read.items()
         for bad in result.malformed
     ]
-    with pq.ParquetWriter(workspace.malformed, _MALFORMED) as writer:
+    with pq.ParquetWriter(place.malformed, _MALFORMED) as writer:
         if rows:  # Arrow imports pandas for a list, be it empty, and that takes longer than reading a small district
             writer.write_table(pa.Table.from_pylist(rows, schema=_MALFORMED))
 
 
-def _notices(delivery: Delivery, declared: Format, read: dict[FileSpec, FileRead]) -> Iterable[Notice]:
+def _notices(files: Files, declared: Format, read: dict[FileSpec, FileRead]) -> Iterable[Notice]:
     known = {spec.name for spec in declared.files if spec.read}
     originals = {error_file_name(name): name for name in known}
-    for name in sorted(set(delivery.files) - known):
+    for name in sorted(set(files) - known):
         why = f"{originals[name]} is there too and is read" if name in originals else "the file is not read"
         yield Notice.of("FILE-IGNORED", f"{why}; nothing in this one reaches the roster", file=shown(name))
     for spec, result in read.items():
         if result.header.corrected:
             said = f"it is read as {spec.name}, by its own line numbers; its column `{ERRORS}` is passed over"
-            yield Notice.of("FILE-CORRECTED", said, file=shown(delivery.files[spec.name].name))
+            yield Notice.of("FILE-CORRECTED", said, file=shown(files[spec.name].name))
         if result.unended:
             said = "the last line has no line end; the file may have been cut"
             yield Notice.of("FILE-NO-LINE-END", said, file=spec.name, line=result.unended)

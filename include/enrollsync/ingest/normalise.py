@@ -7,6 +7,7 @@ it was given, so that a suite can say so. Nothing is rejected here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +18,7 @@ from enrollsync.formats import Cell, Format, Lookup, Mapping, When
 from enrollsync.ingest.read import numbered
 from enrollsync.run import engine
 from enrollsync.run.engine import literal
-from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.run.run import Run
 from enrollsync.words.canonical import BY_NAME, ENTITIES, GRADES, ID_CHANGES, KINDS, STATUSES, Entity
 
 _GRADE_SPELLINGS: dict[str, str] = {
@@ -97,19 +98,18 @@ Tables = dict[str, _Table]
 """Name -> file, of those that were delivered."""
 
 
-def normalise(workspace: Workspace, manifest: RunManifest, declared: Format) -> None:
+def normalise(run: Run) -> None:
     """Write `canonical/<entity>.parquet` for all five entities and id changes; what no file brings is empty."""
-    tables = {file.name: _Table.of(workspace.source_table(file.name)) for file in manifest.files}
-    with engine.connect(workspace.root) as connection:
-        _define_macros(connection, manifest, declared)
+    place, declared = run.place, run.format
+    tables = {file.name: _Table.of(place.source_table(file.name)) for file in run.manifest.files}
+    with engine.connect(place.root) as connection:
+        _define_macros(connection, run.manifest.as_of.date(), declared)
         for entity in (*ENTITIES, ID_CHANGES):
-            engine.write_parquet(
-                connection, _entity_query(entity, declared, tables), workspace.canonical_table(entity.name)
-            )
+            query = _entity_query(entity, declared, tables)
+            engine.write_parquet(connection, query, place.canonical_table(entity.name))
 
 
-def _define_macros(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, declared: Format) -> None:
-    today = manifest.as_of.date().isoformat()
+def _define_macros(connection: duckdb.DuckDBPyConnection, today: date, declared: Format) -> None:
     connection.execute(f"""
         CREATE MACRO in_our_time(x) AS
         CASE WHEN x > DATE '{today}' + INTERVAL {_YEARS_AHEAD} YEAR THEN x - INTERVAL 100 YEAR ELSE x END""")

@@ -15,14 +15,14 @@ from zoneinfo import ZoneInfo
 import duckdb
 
 from enrollsync.database.schema import RunShares, primary_key
-from enrollsync.formats import ID_CHANGES_FILE, FileSpec, Format
+from enrollsync.formats import ID_CHANGES_FILE, FileSpec
 from enrollsync.plan import hints
 from enrollsync.plan.shares import Share
 from enrollsync.plan.usual import LEAST_RUNS, MOST_RUNS, counts_before, is_unusual, learn
 from enrollsync.run.engine import one_row
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import OPERATIONS, Notice, RunManifest
-from enrollsync.settings import District, Limits, SomeLimits, Thresholds, Window
+from enrollsync.settings import Limits, SomeLimits, Thresholds, Window
 from enrollsync.words import times
 from enrollsync.words.canonical import ENTITIES, USERS
 from enrollsync.words.errors import Refused
@@ -58,10 +58,10 @@ class Rules:
     """What a person set for this run."""
 
     @classmethod
-    def of(cls, manifest: RunManifest, district: District) -> Rules:
+    def of(cls, run: Run) -> Rules:
         """The rules of a run."""
-        day = manifest.as_of.astimezone(district.zone).date()
-        return cls(district.thresholds, day, SomeLimits.model_validate(manifest.overrides))
+        day = run.manifest.as_of.astimezone(run.settings.zone).date()
+        return cls(run.settings.thresholds, day, SomeLimits.model_validate(run.manifest.overrides))
 
     def limit(self, share: Share, name: str) -> Limit:
         """The limit `name` (`deactivate_percent`, `update_percent`, `floor`) for a share; each is looked up alone."""
@@ -132,26 +132,22 @@ def judge(
     A plan that changes nothing takes nothing back in time, however old its delivery is, and is not unlike any other.
     Raises Refused as `find_holds` does.
     """
-    manifest, district = run.manifest, run.settings
-    holds = find_holds(connection, manifest, district, run.format, shares)
+    holds = find_holds(connection, run, shares)
     if not any(numbers[name] for numbers in counts.values() for name in OPERATIONS):
         return holds, []
-    stale = find_stale(manifest, past.last_applied, district.zone)
-    unusual = find_unusual(shares, past.shares, Rules.of(manifest, district))
+    stale = find_stale(run.manifest, past.last_applied, run.settings.zone)
+    unusual = find_unusual(shares, past.shares, Rules.of(run))
     return [*holds, *stale, *find_left_out(counts, past.left_out_by)], list(unusual)
 
 
-def find_holds(
-    connection: duckdb.DuckDBPyConnection, manifest: RunManifest, district: District, declared: Format,
-    shares: Iterable[Share],
-) -> list[Notice]:  # fmt: skip
+def find_holds(connection: duckdb.DuckDBPyConnection, run: Run, shares: Iterable[Share]) -> list[Notice]:
     """Every reason for which the whole plan must wait; `shares` are what the plan changes.
 
     Raises Refused (FILE-EMPTY) when a required file has no rows and the database has nothing of its kind either.
     """
-    holds = [*_empty_files(connection, manifest, declared), *_vanished(connection, manifest, declared)]
-    excesses = find_excesses(list(shares), Rules.of(manifest, district))
-    signs = hints.cut_short(connection, manifest, declared) if excesses else {}
+    holds = [*_empty_files(connection, run), *_vanished(connection, run)]
+    excesses = find_excesses(list(shares), Rules.of(run))
+    signs = hints.cut_short(connection, run) if excesses else {}
     return [*holds, *told_with_hints(excesses, signs)]
 
 
@@ -312,7 +308,8 @@ def _percent(share: float) -> str:
 # ---- holds -----------------------------------------------------------------------------------------------------------
 
 
-def _empty_files(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, declared: Format) -> list[Notice]:
+def _empty_files(connection: duckdb.DuckDBPyConnection, run: Run) -> list[Notice]:
+    manifest, declared = run.manifest, run.format
     holds: list[Notice] = []
     for file in manifest.files:
         if file.rows or file.name == ID_CHANGES_FILE.name:
@@ -346,9 +343,9 @@ def _records_of(connection: duckdb.DuckDBPyConnection, spec: FileSpec) -> tuple[
     return active, known
 
 
-def _vanished(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, declared: Format) -> list[Notice]:
+def _vanished(connection: duckdb.DuckDBPyConnection, run: Run) -> list[Notice]:
     holds = []
-    for entity in (entity for entity in ENTITIES if manifest.mode_of(entity.name) == "snapshot"):
+    for entity in (entity for entity in ENTITIES if run.manifest.mode_of(entity.name) == "snapshot"):
         active, gone = one_row(
             connection,
             f"""
@@ -361,7 +358,7 @@ def _vanished(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, decl
             )""",
         )
         if active and active == gone:
-            files = " and ".join(hints.files_of(entity.name, manifest, declared))
+            files = " and ".join(hints.files_of(entity.name, run))
             message = f"all {active:,} active {entity.name} of this source would go; {files} should have brought them"
             holds.append(Notice.of("GUARD-EMPTY", message))
     return holds

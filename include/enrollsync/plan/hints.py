@@ -10,11 +10,11 @@ from collections.abc import Iterable
 import duckdb
 
 from enrollsync.database.schema import primary_key
-from enrollsync.formats import Format
 from enrollsync.plan.shares import Share
 from enrollsync.run import engine
 from enrollsync.run.engine import one_row
-from enrollsync.run.workspace import Notice, RunManifest, Workspace
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import Notice
 from enrollsync.words.canonical import BY_NAME, CLASSES, ENTITIES, USERS, Entity
 
 TERMS_ENDED = "PLAN-TERMS-ENDED"
@@ -36,14 +36,14 @@ def pattern(share: Share) -> str:
     return f"{', '.join(names)} change for nearly all: the columns may be shifted or swapped"
 
 
-def cut_short(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, declared: Format) -> dict[str, str]:
+def cut_short(connection: duckdb.DuckDBPyConnection, run: Run) -> dict[str, str]:
     """Entity -> why the file that should have brought its records may have been cut short; those without a sign left
     out."""
     told = {}
-    unended = {notice.file for notice in manifest.notices if notice.code == "FILE-NO-LINE-END"}
+    unended = {notice.file for notice in run.manifest.notices if notice.code == "FILE-NO-LINE-END"}
     # A membership comes and goes with its person, and is told with it.
     for entity in (entity for entity in ENTITIES if entity.name != "memberships"):
-        files = files_of(entity.name, manifest, declared, _roles_gone(connection, entity))
+        files = files_of(entity.name, run, _roles_gone(connection, entity))
         signs = [
             *(f"{linking.name} still name {count:,} of them" for linking, count in _still_named(connection, entity)),
             *(f"the last line of {file} has no line end" for file in files if file in unended),
@@ -77,21 +77,21 @@ def _roles_gone(connection: duckdb.DuckDBPyConnection, entity: Entity) -> set[st
     return {role for (role,) in connection.execute(f"SELECT DISTINCT role {gone}").fetchall()}
 
 
-def files_of(entity: str, manifest: RunManifest, declared: Format, roles: set[str] | None = None) -> list[str]:
+def files_of(entity: str, run: Run, roles: set[str] | None = None) -> list[str]:
     """The delivered files that bring records of an entity; with `roles`, of people in these roles."""
+    declared = run.format
     bringing = {mapping.file for mapping in declared.mappings if mapping.entity == entity}
-    files = [declared.file(file.name) for file in manifest.files if file.name in bringing]
+    files = [declared.file(file.name) for file in run.manifest.files if file.name in bringing]
     return [spec.name for spec in files if roles is None or spec.role is None or spec.role in roles]
 
 
-def all_terms_ended(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format
-) -> list[Notice]:
+def all_terms_ended(connection: duckdb.DuckDBPyConnection, run: Run) -> list[Notice]:
     """Told when a snapshot can remove no class, because all that are delivered or known belong to terms that ended."""
+    manifest = run.manifest
     if manifest.mode_of(CLASSES.name) != "snapshot" or CLASSES.name not in manifest.supplied:
         return []
     today = manifest.as_of.date().isoformat()
-    delivered = engine.parquet(workspace.canonical_table(CLASSES.name))
+    delivered = engine.parquet(run.place.canonical_table(CLASSES.name))
     known, over, last = one_row(
         connection,
         f"""
@@ -110,4 +110,4 @@ def all_terms_ended(
         f"all {known:,} active classes belong to terms that have ended, the last on {last}, and so do those of the "
         "delivery: whatever it lacks, no class and no enrollment is removed"
     )
-    return [Notice.of(TERMS_ENDED, message, file=" ".join(files_of(CLASSES.name, manifest, declared)[:1]) or None)]
+    return [Notice.of(TERMS_ENDED, message, file=" ".join(files_of(CLASSES.name, run)[:1]) or None)]

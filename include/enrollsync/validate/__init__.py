@@ -13,10 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from enrollsync.formats import Format
 from enrollsync.run.engine import connect
-from enrollsync.run.workspace import RunManifest, Workspace
-from enrollsync.settings import District
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import Workspace
 from enrollsync.validate.postponed import postpone_unused
 from enrollsync.words.canonical import ENTITIES, ID_CHANGES
 
@@ -30,7 +29,7 @@ os.environ["GX_ANALYTICS_ENABLED"] = "false"
 postpone_unused()
 
 
-def validate(workspace: Workspace, manifest: RunManifest, district: District, declared: Format) -> None:
+def validate(run: Run) -> None:
     """Check `canonical/` and write `findings.parquet`, `checks.json` and, if the district wants it, `data_docs/`.
 
     One finding for each line and fault, malformed lines included; columns: `findings.COLUMNS`. Raises
@@ -38,11 +37,12 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District, de
     """
     from enrollsync.validate import asked, checking, collect, differences, memorable, suites
 
+    workspace, manifest = run.place, run.manifest
     context = checking.quiet_context(workspace)
-    words = asked.parameters(manifest, district, declared)
+    words = asked.parameters(run)
     delivered = {file.entity for file in manifest.files}
     entities = [*ENTITIES, *([ID_CHANGES] if ID_CHANGES.name in delivered else [])]
-    fitted = [suites.fitted_suite(entity.name, manifest, district, declared) for entity in entities]
+    fitted = [suites.fitted_suite(entity.name, run) for entity in entities]
     results = []
     with connect(workspace.root) as connection, ThreadPoolExecutor(1) as reader:
         collect.create_table(connection)
@@ -51,17 +51,17 @@ def validate(workspace: Workspace, manifest: RunManifest, district: District, de
         for entity, suite in zip(entities, fitted, strict=True):
             checked = checking.run_suite(context, suite, next(frames), words)
             checks = collect.check_table(suite, words)
-            names = collect.name_table(manifest, declared, suite.name, checks["column"].to_pylist())
+            names = collect.name_table(run, suite.name, checks["column"].to_pylist())
             collect.add(connection, workspace, suite.name, checks, names, checked.failed)
             if manifest.may_say(entity.name, "action"):
                 collect.forget_of_removed(connection, workspace, entity)
             results.append(checked.results)
-        collect.add_malformed(connection, workspace, manifest, declared)
+        collect.add_malformed(connection, run)
         memorable.add_suggestions(connection, workspace, words)
-        differences.add_differences(connection, workspace, manifest, declared, words)
+        differences.add_differences(connection, run, words)
         collect.write(connection, workspace)
     collect.write_checks(workspace, fitted, results)
-    if district.data_docs:
+    if run.settings.data_docs:
         checking.write_site(context, manifest, fitted, results)
 
 

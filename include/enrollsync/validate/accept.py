@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from enrollsync.formats import Format
 from enrollsync.run import engine
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.validate import consequences
 from enrollsync.words.canonical import BY_NAME, ENTITIES, REMOVE, Entity
@@ -20,14 +21,15 @@ REMOVAL_COLUMNS = tuple(dict.fromkeys(name for entity in ENTITIES for name in en
 """The columns by which what is to be removed is named."""
 
 
-def accept(workspace: Workspace, manifest: RunManifest, declared: Format) -> dict[str, dict[str, int]]:
+def accept(run: Run) -> dict[str, dict[str, int]]:
     """Write `accepted/`: for each entity what `records` reads, the `removals`, the text of what was `rejected`.
 
     Returns, for each entity, how many `records` may load, and how many of the rows read were `rejected`, `held` or
     `collapsed` into others.
     """
+    workspace, manifest = run.place, run.manifest
     with engine.connect(workspace.root) as connection:
-        _load_findings(connection, workspace, manifest)
+        _load_findings(connection, workspace)
         for entity in ENTITIES:
             connection.execute(_rows(entity, workspace))
             connection.execute(_lost_lines(entity))
@@ -42,7 +44,7 @@ def accept(workspace: Workspace, manifest: RunManifest, declared: Format) -> dic
             connection.execute(f"CREATE VIEW {entity.name}_records AS {records(entity, workspace)}")
             connection.execute(_set_aside(entity, removing, entity.name in whole))
         engine.write_parquet(connection, "SELECT * FROM removals", workspace.accepted_table("removals"))
-        connection.register("brought", _entities_of_files(declared))
+        connection.register("brought", _entities_of_files(run.format))
         engine.write_parquet(connection, _rejected_text(workspace), workspace.accepted_table("rejected"))
         consequences.tell(connection, workspace)
         return {entity.name: _count(connection, entity, removing, manifest) for entity in ENTITIES}
@@ -64,7 +66,7 @@ def records(entity: Entity, workspace: Workspace) -> str:
         FROM {engine.parquet(workspace.accepted_table(entity.name))}"""
 
 
-def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest) -> None:
+def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
     codes = pa.table({"code": list(CODES), "scope": [code.scope.value for code in CODES.values()]})
     connection.register("scopes", codes)
     connection.execute(f"""

@@ -16,9 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from enrollsync.formats import Format
-from enrollsync.run.workspace import RunManifest
-from enrollsync.settings import District
+from enrollsync.run.run import Run
 from enrollsync.validate.asked import applies, circumstances, parameters, read_suite, severity
 from enrollsync.words.canonical import KINDS, Entity
 
@@ -68,10 +66,10 @@ def find_faults(record: Record, suite: Suite) -> list[Fault]:
     return [check.fault for check in suite.checks if fails(check.kind, check.asked, values.get(check.column))]
 
 
-def suite_of(entity: Entity, manifest: RunManifest, district: District, declared: Format) -> Suite:
+def suite_of(entity: Entity, run: Run) -> Suite:
     """What one run asks of a record of that entity. Raises ConfigurationError when the suite is broken."""
-    words = parameters(manifest, district, declared)
-    holding = circumstances(entity.name, manifest, district, declared)
+    words = parameters(run)
+    holding = circumstances(entity.name, run)
     checks = [check for check in read_suite(entity.name) if looks_at_one_row(check, entity)]
     return Suite(
         entity,
@@ -83,7 +81,7 @@ def suite_of(entity: Entity, manifest: RunManifest, district: District, declared
                 Fault(
                     check["meta"]["code"],
                     check["meta"].get("column") or check["kwargs"]["column"],
-                    severity(check["meta"], district, declared),
+                    severity(check["meta"], run),
                     check["meta"]["notes"].format_map(words),
                 ),
             )

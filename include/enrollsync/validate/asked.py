@@ -13,9 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from enrollsync.formats import Format
-from enrollsync.run.workspace import RunManifest
-from enrollsync.settings import District
+from enrollsync.run.run import Run
 from enrollsync.words.canonical import ENROLLMENTS, ENTITIES, GRADES, KINDS, ORGANIZATIONS, REMOVE, STATUSES
 from enrollsync.words.codes import CODES
 from enrollsync.words.errors import ConfigurationError
@@ -82,8 +80,9 @@ def _check_meta(path: Path, number: int, declared: dict[str, Any]) -> None:
         raise ConfigurationError(f"{path}: expectation {number}: meta.when: {', '.join(strange)} is not known")
 
 
-def circumstances(entity: str, manifest: RunManifest, district: District, declared: Format) -> frozenset[str]:
+def circumstances(entity: str, run: Run) -> frozenset[str]:
     """What holds for an entity in this run, of `CIRCUMSTANCES`."""
+    manifest, district, declared = run.manifest, run.settings, run.format
     whole = (target for target in ENTITIES if target.key and manifest.mode_of(target.name) == "snapshot")
     holding = {f"snapshot_of_{target.name}" for target in whole}
     holding |= {column for column in ("action", "status") if manifest.may_say(entity, column)}
@@ -103,15 +102,16 @@ def applies(meta: dict[str, Any], holding: frozenset[str]) -> bool:
     return holding.issuperset(meta.get("when", ()))
 
 
-def severity(meta: dict[str, Any], district: District, declared: Format) -> str:
+def severity(meta: dict[str, Any], run: Run) -> str:
     """The severity that a check's finding has in this run."""
     if meta["code"] == "ID-SSN":
-        return district.identifiers.ssn
-    return str(meta.get("severity") or CODES[meta["code"]].severity_in(declared.source.name))
+        return run.settings.identifiers.ssn
+    return str(meta.get("severity") or CODES[meta["code"]].severity_in(run.format.source.name))
 
 
-def parameters(manifest: RunManifest, district: District, declared: Format) -> dict[str, Any]:
+def parameters(run: Run) -> dict[str, Any]:
     """What the suites' `$PARAMETER`s and the braces in their notes stand for; dates are the district's."""
+    declared = run.format
     regex, characters = CHARSETS[declared.charset]
     return {
         "identifier_regex": regex,
@@ -127,5 +127,5 @@ def parameters(manifest: RunManifest, district: District, declared: Format) -> d
         "removal_actions": [REMOVE],
         "actions": " or ".join(word for word, meant in declared.words.get("action", {}).items() if meant),
         "keyed_entities": [entity.name for entity in ENTITIES if entity.key],
-        "today": manifest.as_of.astimezone(district.zone).date().isoformat(),
+        "today": run.manifest.as_of.astimezone(run.settings.zone).date().isoformat(),
     }

@@ -14,10 +14,10 @@ import pyarrow as pa
 from great_expectations.core import ExpectationSuite, ExpectationValidationResult
 from great_expectations.expectations.metadata_types import FailureSeverity
 
-from enrollsync.formats import Format
 from enrollsync.ingest.normalise import BETWEEN_BLANKS
 from enrollsync.run.engine import literal, write_parquet
-from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import Workspace
 from enrollsync.validate.checking import Answer
 from enrollsync.validate.frames import rows
 from enrollsync.validate.suites import finding_column, meta_of
@@ -128,24 +128,24 @@ def check_table(suite: ExpectationSuite, words: dict[str, Any]) -> pa.Table:
     )
 
 
-def name_table(manifest: RunManifest, declared: Format, entity: str, columns: Iterable[str]) -> pa.Table:
+def name_table(run: Run, entity: str, columns: Iterable[str]) -> pa.Table:
     """`file, column, source`: what each file calls the canonical columns that findings are about."""
+    declared = run.format
     named = [
         (file.name, column, declared.called(file.name, entity, column))
-        for file in manifest.files
+        for file in run.manifest.files
         for column in dict.fromkeys(columns)
     ]
     return _text_table(("file", "column", "source"), named)
 
 
-def add_malformed(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format
-) -> None:
+def add_malformed(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     """Add a finding for each line that is no CSV record, under the principal entity of its file."""
-    malformed = workspace.source / "malformed.parquet"
+    malformed = run.place.malformed
     if not malformed.exists():
         return
-    connection.register("files", _text_table(("name", "entity"), [(file.name, file.entity) for file in manifest.files]))
+    files = [(file.name, file.entity) for file in run.manifest.files]
+    connection.register("files", _text_table(("name", "entity"), files))
     connection.execute(
         """
         INSERT INTO found
@@ -166,7 +166,7 @@ def add_malformed(
         FROM read_parquet($path) AS malformed
         LEFT JOIN files ON files.name = malformed.file
         """,
-        {"severity": CODES["ROW-MALFORMED"].severity_in(declared.source.name), "path": str(malformed)},
+        {"severity": CODES["ROW-MALFORMED"].severity_in(run.format.source.name), "path": str(malformed)},
     )
 
 

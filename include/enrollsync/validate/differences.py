@@ -10,9 +10,9 @@ from typing import Any
 
 import duckdb
 
-from enrollsync.formats import Format
 from enrollsync.run.engine import one_row
-from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import Workspace
 from enrollsync.validate.collect import name_table
 from enrollsync.validate.frames import query, rows
 from enrollsync.words.canonical import ID_CHANGES, USERS, Entity
@@ -29,22 +29,19 @@ _MOST_LINES = 5
 """Other lines that a finding names."""
 
 
-def add_differences(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format,
-    words: dict[str, Any],
-) -> None:  # fmt: skip
+def add_differences(connection: duckdb.DuckDBPyConnection, run: Run, words: dict[str, Any]) -> None:
     """Put into the messages of ID-DUPLICATE in `found` what differs, as the file calls it, and the others' lines."""
     if _any(connection, ID_CHANGES):
         for column, others in (("old_id", "new_id"), ("new_id", "old_id")):
-            connection.execute(_contradicting(workspace, column, others))
+            connection.execute(_contradicting(run.place, column, others))
     if not _any(connection, USERS):
         return
-    connection.register("compared_names", name_table(manifest, declared, USERS.name, _COMPARED.values()))
+    connection.register("compared_names", name_table(run, USERS.name, _COMPARED.values()))
     connection.execute(f"""
         UPDATE found
         SET message = 'Rows with this identifier differ in ' || told.differing || ' (see ' || told.others
             || '): they are different people.'
-        FROM ({_told(workspace, words)}) AS told
+        FROM ({_told(run.place, words)}) AS told
         WHERE found.row_id = told.row_id AND found.code = 'ID-DUPLICATE' AND found.entity = '{USERS.name}'""")
 
 

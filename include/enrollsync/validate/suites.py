@@ -11,9 +11,7 @@ from great_expectations.expectations.expectation_configuration import Expectatio
 from great_expectations.expectations.metadata_types import FailureSeverity
 from great_expectations.expectations.registry import list_registered_expectation_implementations
 
-from enrollsync.formats import Format
-from enrollsync.run.workspace import RunManifest
-from enrollsync.settings import District
+from enrollsync.run.run import Run
 from enrollsync.validate import expectations as _registering  # noqa: F401
 from enrollsync.validate.asked import FOLDER, applies, circumstances, read_suite, severity
 from enrollsync.words.errors import ConfigurationError
@@ -41,13 +39,13 @@ def load_suite(name: str, folder: Path = FOLDER) -> ExpectationSuite:
     return suite
 
 
-def fitted_suite(name: str, manifest: RunManifest, district: District, declared: Format) -> ExpectationSuite:
+def fitted_suite(name: str, run: Run) -> ExpectationSuite:
     """The suite as this run asks it: only what applies here, each with the severity that it has here."""
     suite = load_suite(name)
-    holding = circumstances(name, manifest, district, declared)
+    holding = circumstances(name, run)
     suite.expectations = [check for check in suite.expectations if applies(meta_of(check), holding)]
     for check in suite.expectations:
-        check.severity = FailureSeverity(severity(meta_of(check), district, declared))
+        check.severity = FailureSeverity(severity(meta_of(check), run))
     return suite
 
 

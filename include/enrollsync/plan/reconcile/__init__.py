@@ -30,35 +30,35 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
 
     Findings of its own (held rows, references that nothing answers) replace those of an earlier try.
     """
-    workspace, manifest, district, declared, state = run.place, run.manifest, run.settings, run.format, run.place.state
+    workspace, state, checked = run.place, run.place.state, run.manifest.checked
+    district_id, source = run.settings.district_id, run.format.source.name
     with engine.connect(workspace.root) as connection:
         for entity in ENTITIES:
             connection.execute(_stored(entity, state))
         for name, file in (("history", "identifier_history"), ("undos", "undos")):
             connection.execute(f"CREATE VIEW stored_{name} AS FROM {engine.parquet(state / f'{file}.parquet')}")
-        match_entities(connection, workspace, manifest, district, declared)
-        changed = plan_changes(connection, manifest)
-        plan_absences(connection, workspace, manifest, declared)
+        match_entities(connection, run)
+        changed = plan_changes(connection, run.manifest)
+        plan_absences(connection, run)
         write_operations(connection, workspace)
         gather_operations(connection, workspace.plan)
-        write_findings(connection, workspace, manifest, declared)
+        write_findings(connection, run)
         planned = count_operations(connection)
         counts = {
-            entity.name: planned[entity.name]
-            | _count(connection, entity, manifest.checked[entity.name], changed[entity.name])
+            entity.name: planned[entity.name] | _count(connection, entity, checked[entity.name], changed[entity.name])
             for entity in ENTITIES
         }
         shares = measure(connection)
         holds, unusual = judge(connection, run, shares, counts, past)
         plan = Plan(
-            plan_id=plan_id(connection, district.district_id, declared.source.name, state_version),
-            district_id=district.district_id,
-            source=declared.source.name,
+            plan_id=plan_id(connection, district_id, source, state_version),
+            district_id=district_id,
+            source=source,
             state_version=state_version,
             operations=sum(counts[entity][name] for entity in counts for name in OPERATIONS),
             counts=counts,
             shares=shares,
-            notices=[*all_terms_ended(connection, workspace, manifest, declared), *unusual],
+            notices=[*all_terms_ended(connection, run), *unusual],
             holds=[*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
         )
         engine.write_parquet(connection, _organizations_summary(), workspace.organizations_summary)

@@ -9,25 +9,22 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync.database.schema import primary_key
-from enrollsync.formats import Format
 from enrollsync.plan.reconcile.doubt import find_doubtful
 from enrollsync.run import engine
-from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.run.run import Run
 from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
 
 
-def plan_absences(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format
-) -> None:
+def plan_absences(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     """Work out `deactivate` operations: `<entity>_departures`, and the records as they will be.
 
     With them every operation is known: `<entity>_after` has them all, with the rows as they will be.
     """
-    if manifest.mode == "snapshot":
-        find_doubtful(connection, workspace)
+    if run.manifest.mode == "snapshot":
+        find_doubtful(connection, run.place)
     removing = {name for (name,) in connection.execute("SELECT DISTINCT entity FROM removals").fetchall()}
     for entity in ENTITIES:
-        connection.execute(_departures(entity, removing, manifest, declared, workspace))
+        connection.execute(_departures(entity, removing, run))
         connection.execute(_deactivations(entity))
     connection.execute(_former_primary_schools())
     for entity in ENTITIES:
@@ -46,9 +43,8 @@ def _after(entity: Entity) -> str:
         {operations}"""
 
 
-def _departures(
-    entity: Entity, removing: set[str], manifest: RunManifest, declared: Format, workspace: Workspace
-) -> str:
+def _departures(entity: Entity, removing: set[str], run: Run) -> str:
+    manifest = run.manifest
     keys = ", ".join(primary_key(entity))
     sweeping = manifest.mode_of(entity.name) == "snapshot" and entity.name in manifest.supplied
     parts = [_removed(entity)]
@@ -59,7 +55,7 @@ def _departures(
     if manifest.adds_only:
         parts = [f"SELECT * FROM ({part}) WHERE false" for part in parts]
     elif sweeping:
-        parts.append(_missing(entity, manifest, declared, workspace))
+        parts.append(_missing(entity, run))
     return f"""
         CREATE TABLE {entity.name}_departures AS
         SELECT {keys}, bool_or(explicit) AS explicit, any_value(file) AS file, any_value(line) AS line,
@@ -124,7 +120,7 @@ def _passed_on(entity: Entity) -> str:
         JOIN {entity.name}_resolved AS new USING (source_key)"""
 
 
-def _missing(entity: Entity, manifest: RunManifest, declared: Format, workspace: Workspace) -> str:
+def _missing(entity: Entity, run: Run) -> str:
     """Active records of this source that no row mentions, in terms that the batch covers.
 
     A link goes with either of its ends, even when a rejected row still mentions it.
@@ -139,8 +135,8 @@ def _missing(entity: Entity, manifest: RunManifest, declared: Format, workspace:
         "old.status = 'active'",
         "old.source = getvariable('source')",
         f"({unmentioned}{ends})",
-        *_covered(entity, manifest, workspace),
-        *_delivered_roles(entity, manifest, declared),
+        *_covered(entity, run),
+        *_delivered_roles(entity, run),
     ]
     all_of_them = "\n                AND ".join(conditions)
     return f"""
@@ -206,12 +202,12 @@ def _mentioned_links(entity: Entity) -> str:
             FROM {entity.name}_doubtful"""
 
 
-def _covered(entity: Entity, manifest: RunManifest, workspace: Workspace) -> list[str]:
+def _covered(entity: Entity, run: Run) -> list[str]:
     """A class without a term is always covered; a term that the batch lacks, or that has ended, is left alone."""
     if entity.name not in {"classes", "enrollments"}:
         return []
-    today = manifest.as_of.date().isoformat()
-    delivered = engine.parquet(workspace.canonical_table("classes"))
+    today = run.manifest.as_of.date().isoformat()
+    delivered = engine.parquet(run.place.canonical_table("classes"))
     return [f"""old.class_key NOT IN (
                 SELECT class_key
                 FROM db_classes
@@ -223,12 +219,12 @@ def _covered(entity: Entity, manifest: RunManifest, workspace: Workspace) -> lis
             )"""]  # fmt: skip
 
 
-def _delivered_roles(entity: Entity, manifest: RunManifest, declared: Format) -> list[str]:
+def _delivered_roles(entity: Entity, run: Run) -> list[str]:
     """Whose file was not delivered, or has lines that nobody may look into, is left alone."""
     if entity.name not in {"users", "memberships"}:
         return []
-    seen = {file.name for file in manifest.files if not file.blind}
-    roles = [spec.role for spec in declared.files if spec.role and spec.name not in seen]
+    seen = {file.name for file in run.manifest.files if not file.blind}
+    roles = [spec.role for spec in run.format.files if spec.role and spec.name not in seen]
     listed = ", ".join(f"'{role}'" for role in roles)
     return [f"old.role NOT IN ({listed})"] if roles else []
 

@@ -11,11 +11,11 @@ import duckdb
 import pyarrow as pa
 
 from enrollsync.database.schema import primary_key
-from enrollsync.formats import ID_CHANGES_FILE, Format
+from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan.reconcile.clashes import CODES_OF_CLASHES
 from enrollsync.plan.reconcile.tables import RECORDS, empty
 from enrollsync.run import engine
-from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.run.run import Run
 from enrollsync.validate.consequences import SET_ASIDE_TOO, WAITS, waits_for
 from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, Entity
 from enrollsync.words.codes import CODES
@@ -25,29 +25,27 @@ _ASKED_CODES = ("REF-UNKNOWN", WAITS, *CODES_OF_CLASHES)
 """Codes that checks give too, to rows that they name by `row_id`."""
 
 
-def write_findings(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format
-) -> None:
+def write_findings(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     """Put the plan's own findings into `findings.parquet`, in the place of an earlier plan's."""
     connection.execute(empty("told"))
-    for found in _found(connection, declared):
+    for found in _found(connection, run.format.source.name):
         connection.execute(f"INSERT INTO told BY NAME {found}")
-    connection.register("names", _names(manifest, declared))
+    connection.register("names", _names(run))
     ours = ", ".join(f"'{code}'" for code in (*_PLANNED_CODES, *_ASKED_CODES))
     engine.write_parquet(
         connection,
         f"""
-        SELECT * FROM {engine.parquet(workspace.findings)} WHERE row_id IS NOT NULL OR code NOT IN ({ours})
+        SELECT * FROM {engine.parquet(run.place.findings)} WHERE row_id IS NOT NULL OR code NOT IN ({ours})
         UNION ALL BY NAME
         SELECT told.* EXCLUDE (field), field AS canonical, coalesce(names.source, field) AS {engine.name("column")}
         FROM told
         LEFT JOIN names USING (file, entity, field)
         ORDER BY file, line, code""",
-        workspace.findings,
+        run.place.findings,
     )
 
 
-def _found(connection: duckdb.DuckDBPyConnection, declared: Format) -> Iterator[str]:
+def _found(connection: duckdb.DuckDBPyConnection, source: str) -> Iterator[str]:
     """Queries of findings, those alone that can find any: most nights there is nothing to tell."""
     some = {
         name
@@ -57,16 +55,16 @@ def _found(connection: duckdb.DuckDBPyConnection, declared: Format) -> Iterator[
     }
     for entity in ENTITIES:
         if f"{entity.name}_held" in some:
-            yield _held_findings(entity, declared)
+            yield _held_findings(entity, source)
         if f"{entity.name}_renames" in some:
-            yield _id_change_findings(entity, declared)
+            yield _id_change_findings(entity, source)
         if f"{entity.name}_removals" in some:
-            yield _unknown_removals(entity, declared)
+            yield _unknown_removals(entity, source)
         if f"{entity.name}_dangling" in some:
-            yield from (_unknown_findings(entity, link, declared) for link in entity.links)
+            yield from (_unknown_findings(entity, link, source) for link in entity.links)
             yield _waiting_findings(entity)
     if "users_clashes" in some:
-        yield _clash_findings(declared)
+        yield _clash_findings(source)
 
 
 _SOURCES = (
@@ -77,11 +75,12 @@ _SOURCES = (
 )
 
 
-def _names(manifest: RunManifest, declared: Format) -> pa.Table:
+def _names(run: Run) -> pa.Table:
     """`file, entity, field, source`: what each file calls the canonical columns."""
+    declared = run.format
     rows = [
         (file.name, entity.name, column, declared.called(file.name, entity.name, column))
-        for file in manifest.files
+        for file in run.manifest.files
         for entity in ENTITIES
         for column in entity.columns
     ]
@@ -89,8 +88,8 @@ def _names(manifest: RunManifest, declared: Format) -> pa.Table:
     return pa.table(columns, names=["file", "entity", "field", "source"])
 
 
-def _held_findings(entity: Entity, declared: Format) -> str:
-    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, declared)}'" for code in _PLANNED_CODES)
+def _held_findings(entity: Entity, source: str) -> str:
+    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, source)}'" for code in _PLANNED_CODES)
     messages = " ".join(f"WHEN '{code}' THEN '{_sentence(code)}'" for code in _PLANNED_CODES)
     return f"""
             SELECT DISTINCT code, CASE code {severities} END AS severity, '{entity.name}' AS entity, new.file, new.line,
@@ -99,10 +98,10 @@ def _held_findings(entity: Entity, declared: Format) -> str:
             JOIN {entity.name}_accepted AS new USING (source_key)"""
 
 
-def _unknown_findings(entity: Entity, link: str, declared: Format) -> str:
+def _unknown_findings(entity: Entity, link: str, source: str) -> str:
     target = entity.links[link]
     return f"""
-            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", declared)}' AS severity,
+            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", source)}' AS severity,
                 '{entity.name}' AS entity, file, line, '{link}' AS field,
                 'there is no such record among the {target} of the batch or the roster' AS message
             FROM {entity.name}_dangling
@@ -140,17 +139,17 @@ def _waits_for_linked(entity: Entity, link: str, place: int) -> str:
                 WHERE this.waits"""
 
 
-def _id_change_findings(entity: Entity, declared: Format) -> str:
+def _id_change_findings(entity: Entity, source: str) -> str:
     """Lines of `id_changes.csv` that cannot be followed."""
     return f"""
-            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", declared)}' AS severity,
+            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", source)}' AS severity,
                 '{ID_CHANGES.name}' AS entity, '{ID_CHANGES_FILE.name}' AS file, line, 'old_id' AS field,
                 'no record of this kind has that identifier' AS message
             FROM {entity.name}_renames
             WHERE fate = 'unknown'
             UNION ALL BY NAME
             SELECT DISTINCT 'PLAN-REIDENTIFY-TAKEN' AS code,
-                '{_severity("PLAN-REIDENTIFY-TAKEN", declared)}' AS severity, '{ID_CHANGES.name}' AS entity,
+                '{_severity("PLAN-REIDENTIFY-TAKEN", source)}' AS severity, '{ID_CHANGES.name}' AS entity,
                 '{ID_CHANGES_FILE.name}' AS file, line, 'new_id' AS field,
                 '{_sentence("PLAN-REIDENTIFY-TAKEN")}' AS message
             FROM {entity.name}_renames
@@ -158,7 +157,7 @@ def _id_change_findings(entity: Entity, declared: Format) -> str:
             WHERE fate = 'taken' OR fate = 'open' AND held.code = 'PLAN-REIDENTIFY-TAKEN'"""
 
 
-def _unknown_removals(entity: Entity, declared: Format) -> str:
+def _unknown_removals(entity: Entity, source: str) -> str:
     """Removals of what is neither in the batch nor in the roster; what was removed before is known."""
     links = {"source_key": entity.name} if entity.key else entity.links
     joins = "".join(
@@ -171,15 +170,15 @@ def _unknown_removals(entity: Entity, declared: Format) -> str:
     unknown = f"{ends[0]} IS NULL" if entity.key else f"coalesce(({', '.join(ends)}) NOT IN ({known}), true)"
     called = f"such {entity.singular}" if entity.key else "such record among the " + entity.name
     return f"""
-            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", declared)}' AS severity,
+            SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", source)}' AS severity,
                 '{entity.name}' AS entity, file, line, '{entity.identifier or next(iter(links))}' AS field,
                 'there is no {called} to remove' AS message
             FROM {entity.name}_removals AS removal{joins}
             WHERE {unknown}"""
 
 
-def _clash_findings(declared: Format) -> str:
-    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, declared)}'" for code in CODES_OF_CLASHES)
+def _clash_findings(source: str) -> str:
+    severities = " ".join(f"WHEN '{code}' THEN '{_severity(code, source)}'" for code in CODES_OF_CLASHES)
     return f"""
             SELECT code, CASE code {severities} END AS severity, 'users' AS entity, new.file, new.line, field,
                 'somebody in the roster whom the batch does not mention has it' AS message
@@ -187,8 +186,8 @@ def _clash_findings(declared: Format) -> str:
             JOIN users_accepted AS new USING (source_key)"""
 
 
-def _severity(code: str, declared: Format) -> str:
-    return CODES[code].severity_in(declared.source.name).value
+def _severity(code: str, source: str) -> str:
+    return CODES[code].severity_in(source).value
 
 
 def _sentence(code: str) -> str:

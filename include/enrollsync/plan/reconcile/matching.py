@@ -9,28 +9,26 @@ from __future__ import annotations
 
 import duckdb
 
-from enrollsync.formats import ID_CHANGES_FILE, Format
+from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan.reconcile.clashes import find_clashes
 from enrollsync.plan.reconcile.likeness import KINDS_OF_PEOPLE, find_lookalikes, resemblance
 from enrollsync.plan.reconcile.renames import read_id_changes, renamed_without_a_row, respoken
 from enrollsync.plan.reconcile.tables import empty
 from enrollsync.plan.reconcile.taken import hold_taken
 from enrollsync.run import engine
+from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, Workspace
-from enrollsync.settings import District
 from enrollsync.validate.accept import records
 from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, USERS, Entity
 
 
-def match_entities(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, district: District,
-    declared: Format,
-) -> None:  # fmt: skip
+def match_entities(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     """Create the matching tables of all entities, in dependency order."""
+    workspace, manifest = run.place, run.manifest
     connection.execute(KINDS_OF_PEOPLE)
-    connection.execute("SET VARIABLE source = ?", [declared.source.name])
-    connection.execute("SET VARIABLE primary_source = ?", [district.primary_source])
-    read_id_changes(connection, workspace, manifest, declared)
+    connection.execute("SET VARIABLE source = ?", [run.format.source.name])
+    connection.execute("SET VARIABLE primary_source = ?", [run.settings.primary_source])
+    read_id_changes(connection, run)
     renamed = ID_CHANGES_FILE.name in {file.name for file in manifest.files}
     for entity in ENTITIES:
         connection.execute(_delivered(entity, workspace, renamed=renamed))

@@ -16,19 +16,19 @@ import duckdb
 from enrollsync.formats import ID_CHANGES_FILE, Format
 from enrollsync.plan.reconcile.tables import empty
 from enrollsync.run import engine
-from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import Workspace
 from enrollsync.words.canonical import ENTITIES, ID_CHANGES, Entity
 
 
-def read_id_changes(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, declared: Format
-) -> None:
+def read_id_changes(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     """Judge the lines of `id_changes.csv`, if the batch has one."""
     keyed = [entity for entity in ENTITIES if entity.key]
-    if ID_CHANGES_FILE.name not in {file.name for file in manifest.files}:
+    if ID_CHANGES_FILE.name not in {file.name for file in run.manifest.files}:
         for entity in keyed:
             connection.execute(_nothing_renamed(entity))
         return
+    workspace, declared = run.place, run.format
     connection.execute(_lines(workspace))
     connection.execute(_lasting_history())
     for entity in keyed:
