@@ -15,7 +15,7 @@ import enrollsync
 PACKAGE = Path(str(enrollsync.__file__)).parent
 FLOORS = (
     "words", "formats", "settings", "database", "run",
-    "arrive", "ingest", "validate", "plan", "load", "undo", "report",
+    "arrive", "ingest", "validate", "plan", "load", "as_of", "undo", "report",
     "sample", "steps", "cli", "airflow", "__main__",
 )  # fmt: skip
 """From the ground up; the second line is a night."""

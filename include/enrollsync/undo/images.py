@@ -5,9 +5,8 @@ Which of the three a value gets belongs to `keeping.py`, whether that is a confl
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean
-
-from enrollsync.database.schema import USUAL_ENROLLMENT, columns_of, primary_key, typed_column
+from enrollsync.as_of.tables import changed, said
+from enrollsync.database.schema import USUAL_ENROLLMENT, columns_of, primary_key
 from enrollsync.run.engine import literal
 from enrollsync.words.canonical import Entity
 
@@ -42,11 +41,11 @@ def images(entity: Entity) -> str:
 
 def _left(entity: Entity, name: str) -> str:
     """An audit row says all values of a creation, or none of the usual one; of a change, those that changed."""
-    said = _said(name, "after_json")
+    after = said(name, "after_json")
     usual = {column: literal(value) for column, value in USUAL_ENROLLMENT.items()}
     usual = {**usual, "source": "getvariable('run_source')"} if entity.name == "enrollments" else {}
-    created = f"CASE WHEN after_json IS NULL THEN {usual[name]} ELSE {said} END" if name in usual else said
-    return f"CASE WHEN created THEN {created} WHEN {_changed(name)} THEN {said} ELSE old.{name} END"
+    created = f"CASE WHEN after_json IS NULL THEN {usual[name]} ELSE {after} END" if name in usual else after
+    return f"CASE WHEN created THEN {created} WHEN {changed(name)} THEN {after} ELSE old.{name} END"
 
 
 def _back(entity: Entity, name: str) -> str:
@@ -58,19 +57,9 @@ def _back(entity: Entity, name: str) -> str:
     }.get(name, f"old.{name}")
     return f"""CASE
             WHEN created THEN {unborn}
-            WHEN {_changed(name)} THEN {_said(name, "before_json")}
+            WHEN {changed(name)} THEN {said(name, "before_json")}
             ELSE old.{name}
         END"""
-
-
-def _changed(name: str) -> str:
-    return f"json_exists(before_json, '$.{name}')"
-
-
-def _said(name: str, text: str) -> str:
-    kinds = {BigInteger: "BIGINT", Boolean: "BOOLEAN"}
-    kind = kinds.get(type(typed_column(name).type), "VARCHAR")
-    return f"try_cast(json_extract_string({text}, '$.{name}') AS {kind})"
 
 
 def later(entity: Entity) -> str:
