@@ -202,7 +202,7 @@ pairs AS (
 )
 SELECT source_key, user_id, old.user_key AS old_key,
     differ(new.given_name, old.given_name) AND differ(new.family_name, old.family_name) AND (differ(new.birth_date, old.birth_date) OR differ(new.email, old.email)) AS another,
-    another OR (differ(new.birth_date, old.birth_date) OR differ(new.email, old.email)) AND NOT (agree(new.birth_date, old.birth_date) OR agree(new.email, old.email) OR agree(new.user_district_id, old.user_district_id) OR agree(new.user_state_id, old.user_state_id)) AS stranger,
+    another OR (differ(new.birth_date, old.birth_date) OR differ(new.email, old.email)) AND NOT (agree(new.user_district_id, old.user_district_id) OR agree(new.user_state_id, old.user_state_id) OR agree(new.email, old.email) OR agree(new.birth_date, old.birth_date)) AS stranger,
     differ(new.given_name, old.given_name) OR differ(new.family_name, old.family_name) OR stranger AS unlike
 FROM pairs AS new;
 CREATE TABLE users_without_row AS
@@ -282,13 +282,13 @@ candidates AS (
     FROM (
         SELECT new.source_key, old.user_key, true AS strong
         FROM seekers AS new
-        JOIN missed AS old ON lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name) AND new.birth_date = old.birth_date UNION ALL
-        SELECT new.source_key, old.user_key, true AS strong
-        FROM seekers AS new
         JOIN missed AS old ON lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name) AND new.user_district_id = old.user_district_id UNION ALL
         SELECT new.source_key, old.user_key, true AS strong
         FROM seekers AS new
-        JOIN missed AS old ON lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name) AND new.user_state_id = old.user_state_id
+        JOIN missed AS old ON lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name) AND new.user_state_id = old.user_state_id UNION ALL
+        SELECT new.source_key, old.user_key, true AS strong
+        FROM seekers AS new
+        JOIN missed AS old ON lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name) AND new.birth_date = old.birth_date
         UNION ALL
         SELECT new.source_key, old.user_key, (lower(new.email), kind_of(new.role)) NOT IN (FROM clashing_emails)
         FROM seekers AS new

@@ -27,7 +27,7 @@ from canonical_rows import (
 from enrollsync.run.workspace import Workspace
 from enrollsync.validate import checking, expectations, validate
 from enrollsync.words import findings
-from enrollsync.words.canonical import BY_NAME, ENTITIES
+from enrollsync.words.canonical import BY_NAME, ENTITIES, USERS
 from enrollsync.words.errors import EnrollSyncError
 
 Found = list[tuple[str, str | None, int]]
@@ -562,10 +562,11 @@ SECRETS = ("Zebulonia", "Quagmire", "zebulonia.quagmire", "987-65-4320x", "Xanad
 
 
 def planted() -> dict[str, list[Row]]:
-    name = {"given_name": "Zebulonia", "family_name": "Quagmire", "user_district_id": "SEC4711"}
-    bad = person(user_id="987-65-4320x", email="zebulonia.quagmire", birth_date="1897-01-09", **name)
+    secret = {column.name: "SEC4711" for column in USERS.described if column.private and column.kind != "key"}
+    secret |= {"given_name": "Zebulonia", "family_name": "Quagmire", "email": "zebulonia.quagmire"}
+    bad = person(**secret | {"user_id": "987-65-4320x", "birth_date": "1897-01-09"})
     return {
-        "users": [bad, {**bad, "given_name": "Zebulonia2"}, person(user_id="U2", email="zebulonia.quagmire", **name)],
+        "users": [bad, {**bad, "given_name": "Zebulonia2"}, person(**secret | {"user_id": "U2"})],
         "classes": [school_class(name="Xanaduclass", grade="Zebulonia"), school_class(name="Xanaduclass2")],
     }
 

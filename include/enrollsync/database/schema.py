@@ -37,6 +37,7 @@ STATUSES = ("active", "inactive", "removed")
 """The views show the first two; `removed` is a creation that was undone."""
 WHOLE = ""
 """Stands in `RunShares` where an organization's key does, for all records of the entity."""
+_FLAGS = frozenset(name for entity in ENTITIES for name in entity.of_kind("flag"))
 Counts = tuple[int, int, int, int]
 """Active before the run, then created, updated, deactivated."""
 RunShares = dict[str, dict[str, Counts]]
@@ -65,9 +66,9 @@ def said_columns(entity: Entity) -> tuple[str, str]:
 
 
 def typed_column(name: str, *, nullable: bool = True) -> Column[Any]:
-    """A column whose type follows from its name: `*_key` counts, `is_*` is true or false, the rest is text."""
+    """A column whose type follows from its name: `*_key` counts, a flag is true or false, the rest is text."""
     kind: type[TypeEngine[Any]] = Text
-    if name == "is_primary":
+    if name in _FLAGS:
         kind = Boolean
     elif name.endswith("_key") and name != "source_key":
         kind = BigInteger

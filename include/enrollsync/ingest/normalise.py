@@ -19,7 +19,7 @@ from enrollsync.ingest.read import numbered
 from enrollsync.run import engine
 from enrollsync.run.engine import literal
 from enrollsync.run.run import Run
-from enrollsync.words.canonical import BY_NAME, ENTITIES, GRADES, ID_CHANGES, KINDS, STATUSES, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, GRADES, ID_CHANGES, KINDS, STATUSES, USERS, Entity
 
 _GRADE_SPELLINGS: dict[str, str] = {
     **{grade.lower(): grade for grade in GRADES},
@@ -260,7 +260,7 @@ def _columns(entity: Entity) -> tuple[str, ...]:
 
 def _nothing(entity: Entity) -> str:
     columns = ", ".join(f"NULL::VARCHAR AS {name}" for name in _columns(entity))
-    kind = ", NULL::VARCHAR AS kind" if entity.name == "users" else ""
+    kind = ", NULL::VARCHAR AS kind" if entity is USERS else ""
     return f"""
         SELECT 0::BIGINT AS row_id, '' AS file, 0::BIGINT AS line, []::BIGINT[] AS lines, NULL::VARCHAR AS blanks,
             NULL::VARCHAR AS unfound, {columns}{kind}
@@ -290,7 +290,7 @@ def _trimmed(name: str) -> str:
 
 
 def _kind(entity: Entity, role: Cell | None, table: _Table) -> str:
-    if entity.name != "users":
+    if entity is not USERS:
         return ""
     cases = " ".join(f"WHEN '{name}' THEN '{kind}'" for name, kind in KINDS.items())
     return f", CASE {_cell('role', role, table)} {cases} END AS kind"

@@ -15,7 +15,7 @@ from enrollsync.run import engine
 from enrollsync.run.engine import one_row
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice
-from enrollsync.words.canonical import BY_NAME, CLASSES, ENTITIES, USERS, Entity
+from enrollsync.words.canonical import CLASSES, ENROLLMENTS, ENTITIES, MEMBERSHIPS, USERS, Entity
 
 TERMS_ENDED = "PLAN-TERMS-ENDED"
 _NEARLY_ALL = 80
@@ -42,7 +42,7 @@ def cut_short(connection: duckdb.DuckDBPyConnection, run: Run) -> dict[str, str]
     told = {}
     unended = {notice.file for notice in run.manifest.notices if notice.code == "FILE-NO-LINE-END"}
     # A membership comes and goes with its person, and is told with it.
-    for entity in (entity for entity in ENTITIES if entity.name != "memberships"):
+    for entity in (entity for entity in ENTITIES if entity is not MEMBERSHIPS):
         files = files_of(entity.name, run, _roles_gone(connection, entity))
         signs = [
             *(f"{linking.name} still name {count:,} of them" for linking, count in _still_named(connection, entity)),
@@ -55,7 +55,7 @@ def cut_short(connection: duckdb.DuckDBPyConnection, run: Run) -> dict[str, str]
 
 def _still_named(connection: duckdb.DuckDBPyConnection, entity: Entity) -> Iterable[tuple[Entity, int]]:
     """Memberships or enrollments of the delivery that name most of the records which it no longer has."""
-    for linking in (BY_NAME["memberships"], BY_NAME["enrollments"]):
+    for linking in (MEMBERSHIPS, ENROLLMENTS):
         for link in (link for link, target in linking.links.items() if target == entity.name):
             gone, named = one_row(
                 connection,

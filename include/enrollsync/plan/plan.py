@@ -17,7 +17,7 @@ from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, columns_of
 from enrollsync.plan.shares import Share
 from enrollsync.run.engine import connect, literal, one_row, parquet, write_parquet
 from enrollsync.run.workspace import OPERATIONS, Notice, Workspace
-from enrollsync.words.canonical import ENTITIES, Entity
+from enrollsync.words.canonical import ENROLLMENTS, ENTITIES, Entity
 from enrollsync.words.errors import EnrollSyncError
 
 
@@ -155,7 +155,7 @@ def _named(entity: Entity) -> str:
 
 def _usual(entity: Entity) -> str:
     """What the audit need not say, see `USUAL_ENROLLMENT`."""
-    if entity.name != "enrollments":
+    if entity is not ENROLLMENTS:
         return "false"
     same = [f"new.{name} IS NOT DISTINCT FROM {literal(value)}" for name, value in USUAL_ENROLLMENT.items()]
     return f"({' AND '.join(same)} AND new.source = getvariable('source'))"

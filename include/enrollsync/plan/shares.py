@@ -96,7 +96,7 @@ def _by_entity(connection: duckdb.DuckDBPyConnection) -> list[Share]:
 
 def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list[Share]:
     """Shares within each organization; an organization that is new has no active records yet."""
-    key = {"users": "user_key", "classes": "class_key"}[entity]
+    key = BY_NAME[entity].key
     rows = connection.execute(f"""
         WITH places AS ({_PLACES[entity]}),
         new_places AS ({_NEW_PLACES[entity]}),

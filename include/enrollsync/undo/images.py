@@ -8,7 +8,7 @@ from __future__ import annotations
 from enrollsync.as_of.tables import changed, said
 from enrollsync.database.schema import USUAL_ENROLLMENT, columns_of, primary_key
 from enrollsync.run.engine import literal
-from enrollsync.words.canonical import Entity
+from enrollsync.words.canonical import ENROLLMENTS, Entity
 
 
 def values_of(entity: Entity) -> list[str]:
@@ -43,7 +43,7 @@ def _left(entity: Entity, name: str) -> str:
     """An audit row says all values of a creation, or none of the usual one; of a change, those that changed."""
     after = said(name, "after_json")
     usual = {column: literal(value) for column, value in USUAL_ENROLLMENT.items()}
-    usual = {**usual, "source": "getvariable('run_source')"} if entity.name == "enrollments" else {}
+    usual = {**usual, "source": "getvariable('run_source')"} if entity is ENROLLMENTS else {}
     created = f"CASE WHEN after_json IS NULL THEN {usual[name]} ELSE {after} END" if name in usual else after
     return f"CASE WHEN created THEN {created} WHEN {changed(name)} THEN {after} ELSE old.{name} END"
 

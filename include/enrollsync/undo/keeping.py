@@ -10,7 +10,7 @@ import duckdb
 from enrollsync.database.schema import columns_of, primary_key
 from enrollsync.undo.conflicts import ENDS, new_conflicts
 from enrollsync.undo.images import values_of
-from enrollsync.words.canonical import ENTITIES, Entity
+from enrollsync.words.canonical import ENTITIES, USERS, Entity
 
 
 def kept_table(entity: Entity) -> str:
@@ -63,7 +63,7 @@ def keep(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(_leave_alone(entity, f"SELECT * FROM {entity.name}_conflicts", with_links=True))
     steps = [_leave_links(linking, target) for linking, target in ENDS]
     for entity in ENTITIES:
-        steps += [_leave_alone(entity, part, with_links=entity.name == "users") for part in new_conflicts(entity)]
+        steps += [_leave_alone(entity, part, with_links=entity is USERS) for part in new_conflicts(entity)]
     # Every step is run each time round: what one leaves alone, another one may have to follow.
     while sum(len(connection.execute(step).fetchall()) for step in steps):
         pass

@@ -7,7 +7,34 @@ where a row does not say), dates are ISO (`2015-03-09`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+Kind = Literal["key", "identifier", "reference", "status", "secondary", "email", "date", "flag", "text"]
+"""What a column holds: the source's key of the record, its identifier in the district, the source key of another
+record, its status; or something that is said of it: a secondary ID, an email, a date, true or false, any other text."""
+Likeness = Literal["name", "proof", "schedule", "detail"]
+"""What it means that a row agrees with a record in a column: they are called the same (`name`); with the name they are
+one and the same (`proof`); they are held at one time, as next year's class is not (`schedule`); nothing by itself, but
+a row that is another record's agrees in it too (`detail`)."""
+_NO_VALUE: frozenset[Kind] = frozenset({"key", "identifier", "reference", "status"})
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a canonical table."""
+
+    name: str
+    label: str
+    """What a person calls it within a sentence: `family name`."""
+    kind: Kind = "text"
+    refers_to: str | None = None
+    """The entity of the record that a reference names."""
+    likeness: Likeness | None = None
+    """None: it is not looked at when a row is held against records other than the one behind its key."""
+    private: bool = False
+    """Whether its values tell who a person is: no log, message or notification has one."""
 
 
 @dataclass(frozen=True)
@@ -16,92 +43,134 @@ class Entity:
 
     name: str
     """Plural, as in the counts and the base table: `users`."""
-    links: dict[str, str]
-    """Column that names another record by source key -> that record's entity, in the order a reader expects."""
-    values: tuple[str, ...]
-    """Columns that say something about the record and are compared with the database."""
-    identifier: str | None = None
-    """The district's identifier column; a membership or an enrollment has none."""
+    described: tuple[Column, ...]
+    """Every column that a source fills, in order; references in the order that a reader expects."""
     key: str | None = None
-    """The internal key column; it never changes."""
-    hidden: tuple[str, ...] = ()
-    """Stored value columns that the views do not show."""
+    """The internal key column; it never changes. A membership or an enrollment has none, and no identifier."""
 
-    @property
+    @cached_property
     def singular(self) -> str:
         """What a person calls one record: `user`; only what has a key of its own has such a name."""
         return str(self.key).removesuffix("_key")
 
-    @property
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Every column that a source fills, in order."""
+        return tuple(column.name for column in self.described)
+
+    @cached_property
+    def identifier(self) -> str | None:
+        """The district's identifier column."""
+        return next(iter(self.of_kind("identifier")), None)
+
+    @cached_property
+    def links(self) -> dict[str, str]:
+        """Column that names another record by source key -> that record's entity."""
+        return {column.name: column.refers_to for column in self.described if column.refers_to}
+
+    @cached_property
+    def values(self) -> tuple[str, ...]:
+        """Columns that say something about the record and are compared with the database."""
+        return tuple(column.name for column in self.described if column.kind not in _NO_VALUE)
+
+    @cached_property
     def identity(self) -> tuple[str, ...]:
         """Columns that make two rows the same record within a batch."""
         return ("source_key",) if self.key else tuple(self.links)
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Every column that a source fills, in order."""
-        own = ("source_key", self.identifier) if self.identifier else ()
-        status = ("status",) if own or self.links else ()
-        return (*own, *self.links, *self.values, *status)
+    @cached_property
+    def editable(self) -> tuple[str, ...]:
+        """Columns that a person may correct in a record whose source is not a third party."""
+        return self.of_kind("identifier", "secondary")
 
+    def of_kind(self, *kinds: Kind) -> tuple[str, ...]:
+        """The columns of these kinds."""
+        return tuple(column.name for column in self.described if column.kind in kinds)
+
+    def alike_in(self, *likeness: Likeness) -> tuple[str, ...]:
+        """The columns that count so when a row is held against records."""
+        return tuple(column.name for column in self.described if column.likeness in likeness)
+
+
+_SOURCE_KEY = Column("source_key", "source key", "key")
+_STATUS = Column("status", "status", "status")
+_PERSON = Column("user_source_key", "person", "reference", refers_to="users", private=True)
+_ORGANIZATION = Column("organization_source_key", "organization", "reference", refers_to="organizations")
 
 ORGANIZATIONS = Entity(
     "organizations",
-    identifier="organization_id",
+    (
+        _SOURCE_KEY,
+        Column("organization_id", "identifier", "identifier"),
+        Column("name", "name", likeness="name"),
+        Column("type", "type", likeness="detail"),
+        _STATUS,
+    ),
     key="organization_key",
-    links={},
-    values=("name", "type"),
 )
 USERS = Entity(
     "users",
-    identifier="user_id",
-    key="user_key",
-    links={},
-    values=(
-        "user_district_id",
-        "user_state_id",
-        "role",
-        "given_name",
-        "middle_name",
-        "family_name",
-        "email",
-        "username",
-        "grade",
-        "birth_date",
+    (
+        replace(_SOURCE_KEY, private=True),
+        Column("user_id", "identifier", "identifier", private=True),
+        Column("user_district_id", "district ID", "secondary", likeness="proof", private=True),
+        Column("user_state_id", "state ID", "secondary", likeness="proof", private=True),
+        Column("role", "role"),
+        Column("given_name", "given name", likeness="name", private=True),
+        Column("middle_name", "middle name", likeness="detail", private=True),
+        Column("family_name", "family name", likeness="name", private=True),
+        Column("email", "email", "email", likeness="proof", private=True),
+        Column("username", "username", private=True),
+        Column("grade", "grade", likeness="detail"),
+        Column("birth_date", "date of birth", "date", likeness="proof", private=True),
+        _STATUS,
     ),
+    key="user_key",
 )
 MEMBERSHIPS = Entity(
     "memberships",
-    links={"user_source_key": "users", "organization_source_key": "organizations"},
-    values=("role", "is_primary"),
+    (_PERSON, _ORGANIZATION, Column("role", "role"), Column("is_primary", "primary organization", "flag"), _STATUS),
 )
 CLASSES = Entity(
     "classes",
-    identifier="class_id",
-    key="class_key",
-    links={"organization_source_key": "organizations"},
-    values=(
-        "name",
-        "course_code",
-        "course_name",
-        "subject",
-        "grade",
-        "period",
-        "term",
-        "term_start",
-        "term_end",
+    (
+        _SOURCE_KEY,
+        Column("class_id", "identifier", "identifier"),
+        _ORGANIZATION,
+        Column("name", "name", likeness="name"),
+        Column("course_code", "course code", likeness="schedule"),
+        Column("course_name", "course name", likeness="detail"),
+        Column("subject", "subject", likeness="detail"),
+        Column("grade", "grade", likeness="detail"),
+        Column("period", "period", likeness="schedule"),
+        Column("term", "term", likeness="schedule"),
+        Column("term_start", "first day of the term", "date", likeness="schedule"),
+        Column("term_end", "last day of the term", "date", likeness="schedule"),
+        _STATUS,
     ),
-    hidden=("term_start", "term_end"),
+    key="class_key",
 )
 ENROLLMENTS = Entity(
     "enrollments",
-    links={"class_source_key": "classes", "user_source_key": "users"},
-    values=("role", "is_primary"),
+    (
+        Column("class_source_key", "class", "reference", refers_to="classes"),
+        _PERSON,
+        Column("role", "role"),
+        Column("is_primary", "primary teacher", "flag"),
+        _STATUS,
+    ),
 )
 
 ENTITIES: tuple[Entity, ...] = (ORGANIZATIONS, USERS, MEMBERSHIPS, CLASSES, ENROLLMENTS)
 """In the order in which they can be written: each after what it links to."""
-ID_CHANGES = Entity("id_changes", links={}, values=("entity", "old_id", "new_id"))
+ID_CHANGES = Entity(
+    "id_changes",
+    (
+        Column("entity", "kind of record"),
+        Column("old_id", "old identifier", private=True),
+        Column("new_id", "new identifier", private=True),
+    ),
+)
 """Not records of the roster, but what a batch says about their identifiers (rule 9c)."""
 BY_NAME: dict[str, Entity] = {entity.name: entity for entity in (*ENTITIES, ID_CHANGES)}
 

@@ -12,7 +12,7 @@ from enrollsync.database.schema import primary_key
 from enrollsync.plan.reconcile.doubt import find_doubtful
 from enrollsync.run import engine
 from enrollsync.run.run import Run
-from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
+from enrollsync.words.canonical import BY_NAME, CLASSES, ENTITIES, MEMBERSHIPS, USERS, Entity
 
 
 def plan_absences(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
@@ -35,7 +35,7 @@ def _after(entity: Entity) -> str:
     parts = [f"FROM {entity.name}_changes", f"FROM {entity.name}_deactivations"]
     if entity.key:
         parts.append(f"FROM {entity.name}_reidentifications ANTI JOIN {entity.name}_deactivations USING ({entity.key})")
-    if entity.name == "memberships":
+    if entity is MEMBERSHIPS:
         parts.append("FROM memberships_demotions")
     operations = "\n        UNION ALL BY NAME\n        ".join(parts)
     return f"""
@@ -204,10 +204,10 @@ def _mentioned_links(entity: Entity) -> str:
 
 def _covered(entity: Entity, run: Run) -> list[str]:
     """A class without a term is always covered; a term that the batch lacks, or that has ended, is left alone."""
-    if entity.name not in {"classes", "enrollments"}:
+    if CLASSES.name not in {entity.name, *entity.links.values()}:
         return []
     today = run.manifest.as_of.date().isoformat()
-    delivered = engine.parquet(run.place.canonical_table("classes"))
+    delivered = engine.parquet(run.place.canonical_table(CLASSES.name))
     return [f"""old.class_key NOT IN (
                 SELECT class_key
                 FROM db_classes
@@ -221,7 +221,7 @@ def _covered(entity: Entity, run: Run) -> list[str]:
 
 def _delivered_roles(entity: Entity, run: Run) -> list[str]:
     """Whose file was not delivered, or has lines that nobody may look into, is left alone."""
-    if entity.name not in {"users", "memberships"}:
+    if entity not in (USERS, MEMBERSHIPS):
         return []
     seen = {file.name for file in run.manifest.files if not file.blind}
     roles = [spec.role for spec in run.format.files if spec.role and spec.name not in seen]
@@ -233,7 +233,7 @@ def _deactivations(entity: Entity) -> str:
     """Rows as they will be, inactive; a membership is then nobody's primary one."""
     if entity.key:
         return _deactivated_records(entity)
-    new = {"status": "'inactive'"} | ({"is_primary": "false"} if entity.name == "memberships" else {})
+    new = {"status": "'inactive'"} | ({"is_primary": "false"} if entity is MEMBERSHIPS else {})
     changed = ", ".join(f"{value} AS {name}" for name, value in new.items())
     return f"""
         CREATE TABLE {entity.name}_deactivations AS

@@ -160,7 +160,7 @@ def _new_value(entity: Entity, name: str, manifest: RunManifest) -> str:
     if entity is MEMBERSHIPS and name == "is_primary":
         return "coalesce(chosen, false)"
     value = _supplied(entity, name, manifest)
-    return f"coalesce({value}, false)" if name == "is_primary" else value
+    return f"coalesce({value}, false)" if name in entity.of_kind("flag") else value
 
 
 def _supplied(entity: Entity, name: str, manifest: RunManifest) -> str:
@@ -171,7 +171,7 @@ def _supplied(entity: Entity, name: str, manifest: RunManifest) -> str:
     if not files:
         return had
     kept = f"list_contains(new.kept, '{source_column}') AND new.{source_column} IS NULL"
-    given = f"try_cast(new.{name} AS BOOLEAN)" if name == "is_primary" else f"new.{name}"
+    given = f"try_cast(new.{name} AS BOOLEAN)" if name in entity.of_kind("flag") else f"new.{name}"
     flag = _flag(files)
     missing = f"NOT {flag} OR " if flag in _partial_files(entity, manifest) else ""
     return f"CASE WHEN {missing}{kept} THEN {had} ELSE {given} END"

@@ -11,9 +11,10 @@ import duckdb
 
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
+from enrollsync.words.canonical import USERS
 
 CODES_OF_CLASHES = ("SEC-DUPLICATE", "VAL-EMAIL-DUPLICATE")
-_SECONDARY = ("user_district_id", "user_state_id")
+_SECONDARY = USERS.of_kind("secondary")
 
 
 def find_clashes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> None:

@@ -13,7 +13,7 @@ from enrollsync.database.schema import primary_key
 from enrollsync.plan.reconcile.tables import empty
 from enrollsync.run import engine
 from enrollsync.run.workspace import Workspace
-from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KIND_PREFIXES, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KIND_PREFIXES, ORGANIZATIONS, USERS, Entity
 
 
 def find_doubtful(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
@@ -65,9 +65,8 @@ def _both_widths(text: str) -> str:
 
 def _word_hits(entity: Entity) -> str:
     """Which records the words may mean: the key, and which word stands where, on a line of which entity."""
-    signs = [f"old.{entity.identifier}", engine.without_kind("old.source_key")]
-    if entity.name == "users":
-        signs += ["old.email", "old.user_district_id", "old.user_state_id"]
+    own = [f"old.{name}" for name in entity.of_kind("identifier", "secondary", "email")]
+    signs = [*own, engine.without_kind("old.source_key")]
     return f"""
         CREATE TABLE {entity.name}_word_hits AS
         WITH signs AS (
@@ -86,7 +85,7 @@ def _nothing_doubtful() -> str:
 def _doubtful(entity: Entity) -> str:
     if entity.key is None:
         return _doubtful_links(entity)
-    others = _named_on_one_line() if entity.name == "users" else _any_that_is_missed(entity)
+    others = _named_on_one_line() if entity is USERS else _any_that_is_missed(entity)
     return f"""
         CREATE TABLE {entity.name}_doubtful AS
         WITH meant AS (
@@ -101,7 +100,7 @@ def _doubtful(entity: Entity) -> str:
 
 def _not_a_school(entity: Entity) -> str:
     """A school's identifier stands on every line of its people, and may be a person's too: it speaks for the school."""
-    if entity.name == "organizations":
+    if entity is ORGANIZATIONS:
         return ""
     schools = f"SELECT {engine.folded('organization_id')} FROM db_organizations WHERE organization_id NOT NULL"
     return f" AND word NOT IN ({schools})"
@@ -166,7 +165,7 @@ def _unplanned_pairs(entity: Entity) -> str:
 
 def _lookup_with_history(entity: Entity) -> str:
     """Source key -> key, earlier identifiers included: a row may still say the old one while another says the new."""
-    kinds = KIND_PREFIXES if entity.name == "users" else ()
+    kinds = KIND_PREFIXES if entity is USERS else ()
     earlier = "".join(
         f"""
         UNION

@@ -12,18 +12,11 @@ from __future__ import annotations
 
 import duckdb
 
+from enrollsync.database.schema import link_keys
 from enrollsync.plan.reconcile.tables import empty
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
-from enrollsync.words.canonical import CLASSES, KINDS, ORGANIZATIONS, USERS, Entity
-
-_COMPARED = ("user_district_id", "user_state_id", "given_name", "middle_name", "family_name", "email", "grade",
-             "birth_date")  # fmt: skip
-_STRONG = ("birth_date", "email", "user_district_id", "user_state_id")
-"""What proves, together with the name, that two are one."""
-SCHEDULE = ("course_code", "period", "term", "term_start", "term_end")
-"""What tells classes of one name apart: where it differs, it is another class, as next year's is."""
-
+from enrollsync.words.canonical import BY_NAME, CLASSES, KINDS, ORGANIZATIONS, USERS, Entity
 
 KINDS_OF_PEOPLE = f"""
     CREATE OR REPLACE TEMP MACRO kind_of(role) AS
@@ -41,7 +34,7 @@ def resemblance(entity: Entity) -> dict[str, str]:
     """
     if entity is USERS:
         return _resemblance_of_users()
-    told_apart = ("name",) if entity is ORGANIZATIONS else ("name", "organization_key", *SCHEDULE)
+    told_apart = (*entity.alike_in("name"), *link_keys(entity), *entity.alike_in("schedule"))
     unlike = " OR ".join(f"coalesce(new.{name} <> old.{name}, false)" for name in told_apart)
     return {"another": "false", "stranger": "false", "unlike": unlike}
 
@@ -50,9 +43,9 @@ def _resemblance_of_users() -> dict[str, str]:
     def compared(how: str, *names: str) -> list[str]:
         return [f"{how}(new.{name}, old.{name})" for name in names]
 
-    names = compared("differ", "given_name", "family_name")
+    names = compared("differ", *USERS.alike_in("name"))
     birth_or_email = f"({' OR '.join(compared('differ', 'birth_date', 'email'))})"
-    proven = " OR ".join(compared("agree", *_STRONG))
+    proven = " OR ".join(compared("agree", *USERS.alike_in("proof")))
     return {
         "another": f"{' AND '.join(names)} AND {birth_or_email}",
         "stranger": f"another OR {birth_or_email} AND NOT ({proven})",
@@ -188,14 +181,14 @@ def _similar_users(manifest: RunManifest) -> str:
 
     An email that clashes (section 6) is not strong: it makes the row wait.
     """
-    names = "lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name)"
+    names = " AND ".join(f"lower(new.{name}) = lower(old.{name})" for name in USERS.alike_in("name"))
     secured = " UNION ALL ".join(
         f"""
                 SELECT new.source_key, old.user_key, true AS strong
                 FROM seekers AS new
                 JOIN missed AS old ON {names} AND new.{name} = old.{name}"""
-        for name in _STRONG
-        if name != "email"
+        for name in USERS.alike_in("proof")
+        if name not in USERS.of_kind("email")
     )
     return f"""
         clashing_emails AS (
@@ -232,7 +225,7 @@ def _similar_users(manifest: RunManifest) -> str:
         ),
         pairs AS (
             SELECT candidates.source_key, own_key, old.user_key AS old_key, own_row, free, rejected, true AS near,
-                {_same(_COMPARED, manifest.supplied.get("users", {}))}
+                {_same(USERS.alike_in("name", "proof", "detail"), manifest.supplied.get("users", {}))}
                     AND kind_of(new.role) = kind_of(old.role)
                     AND old.status = 'active'
                     AND strong
@@ -256,11 +249,11 @@ def _similar_classes(manifest: RunManifest) -> str:
     return f"""
         resembling AS (
             SELECT new.source_key, own_key, old.class_key AS old_key, own_row, free, rejected,
-                {_same(("course_name", "subject", "grade"), supplied)}
+                {_same(CLASSES.alike_in("detail"), supplied)}
                     AND coalesce(new.course_code, new.period, new.term) IS NOT NULL AS fits
             FROM seekers AS new
             JOIN missed AS old ON new.name = old.name AND new.organization_key = old.organization_key
-            WHERE old.status = 'active' AND {_same(SCHEDULE, supplied)}
+            WHERE old.status = 'active' AND {_same(CLASSES.alike_in("schedule"), supplied)}
         ),
         {_COMPARED_BY_PEOPLE},
         shared AS (
@@ -331,7 +324,8 @@ def _in_common(entity: str, placed_by: str) -> str:
 
     They are matched after the organizations are, so that their source keys must do here.
     """
-    key, own = ("user_key", "user_source_key") if entity == "users" else ("class_key", "source_key")
+    key = BY_NAME[entity].key
+    own = next((link for link, target in BY_NAME[placed_by].links.items() if target == entity), "source_key")
     return f"""
                 SELECT compared.source_key, compared.old_key, '{entity}', known.{key}
                 FROM compared

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import duckdb
 
-from enrollsync.plan.reconcile.likeness import SCHEDULE
 from enrollsync.plan.reconcile.tables import empty
 from enrollsync.run.engine import one_row, parquet
 from enrollsync.run.workspace import Notice, Workspace
@@ -170,7 +169,7 @@ def _paired_by_people(entity: Entity) -> str:
 
 
 def _of_one_time_and_teacher() -> str:
-    others = " OR ".join(f"coalesce(new.{name} <> old.{name}, false)" for name in SCHEDULE)
+    others = " OR ".join(f"coalesce(new.{name} <> old.{name}, false)" for name in CLASSES.alike_in("schedule"))
     return f"NOT ({others}) AND (taught_by_one OR NOT (before.taught AND after.taught))"
 
 
