@@ -1,4 +1,4 @@
-"""Adds to Airflow the files of a run, behind the permission to read its DAG, notes on runs, and districts' pools.
+"""Adds to Airflow the Roster portal and the files of runs, notes on runs, and districts' pools.
 
 Every task loads its plugins: what only the API server needs is imported with the first request.
 """
@@ -12,17 +12,18 @@ from airflow.plugins_manager import AirflowPlugin
 from enrollsync.airflow import broken_files, links, notes, pools
 
 
-async def files(scope: Any, receive: Any, send: Any) -> None:
-    """The ASGI app that serves them."""
-    from enrollsync.airflow.files import app
+async def portal(scope: Any, receive: Any, send: Any) -> None:
+    """The ASGI app that serves both."""
+    from enrollsync.airflow.portal import serve
 
-    await app(scope, receive, send)
+    await serve(scope, receive, send)
 
 
 class RosterPlugin(AirflowPlugin):
-    """Loaded by the API server (files) and the scheduler (notes, pools)."""
+    """Loaded by the API server (portal) and the scheduler (notes, pools)."""
 
     name = "roster"
-    fastapi_apps = [{"app": files, "url_prefix": links.PREFIX, "name": "Roster files"}]
+    fastapi_apps = [{"app": portal, "url_prefix": links.PREFIX, "name": "Roster"}]
+    external_views = [{"name": "Roster", "href": links.portal_path(), "destination": "nav", "url_route": "roster"}]
     operator_extra_links = list(links.LINKS)
     listeners = [notes, pools, broken_files]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -12,8 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
-
-from enrollsync.settings import project_root
 
 RUN = "/roster/enrollment_sync__lincoln/manual__2026-11-23T02%3A00%3A00%2B00%3A00"
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"}
@@ -25,13 +20,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, districts: Callable[
     monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
     districts("lincoln")
     place = tmp_path / "data" / "runs" / "lincoln" / "manual__2026-11-23T02_00_00_00_00"
-    noted = [
-        {"run_id": "manual__2026-11-23T02:00:00+00:00", "outcome": "applied", "changes": "5 create", "wrote": True},
-        {"run_id": "<b>calm</b>", "outcome": "in_sync", "changes": "3 held", "wrote": False},
-    ]
     place.mkdir(parents=True)
-    started = "2026-11-23T07:00:00+00:00"
-    (place.parent / "last_runs.json").write_text(json.dumps([{**run, "started_at": started} for run in noted]))
     for name in ("report.html", "quarantine/users.csv", "data_docs/index.html", "plan/plan.json", "run.json"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(name)
@@ -41,10 +30,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, districts: Callable[
 @pytest.fixture
 def stranger(folder: Path) -> Iterator[TestClient]:
     """Somebody without a session."""
-    from enrollsync.airflow.files import app
+    from enrollsync.airflow.portal import serve
 
     around = FastAPI()
-    around.mount("/roster", app)
+    around.mount("/roster", serve)
     with TestClient(around, raise_server_exceptions=False, follow_redirects=False) as client:
         yield client
 
@@ -61,7 +50,7 @@ def log_in(monkeypatch: pytest.MonkeyPatch, role: str | None) -> None:
     from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
     from airflow.api_fastapi.core_api.security import get_user
 
-    from enrollsync.airflow.files import app
+    from enrollsync.airflow.portal import app
 
     create_auth_manager()
     ada = SimpleAuthManagerUser(username="ada", role=role)
@@ -183,34 +172,10 @@ def test_link_in_a_runs_folder_gets_into_nothing_that_is_made_of_it(
     assert reader.get(f"{RUN}/{archive}").status_code == 404
 
 
-# ---- the list of runs -----------------------------------------------------------------------------------------------
+# ---- who may read what -----------------------------------------------------------------------------------------------
 
 
 LIST = "/roster/districts/lincoln/runs"
-
-
-def test_list_of_runs_says_local_time_outcome_and_changes_and_leads_to_the_report(reader: TestClient) -> None:
-    rows = [re.sub(r"\s*<[^>]+>\s*", "|", row) for row in reader.get(LIST, headers=BROWSER).text.split("<tr>")[2:]]
-    assert "|2026-11-23 02:00 EST|" in rows[0] and "|Applied|" in rows[0] and "|5 create|" in rows[0]
-    assert "|In sync|" in rows[1] and "|nothing|" in rows[1] and "3 held" not in rows[1]
-    assert "&lt;b&gt;calm&lt;/b&gt;" in rows[1]
-    page = reader.get(LIST, headers=BROWSER).text
-    assert f'<a href="{RUN}/report.html">2026-11-23 02:00 EST</a>' in page
-    assert '<a href="/dags/enrollment_undo__lincoln">' in page
-
-
-def test_list_of_runs_is_data_for_a_program(reader: TestClient) -> None:
-    first, second = reader.get(LIST, headers={"Accept": "application/json"}).json()["runs"]
-    assert first == {
-        "run_id": "manual__2026-11-23T02:00:00+00:00", "started": "2026-11-23 02:00 EST", "outcome": "applied",
-        "said": "Applied", "changes": "5 create", "report": f"{RUN}/report.html",
-    }  # fmt: skip
-    assert (second["changes"], second["report"]) == (None, None)
-
-
-def test_list_of_runs_is_there_before_the_first_run(reader: TestClient, folder: Path) -> None:
-    (folder.parent / "last_runs.json").unlink()
-    assert "No run has ended yet." in reader.get(LIST, headers=BROWSER).text
 
 
 @pytest.mark.parametrize("path", [LIST, f"{RUN}/report.html"])
@@ -220,24 +185,6 @@ def test_who_may_not_read_the_districts_dag_gets_403_be_there_such_a_district_or
 ) -> None:
     log_in(monkeypatch, role=None)
     assert stranger.get(f"{path}?dag_id=enrollment_sync__other".replace("lincoln", district)).status_code == 403
-
-
-def test_deliveries_that_have_landed_are_listed_newest_first(
-    reader: TestClient, districts: Callable[..., Path]
-) -> None:
-    districts("lincoln", path="path: landing")
-    landing = project_root() / "landing"
-    for age, name in enumerate(["friday.zip", "thursday", "wednesday"]):
-        place = landing / name
-        place.mkdir(parents=True)
-        os.utime(place, (1_700_000_000 - age, 1_700_000_000 - age))
-    (landing / "notes.txt").write_text("no delivery")
-    (landing / "latest").symlink_to(landing / "thursday")
-    (landing / "gone.zip").symlink_to(landing / "nothing.zip")
-    listed = reader.get(LIST, headers={"Accept": "application/json"}).json()["deliveries"]
-    assert [one["path"] for one in listed] == ["landing/friday.zip", "landing/thursday", "landing/wednesday"]
-    assert listed[0]["arrived"] == "2023-11-14 17:13 EST"
-    assert "landing/thursday</code>" in reader.get(LIST, headers=BROWSER).text
 
 
 def test_list_of_runs_of_no_district_is_404(reader: TestClient) -> None:

@@ -1,4 +1,4 @@
-"""Serves runs' files, and the list of runs, to those who may read the DAG; mounted under `links.PREFIX`.
+"""Serves runs' files to those who may read the DAG; a part of the portal, below `links.PREFIX`.
 
 Only the files named here, only of runs that have a workspace, and no link in there is followed; a page may load nothing
 from elsewhere.
@@ -12,12 +12,11 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Annotated
 
-from airflow.api_fastapi.core_api.security import get_user, requires_access_dag
-from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
+from airflow.api_fastapi.core_api.security import requires_access_dag
+from fastapi import APIRouter, BackgroundTasks, Depends, HTTPException
+from fastapi.responses import FileResponse
 
-from enrollsync.airflow import runs_page
-from enrollsync.airflow.access import log_in_first, may_read_district, prefers_data, require_names
+from enrollsync.airflow.access import require_path
 from enrollsync.airflow.districts import district_of, districts_of
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import District, run_folder
@@ -38,11 +37,6 @@ def workspace_of(dag_id: str, run_id: str) -> Workspace:
     return place
 
 
-def district(district_id: str) -> District:
-    """The settings of a district; 404 where there is none."""
-    return _district_of(f"enrollment_sync__{district_id}")
-
-
 def _district_of(dag_id: str) -> District:
     wanted = district_of(dag_id)
     for found in districts_of(dag_id).values():
@@ -53,26 +47,9 @@ def _district_of(dag_id: str) -> District:
 
 OfRun = Annotated[Workspace, Depends(workspace_of)]
 
-app = FastAPI(
-    title="Roster files",
-    docs_url=None,
-    redoc_url=None,
-    openapi_url=None,
-    dependencies=[Depends(get_user), Depends(require_names)],
-    exception_handlers={HTTPException: log_in_first},
+of_run = APIRouter(
+    prefix="/{dag_id}/{run_id}", dependencies=[Depends(require_path), Depends(requires_access_dag("GET"))]
 )
-
-
-@app.get("/districts/{district_id}/runs", dependencies=[Depends(may_read_district)])
-def runs(request: Request, of: Annotated[District, Depends(district)]) -> Response:
-    """The district's last runs, and the deliveries that a run by hand may read."""
-    listed = {"runs": runs_page.list_runs(of), "deliveries": runs_page.list_deliveries(of)}
-    if prefers_data(request):
-        return JSONResponse({"district_id": of.district_id, **listed}, headers=_HEADERS)
-    return HTMLResponse(runs_page.render(of, **listed), headers=_HEADERS)
-
-
-of_run = APIRouter(prefix="/{dag_id}/{run_id}", dependencies=[Depends(requires_access_dag("GET"))])
 
 
 @of_run.get("/quarantine.zip")
@@ -120,9 +97,6 @@ def file(place: OfRun, name: str) -> FileResponse:
     if name not in _PLAIN:
         raise HTTPException(404, "no such file")
     return FileResponse(_kept(place, name), headers=_HEADERS)
-
-
-app.include_router(of_run)
 
 
 def _kept(place: Workspace, *names: str) -> Path:

@@ -42,17 +42,26 @@ def _inside(*parts: str) -> str:
 
 def run_url(run: OfRun) -> str:
     """The address of the run's own page in Airflow."""
-    return f"{_base()}/dags/{quote(run.dag_id, safe='')}/runs/{quote(run.run_id, safe='')}"
+    return f"{_base()}{_page_of(run.dag_id, run.run_id)}"
+
+
+def run_page(dag_id: str, run_id: str) -> str:
+    """The same without the host."""
+    return f"{_root()}{_page_of(dag_id, run_id)}"
+
+
+def _page_of(dag_id: str, run_id: str) -> str:
+    return f"/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}"
+
+
+def portal_path() -> str:
+    """The path of the portal's first page."""
+    return f"{_root()}{PREFIX}/"
 
 
 def runs_path(district_id: str) -> str:
     """The path of the page with the district's last runs."""
     return f"{_root()}{_inside('districts', district_id, 'runs')}"
-
-
-def dag_path(dag_id: str) -> str:
-    """The path of a DAG's page in Airflow."""
-    return f"{_root()}/dags/{quote(dag_id, safe='')}"
 
 
 def login_path(following: str) -> str:

@@ -5,7 +5,6 @@ Each function runs inside a task; what takes long to import is imported there.
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping
@@ -19,12 +18,9 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 from enrollsync.airflow import signals
 from enrollsync.run.workspace import Answer, RunManifest, Workspace
 from enrollsync.settings import District, load_district
-from enrollsync.words.errors import ConfigurationError, EnrollSyncError
+from enrollsync.words.errors import ConfigurationError
 
 log = logging.getLogger(__name__)
-
-_NOTED_RUNS = 20
-"""Runs that the list of runs shows."""
 
 
 def start(district: str) -> str:
@@ -233,7 +229,6 @@ def report(district: str) -> dict[str, Any]:
     if failed:
         steps.fail(workspace, "a task failed or was killed; its log says why")
     result = steps.report(workspace, database_url=_database_if_known(workspace))
-    _note_runs(district, Path(workspace).parent)
     signals.run_ended(workspace, failed=failed)
     if failed or result["outcome"] in ("refused", "failed"):
         _fail_with(result)
@@ -260,32 +255,3 @@ def any_task_failed() -> bool:
     run = get_current_context()["dag_run"]
     states = get_current_context()["ti"].get_task_states(run.dag_id, run_ids=[run.run_id])
     return not {"failed", "upstream_failed"}.isdisjoint(states.get(run.run_id, {}).values())
-
-
-def _note_runs(district: str, folder: Path) -> None:
-    """Leave the newest runs where the list of runs finds them without the database's password; see `runs_page.py`."""
-    from enrollsync import steps
-    from enrollsync.report.wording import changes
-
-    try:
-        found = steps.runs(district, database_url=database_url(load_district(district)))[:_NOTED_RUNS]
-    except EnrollSyncError as error:
-        log.warning("the last runs could not be noted for the list of runs: %s", error)
-        return
-    noted = [
-        {
-            "run_id": run["run_id"],
-            "started_at": run["started_at"],
-            "outcome": run["outcome"],
-            "changes": changes(run["outcome"], run["counts"]),
-            "wrote": run["state_after"] is not None,
-        }
-        for run in found
-    ]
-    path = folder / "last_runs.json"
-    half = path.with_suffix(".part")
-    try:
-        half.write_text(json.dumps(noted))
-        half.replace(path)
-    except OSError as error:
-        log.warning("the last runs could not be noted for the list of runs: %s", error.strerror)

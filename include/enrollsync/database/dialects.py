@@ -42,6 +42,8 @@ LOCK_SECONDS = 30
 STATEMENT_MINUTES = 30
 """The longest statement of a load; a server's own limit is meant for small questions."""
 CONNECT_SECONDS = 10
+PAGE_SECONDS = 10
+"""The longest that a page waits for an answer."""
 _BATCH_ROWS = 65_536
 _EVERYBODY, _ANYBODY_ELSE = 0o007, 0o077
 log = logging.getLogger(__name__)
@@ -136,6 +138,12 @@ class SqliteBackend:
         engine = create_engine("sqlite://", creator=creator, poolclass=NullPool)
         begin = "BEGIN IMMEDIATE" if create or write else "BEGIN"
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
+        return engine
+
+    def connect_for_pages(self) -> Engine:
+        """For small questions, many of them, from many threads; opening a file again is cheap."""
+        engine = self.connect()
+        event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only = ON"))
         return engine
 
     @contextmanager
@@ -238,6 +246,18 @@ class PostgresBackend:
                 connection.exec_driver_sql(setting)
             if create:
                 connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_SCHEMA_LOCK})")
+
+        return engine
+
+    def connect_for_pages(self) -> Engine:
+        """For small questions, many of them, from many threads: connections are kept, and none waits long."""
+        engine = create_engine(self.url, pool_pre_ping=True, pool_recycle=300)
+
+        @event.listens_for(engine, "begin")
+        def limit(connection: Connection) -> None:
+            connection.exec_driver_sql("SET TRANSACTION READ ONLY")
+            for setting in ("lock_timeout", "statement_timeout"):
+                connection.exec_driver_sql(f"SET LOCAL {setting} = {_milliseconds(PAGE_SECONDS)}")
 
         return engine
 

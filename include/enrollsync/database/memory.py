@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Delete, delete, func, insert, or_, select
+from sqlalchemy import ColumnElement, Delete, delete, func, insert, or_, select
 
 from enrollsync.database.access import Database
 from enrollsync.database.dialects import Session
@@ -160,9 +160,8 @@ class Memory(Database):
 
         `shares_json`, the only long one, is left out.
         """
-        shown = (column for column in RUNS.columns if column is not RUNS.c.shares_json)
         query = (
-            select(*shown)
+            select(*_SHORT)
             .where(RUNS.c.district_id == district_id)
             .order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
         )
@@ -171,6 +170,67 @@ class Memory(Database):
             row["counts"] = json.loads(row.pop("counts_json"))
             row["findings"] = json.loads(row.pop("findings_json"))
         return rows
+
+    def runs_since(self, district_ids: Collection[str], since: datetime) -> list[dict[str, Any]]:
+        """The runs of several districts since then, and of each the newest whenever that was; the newest first.
+
+        Instants are datetimes with a time zone, `counts` and `findings` dicts.
+        """
+        newest = (
+            select(RUNS.c.district_id, func.max(RUNS.c.started_at).label("started_at"))
+            .where(RUNS.c.district_id.in_(district_ids))
+            .group_by(RUNS.c.district_id)
+            .subquery()
+        )
+        told = ("district_id", "run_id", "outcome", "started_at", "delivered_at", "counts_json", "findings_json",
+                "message", "approved_by")  # fmt: skip
+        query = (
+            select(*(RUNS.c[name] for name in told))
+            .join(newest, newest.c.district_id == RUNS.c.district_id)
+            .where(or_(RUNS.c.started_at >= instant(since), RUNS.c.started_at == newest.c.started_at))
+            .order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
+        )
+        return [_told(row) for row in self.rows(query)]
+
+    def list_runs(
+        self, district_id: str, *, outcome: str = "", person: str = "", since: datetime | None = None,
+        until: datetime | None = None, offset: int = 0, limit: int | None = None,
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """The runs that fit, the newest first, as `run_told` gives them; `person` is part of a name."""
+        conditions: list[ColumnElement[bool]] = [RUNS.c.district_id == district_id]
+        if outcome:
+            conditions.append(RUNS.c.outcome == outcome)
+        if person:
+            conditions.append(RUNS.c.approved_by.icontains(person, autoescape=True))
+        if since:
+            conditions.append(RUNS.c.started_at >= instant(since))
+        if until:
+            conditions.append(RUNS.c.started_at < instant(until))
+        query = select(*_SHORT).where(*conditions).order_by(RUNS.c.started_at.desc(), RUNS.c.run_id.desc())
+        return [_told(row) for row in self.rows(query.offset(offset).limit(limit))]
+
+    def run_told(self, district_id: str, run_id: str) -> dict[str, Any] | None:
+        """One run: the columns of `runs` but for its shares; instants as datetimes, `counts`, `findings` as dicts."""
+        query = select(*_SHORT).where(RUNS.c.district_id == district_id, RUNS.c.run_id == run_id)
+        return next((_told(row) for row in self.rows(query)), None)
+
+    def undone(self, district_id: str) -> list[str]:
+        """The runs that are undone now."""
+        return self._undone(district_id)
+
+    def shares_of_nights(self, district_id: str, runs: int, but: str = "") -> list[tuple[datetime, RunShares]]:
+        """When the last applied runs `but` one began and what they changed, the newest first.
+
+        Undone ones are among them: what they changed was seen then.
+        """
+        query = (
+            select(RUNS.c.started_at, RUNS.c.shares_json)
+            .where(RUNS.c.district_id == district_id, RUNS.c.outcome == "applied", RUNS.c.shares_json.is_not(None))
+            .where(RUNS.c.run_id != but)
+            .order_by(RUNS.c.state_after.desc())
+            .limit(runs)
+        )
+        return [(datetime.fromisoformat(row["started_at"]), json.loads(row["shares_json"])) for row in self.rows(query)]
 
     def run(self, district_id: str, run_id: str) -> dict[str, Any] | None:
         """One run's row; None when there is no such run."""
@@ -191,6 +251,17 @@ class Memory(Database):
             with self.backend.writing(run.run_id) as session:
                 if _record(run, session.execute, session.rows):
                     append_findings(session, findings, run)
+
+
+_SHORT = tuple(column for column in RUNS.columns if column is not RUNS.c.shares_json)
+"""The columns of `runs` but for the only long one."""
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """A run's row with JSON read and instants made."""
+    instants = {name: value and datetime.fromisoformat(value) for name, value in row.items() if name.endswith("_at")}
+    texts = {name.removesuffix("_json"): json.loads(row.pop(name)) for name in [*row] if name.endswith("_json")}
+    return row | instants | texts
 
 
 def _record(run: RunRecord, execute: Callable[[Any], object], rows: Callable[[Any], Sequence[Any]]) -> bool:

@@ -31,6 +31,7 @@ from enrollsync.database.schema import (
 from enrollsync.plan.answers import answered
 from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KIND_PREFIXES, ORGANIZATIONS, USERS, Entity
 from enrollsync.words.errors import ConfigurationError
+from enrollsync.words.masking import all_masked, masked
 
 _CALLED: dict[str, Entity] = {entity.singular: entity for entity in ENTITIES if entity.key}
 """What the command calls an entity."""
@@ -73,7 +74,7 @@ def explain(store: Store, district_id: str, kind: str, identifier: str) -> Row:
     left = [_finding(row) for row, owner in zip(found, owners, strict=True) if owner is None]
     if not records and not left:
         raise ConfigurationError(
-            f"{kind} {_masked(identifier)}: district {district_id} has none of that identifier or source key, now or "
+            f"{kind} {masked(identifier)}: district {district_id} has none of that identifier or source key, now or "
             "earlier, and no run remembers a row with it"
         )
     told = [
@@ -86,7 +87,7 @@ def explain(store: Store, district_id: str, kind: str, identifier: str) -> Row:
         }
         for key in keys
     ]
-    shown: Row = _shown({"entity": entity.name, "id": identifier, "records": told, "findings": left})
+    shown: Row = all_masked({"entity": entity.name, "id": identifier, "records": told, "findings": left})
     return shown
 
 
@@ -184,23 +185,6 @@ def _finding(row: Row) -> Row:
 
 def _run_of(row: Row) -> Row:
     return {name: row[name] for name in ("when", "run_id", "outcome", "answer", "approved_by")}
-
-
-_COULD_BE_A_NUMBER = re.compile(r"(?<![0-9])([0-9]{5}|[0-9]{3}-[0-9]{2}-)([0-9]{4})(?![0-9])")
-
-
-def _masked(text: str) -> str:
-    """As `engine.masked`, which is SQL; here also within a source key."""
-    return _COULD_BE_A_NUMBER.sub(r"*****\2", text)
-
-
-def _shown(value: Any) -> Any:
-    """The value with every text in it masked."""
-    if isinstance(value, dict):
-        return {name: _shown(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [_shown(part) for part in value]
-    return _masked(value) if isinstance(value, str) else value
 
 
 # ---- for a person ----------------------------------------------------------------------------------------------------

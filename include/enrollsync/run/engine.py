@@ -98,6 +98,11 @@ def uncelled(text: str) -> str:
     return f"CASE WHEN regexp_matches({text}, {pattern}) THEN substr({text}, 2) ELSE {text} END"
 
 
+def with_escape(text: str) -> str:
+    """The same as `cell`, of one text at hand."""
+    return f"'{text}" if re.match(f"'*{_FORMULA}", text) else text
+
+
 def without_escape(text: str) -> str:
     """The same as `uncelled`, of one text at hand."""
     return text[1:] if re.match(f"'+{_FORMULA}", text) else text

@@ -1,0 +1,86 @@
+"""The portal as one application: its rooms of routes behind one door."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+
+from enrollsync.portal import morning, pages, runs
+from enrollsync.portal.entry import Visit, require_names
+from enrollsync.portal.host import Host, Visitor
+from enrollsync.portal.texts import say
+from enrollsync.words.errors import EnrollSyncError
+
+assets = APIRouter()
+
+
+def build(
+    host: Host,
+    others: tuple[APIRouter, ...] = (),
+    refused: Callable[[Request, Exception], Awaitable[Response]] | None = None,
+) -> FastAPI:
+    """The portal in front of a host. Nobody gets to any route, assets included, without introducing themselves.
+
+    `others`: routes of the host's own that stand below the same path; `refused` answers whoever could not introduce
+    themselves, where the host wants to do so itself (a login page).
+    """
+
+    identified = Depends(host.identify)
+
+    def introduce(request: Request, visitor: Visitor = identified) -> None:
+        request.state.visitor = visitor
+
+    app = FastAPI(
+        title="Roster",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        dependencies=[Depends(introduce), Depends(require_names)],
+        exception_handlers=_handlers(refused),
+    )
+    app.state.host = host
+    for router in (assets, morning.routes, runs.routes, *others):
+        app.include_router(router)
+    return app
+
+
+@assets.get("/static/{name}")
+def asset(name: str) -> Response:
+    """A style or a script of the pages."""
+    if name not in pages.ASSETS:
+        raise HTTPException(404, say("There is no such page."))
+    headers = pages.HEADERS | {"Cache-Control": "private, max-age=31536000, immutable"}
+    return Response(pages.asset(name)[0], media_type=pages.ASSETS[name], headers=headers)
+
+
+def _handlers(refused: Callable[[Request, Exception], Awaitable[Response]] | None) -> dict[Any, Any]:
+    async def refuse(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if refused is not None and not hasattr(request.state, "visitor"):
+            return await refused(request, error)
+        return _problem(request, error.status_code, str(error.detail))
+
+    async def broken(request: Request, error: Exception) -> Response:
+        return _problem(request, 503, str(error))
+
+    async def mistaken(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)
+        names = ", ".join(sorted({str(one["loc"][-1]) for one in error.errors()}))
+        return _problem(
+            request, 422, say("What was sent as {names} cannot be read; go back and try again.", names=names)
+        )
+
+    return {HTTPException: refuse, RequestValidationError: mistaken, EnrollSyncError: broken}
+
+
+def _problem(request: Request, status: int, message: str) -> Response:
+    """One line in place of a page; who has not introduced themselves gets it as JSON."""
+    visitor = getattr(request.state, "visitor", None)
+    if visitor is None or pages.prefers_data(request) or "text/html" not in request.headers.get("accept", ""):
+        return JSONResponse({"detail": message}, status, headers=pages.HEADERS)
+    here = Visit(request, request.app.state.host, visitor)
+    return pages.show(here, "problem.html.j2", {"status": status, "message": message}, status=status)

@@ -1,0 +1,62 @@
+"""The district files as the portal needs them: usable or broken, and read again only when they have changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from enrollsync.settings import District, districts_folder, load_district
+from enrollsync.words.errors import ConfigurationError
+
+
+@dataclass(frozen=True)
+class DistrictFile:
+    """One file of the folder of districts."""
+
+    district_id: str
+    """As the file says; of a broken one, its name without `.yaml`."""
+    settings: District | None
+    problem: str | None = None
+    """Why it cannot be used, in one line."""
+
+
+def list_districts() -> list[DistrictFile]:
+    """Every district file, by its id; of two that claim one id, the one of that name is usable."""
+    found = [_read(path) for path in sorted(districts_folder().glob("*.yaml"), key=lambda path: path.name)]
+    named = sorted(found, key=lambda one: (one[1].district_id, one[0].stem != one[1].district_id))
+    owners: dict[str, Path] = {}
+    listed = []
+    for path, file in named:
+        owner = owners.setdefault(file.district_id, path)
+        if owner != path:
+            said = f"{path.name}: `district_id`: {file.district_id!r} is already used by {owner.name}; choose another"
+            file = DistrictFile(path.stem, None, said)
+        listed.append(file)
+    return listed
+
+
+def find_district(district_id: str) -> DistrictFile | None:
+    """The district's file; None where there is none."""
+    path = districts_folder() / f"{district_id}.yaml"
+    if path.is_file() and (found := _read(path)[1]).district_id == district_id:
+        return found
+    return next((file for file in list_districts() if file.district_id == district_id), None)
+
+
+def _read(path: Path) -> tuple[Path, DistrictFile]:
+    try:
+        known = path.stat()
+    except OSError as error:
+        return path, DistrictFile(path.stem, None, f"{path.name}: cannot be read: {error.strerror}")
+    return path, _parsed(path, known.st_mtime_ns, known.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(path: Path, changed: int, size: int) -> DistrictFile:
+    """Parsing takes milliseconds, and a page shows hundreds; `changed` and `size` tell one content from another."""
+    try:
+        settings = load_district(str(path))
+    except ConfigurationError as error:
+        return DistrictFile(path.stem, None, str(error).replace(f"{path}: ", f"{path.name}: "))
+    return DistrictFile(settings.district_id, settings)

@@ -1,0 +1,129 @@
+"""Who comes in, to which district, and whether what they send may change anything.
+
+Every route of the app stands behind `introduce`; a route of a district takes an `Inside`, one that changes something a
+`Changing`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+from dataclasses import dataclass
+from typing import Annotated
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from fastapi import Depends, Form, Header, HTTPException, Request
+
+from enrollsync.database import Store
+from enrollsync.portal.districts import DistrictFile, find_district
+from enrollsync.portal.host import Host, Visitor
+from enrollsync.portal.reader import roster
+from enrollsync.portal.texts import say
+from enrollsync.settings import District
+
+log = logging.getLogger(__name__)
+
+_LONGEST_NAME = 250
+"""Bytes of an id; nothing that is longer is looked up."""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request: who asks, of which host."""
+
+    request: Request
+    host: Host
+    visitor: Visitor
+
+    @staticmethod
+    def zone(name: str) -> ZoneInfo:
+        """A district's time zone, for a page about many of them."""
+        return ZoneInfo(name)
+
+    @property
+    def token(self) -> str:
+        """What a form of this session has to bring along, so that no other site can send it."""
+        return hmac.new(self.host.secret(), self.visitor.session.encode(), hashlib.sha256).hexdigest()
+
+
+@dataclass(frozen=True)
+class DistrictVisit(Visit):
+    """A request about a district that the visitor may look at."""
+
+    district: District
+
+    @property
+    def store(self) -> Store:
+        """The district's roster."""
+        return roster(self.host.database_url(self.district))
+
+    @property
+    def may_change(self) -> bool:
+        """Whether the visitor may decide here, and start runs."""
+        return self.host.may(self.visitor, self.district.district_id, change=True)
+
+    def note_view(self, entity: str, key: int) -> None:
+        """Log for the audit that a record was looked at, without what stands in it."""
+        log.info("viewed: %s %s of district %s by %s", entity, key, self.district.district_id, self.visitor.name)
+
+
+def visit(request: Request) -> Visit:
+    """Who asks; `app.build` has let them introduce themselves."""
+    return Visit(request, request.app.state.host, request.state.visitor)
+
+
+def inside(district_id: str, here: Annotated[Visit, Depends(visit)]) -> DistrictVisit:
+    """A visit to a district.
+
+    Raises HTTPException 403 for who may not look at it, be there such a district or not; 404 where there is none, and
+    409 for one whose file cannot be used.
+    """
+    if not here.host.may(here.visitor, district_id):
+        raise HTTPException(403, "Forbidden")
+    file = find_district(district_id)
+    if file is None:
+        raise HTTPException(404, say("There is no such district."))
+    return DistrictVisit(here.request, here.host, here.visitor, _usable(file))
+
+
+def _usable(file: DistrictFile) -> District:
+    if file.settings is None:
+        raise HTTPException(409, say("The district's settings are broken: {problem}", problem=file.problem))
+    return file.settings
+
+
+def changing(
+    here: Annotated[DistrictVisit, Depends(inside)],
+    token: Annotated[str, Form(max_length=_LONGEST_NAME)] = "",
+    origin: Annotated[str, Header()] = "",
+) -> DistrictVisit:
+    """A visit that changes something: by who may, from a page of ours, in the session that the page was made for.
+
+    Raises HTTPException 403.
+    """
+    if not here.may_change:
+        raise HTTPException(403, "Forbidden")
+    if here.visitor.is_program:  # whoever sends a password of its own along is not led by another page
+        return here
+    if not _is_ours(origin, here.request) or not hmac.compare_digest(token, here.token):
+        raise HTTPException(403, say("This page is not the one that was asked for; load it again."))
+    return here
+
+
+def _is_ours(origin: str, request: Request) -> bool:
+    """Whether the browser says that a page of this host sent the form; browsers always say so of a POST."""
+    return bool(origin) and urlsplit(origin).netloc == request.headers.get("host")
+
+
+def require_names(request: Request) -> None:
+    """Raises 404 for what can be no id, before a database or a file system is asked for it."""
+    for value in request.path_params.values():
+        if isinstance(value, str) and ("\0" in value or len(value.encode()) > _LONGEST_NAME):
+            raise HTTPException(404, say("There is no such page."))
+
+
+Here = Annotated[Visit, Depends(visit)]
+Inside = Annotated[DistrictVisit, Depends(inside)]
+Changing = Annotated[DistrictVisit, Depends(changing)]

@@ -1,0 +1,254 @@
+"""A district's page, its runs, and one run: looked at, answered, taken back, begun."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Annotated, Any, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Form, HTTPException, Query
+from fastapi.responses import RedirectResponse, Response
+
+from enrollsync.database.schema import WHOLE
+from enrollsync.plan import answers
+from enrollsync.portal.deliveries import list_deliveries
+from enrollsync.portal.entry import Changing, DistrictVisit, Inside
+from enrollsync.portal.findings_view import PAGE as FINDINGS_PAGE
+from enrollsync.portal.findings_view import Sought, view_findings
+from enrollsync.portal.host import NotDone
+from enrollsync.portal.morning import list_lines
+from enrollsync.portal.pages import HEADERS, root_of, show, when
+from enrollsync.portal.plan_view import PAGE, PlanView, Wanted, has_plan, view_plan
+from enrollsync.portal.run_view import COMPARED, Known, choices, downloads, reasons, told, usual
+from enrollsync.portal.texts import say
+from enrollsync.report.wording import OUTCOMES, UNFINISHED, changes
+from enrollsync.run.workspace import Answer
+from enrollsync.settings import District, run_folder
+
+LISTED = 50
+"""Runs on one page."""
+_LONGEST_COMMENT = 500
+routes = APIRouter(prefix="/districts/{district_id}")
+
+Page = Annotated[int, Query(ge=1, le=100_000)]
+
+
+@routes.get("")
+def district(here: Inside) -> Response:
+    """The district: last night, what waits, and where to go on from here."""
+    (line,) = list_lines(here, datetime.now(UTC), only=here.district.district_id)
+    last = here.store.list_runs(here.district.district_id, limit=5)
+    facts = {
+        "line": line,
+        "active": active_by_night(here),
+        "runs": [_listed(run, here.district) for run in last],
+        "deliveries": list_deliveries(here.district),
+    }
+    return show(here, "district.html.j2", facts)
+
+
+def active_by_night(here: DistrictVisit) -> list[tuple[datetime, int]]:
+    """When each of the last nights that were applied began, and how many people were active after it; oldest first."""
+    nights = here.store.shares_of_nights(here.district.district_id, COMPARED)
+    counted = [(began, shares.get("users", {}).get(WHOLE, (0, 0, 0, 0))) for began, shares in reversed(nights)]
+    return [(began, active + created - deactivated) for began, (active, created, _, deactivated) in counted]
+
+
+@routes.post("")
+async def run_now(here: Changing, source: Annotated[str, Form(max_length=1000)] = "") -> Response:
+    """Begin a run of the newest delivery, or of the one that is named."""
+    wishes = {"source": source} if source else {}
+    run_id = await _asked(here.host.start(here.request, here.district.district_id, "sync", wishes))
+    return _to_run(here, run_id)
+
+
+# ---- the list --------------------------------------------------------------------------------------------------------
+
+
+class Filters:
+    """What the list of runs is narrowed to; days are the district's."""
+
+    def __init__(
+        self,
+        here: Inside,
+        outcome: str = "",
+        person: Annotated[str, Query(max_length=200)] = "",
+        first: Annotated[str, Query(alias="from")] = "",
+        last: Annotated[str, Query(alias="to")] = "",
+    ) -> None:
+        zone = here.district.zone
+        begin, end = _day(first), _day(last)
+        self.wanted: dict[str, Any] = {
+            "outcome": outcome if outcome in OUTCOMES else "",
+            "person": person.strip(),
+            "since": begin and datetime.combine(begin, time(), zone),
+            "until": end and datetime.combine(end + timedelta(days=1), time(), zone),
+        }
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise HTTPException(422, say("{day} is no day; write one like 2026-11-24.", day=text[:20])) from None
+
+
+@routes.get("/runs")
+def runs(here: Inside, filters: Annotated[Filters, Depends()], page: Page = 1) -> Response:
+    """The district's runs, newest first, and the deliveries that a run by hand may read."""
+    found = here.store.list_runs(
+        here.district.district_id, **filters.wanted, offset=LISTED * (page - 1), limit=LISTED + 1
+    )
+    facts = {
+        "district_id": here.district.district_id,
+        "runs": [_listed(run, here.district) for run in found[:LISTED]],
+        "more": len(found) > LISTED,
+        "page": page,
+        "going": [one.run_id for one in here.host.running(here.district.district_id)],
+        "deliveries": list_deliveries(here.district),
+        "outcomes": {name: outcome.title for name, outcome in OUTCOMES.items()},
+    }
+    return show(here, "runs.html.j2", facts)
+
+
+@routes.get("/runs.csv")
+def runs_as_csv(here: Inside, filters: Annotated[Filters, Depends()]) -> Response:
+    """The same list whole, for a spreadsheet."""
+    from enrollsync.run.engine import with_escape
+
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    columns = ("run_id", "started", "outcome", "approved_by", "answer", "changes", "message")
+    writer.writerow(columns)
+    for run in here.store.list_runs(here.district.district_id, **filters.wanted):
+        listed = _listed(run, here.district)
+        writer.writerow(with_escape(str(listed[name] or "")) for name in columns)
+    headers = HEADERS | {"Content-Disposition": "attachment; filename=runs.csv"}
+    return Response(text.getvalue(), media_type="text/csv", headers=headers)
+
+
+def _listed(run: Mapping[str, Any], district: District) -> dict[str, Any]:
+    outcome = OUTCOMES.get(run["outcome"], UNFINISHED)
+    reported = (run_folder(district, run["run_id"]) / "report.html").is_file()
+    dag = f"enrollment_{'undo' if run['outcome'] == 'undone' else 'sync'}__{district.district_id}"
+    return {
+        "run_id": run["run_id"],
+        "started": when(run["started_at"], district.zone),
+        "started_at": run["started_at"],
+        "outcome": run["outcome"],
+        "said": say(outcome.title),
+        "tone": outcome.tone,
+        "changes": changes(run["outcome"], run["counts"]) if run["state_after"] is not None else None,
+        "approved_by": run["approved_by"],
+        "answer": run["answer"],
+        "decided": answers.answered(run["answer"], run["approved_by"]) if run["approved_by"] else None,
+        "message": run["message"],
+        "report": f"{dag}/{quote(run['run_id'], safe='')}/report.html" if reported else None,
+    }
+
+
+# ---- one run ---------------------------------------------------------------------------------------------------------
+
+
+@routes.get("/runs/{run_id}")
+def run(
+    here: Inside, run_id: str, entity: str = "", operation: str = "", field: str = "", school: int | None = None,
+    q: Annotated[str, Query(max_length=200)] = "", page: Page = 1, code: str = "", severity: str = "", file: str = "",
+    line: int | None = None, found: Page = 1,
+) -> Response:  # fmt: skip
+    """One run: why it waits, what it changes by field and school and one by one, what was found, its files."""
+    known = _known(here, run_id)
+    wanted = Wanted(entity, operation, field, school, q, page)
+    view = view_plan(known.run.place, wanted) if known.run and has_plan(known.run.place) else PlanView()
+    sought = Sought(code, severity, file, line, found)
+    number, findings = view_findings(known.run, sought) if known.run else (0, [])
+    facts = {
+        "run": told(known),
+        "reasons": reasons(known.manifest),
+        "plan": view,
+        "pages": _pages(view.found, PAGE),
+        "wanted": wanted,
+        "usual": usual(known),
+        "choices": choices(known, view),
+        "findings": findings,
+        "findings_found": number,
+        "findings_pages": _pages(number, FINDINGS_PAGE),
+        "sought": sought,
+        "files": [file.name for file in known.manifest.files] if known.manifest else [],
+        "downloads": downloads(known),
+        "files_at": _files_at(here.district, known),
+        "may_undo": _may_undo(known),
+        "kept": known.run is not None,
+    }
+    return show(here, "run.html.j2", facts)
+
+
+def _known(here: DistrictVisit, run_id: str) -> Known:
+    known = Known(here, run_id)
+    if not known:
+        raise HTTPException(404, say("The district has no such run."))
+    return known
+
+
+def _pages(number: int, size: int) -> int:
+    return max(1, -(-number // size))
+
+
+def _files_at(district: District, known: Known) -> str:
+    """Where the run's files are served, below the portal's own path."""
+    undoes = known.manifest is not None and known.manifest.undoes
+    return f"enrollment_{'undo' if undoes else 'sync'}__{district.district_id}/{quote(known.run_id, safe='')}"
+
+
+def _may_undo(known: Known) -> bool:
+    row = known.row
+    if row is None or row["state_after"] is None or not known.here.may_change:
+        return False
+    return known.run_id not in known.here.store.undone(known.here.district.district_id)
+
+
+@routes.post("/runs/{run_id}")
+async def decide(
+    here: Changing,
+    run_id: str,
+    answer: Annotated[Literal["approve", "without_removals", "use_proposal", "reject", "undo"], Form()],
+    comment: Annotated[str, Form(max_length=_LONGEST_COMMENT)] = "",
+    keep_later: Annotated[bool, Form()] = False,
+    plan_id: Annotated[str, Form(max_length=64)] = "",
+) -> Response:
+    """Answer a plan that waits, or begin to take a run back; taking back is a plan that waits, too."""
+    known = _known(here, run_id)
+    if answer == "undo":
+        if not _may_undo(known):
+            raise HTTPException(409, say("This run changed nothing, or is taken back already."))
+        wishes = {"run": run_id, "keep_later": keep_later}
+        return _to_run(here, await _asked(here.host.start(here.request, here.district.district_id, "undo", wishes)))
+    _require_answer(known, answer, plan_id)
+    assert known.waiting is not None
+    await _asked(here.host.answer(here.request, known.waiting, answer, comment.strip()))
+    return _to_run(here, run_id)
+
+
+def _require_answer(known: Known, answer: Answer, plan_id: str) -> None:
+    """Raises HTTPException 409 where nothing waits, the answer does not fit, or another plan was looked at."""
+    if known.waiting is None or known.manifest is None:
+        raise HTTPException(409, say("This run does not wait for an answer any more."))
+    if answer not in answers.possible(known.manifest):
+        raise HTTPException(409, say("This answer does not fit the plan that waits."))
+    if plan_id != known.manifest.plan_id:
+        raise HTTPException(409, say("The plan that waits is another one now; look at it and answer again."))
+
+
+async def _asked(doing: Any) -> Any:
+    try:
+        return await doing
+    except NotDone as error:
+        raise HTTPException(409, str(error)) from None
+
+
+def _to_run(here: DistrictVisit, run_id: str) -> RedirectResponse:
+    path = f"{root_of(here.request)}/districts/{here.district.district_id}/runs/{quote(run_id, safe='')}"
+    return RedirectResponse(path, 303, headers=HEADERS)

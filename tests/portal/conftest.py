@@ -1,0 +1,163 @@
+"""A portal in front of a host of the tests' own: who visits and what waits are set here, rosters and runs are real."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.testclient import TestClient
+
+from enrollsync import steps
+from enrollsync.portal.app import build
+from enrollsync.portal.host import NotDone, Schedule, Visitor, Waiting
+from enrollsync.settings import District
+from nightly import BATCH_HEADER, other, write_csv
+
+FIRST, SECOND = datetime(2026, 11, 23, 7, tzinfo=UTC), datetime(2026, 11, 24, 7, tzinfo=UTC)
+HTML = {"Accept": "text/html"}
+HELD_STUDENTS, GONE, RENAMED = 40, 8, 12
+"""Of the district whose second night waits: its students, those who are missing then, those with another name."""
+
+
+@dataclass
+class FakeHost:
+    """Lets in whom a test names; what it is asked to do is kept in `done`."""
+
+    visitor: str | None = "ada"
+    reads: set[str] | None = None
+    """Districts; None: all."""
+    changes: set[str] | None = None
+    waits: list[Waiting] = field(default_factory=list)
+    goes: list[Waiting] = field(default_factory=list)
+    next_run: datetime | None = None
+    paused: bool = False
+    session: str = "session of today"
+    program: bool = False
+    refuses: str | None = None
+    done: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def identify(self, request: Request) -> Visitor:
+        if self.visitor is None:
+            raise HTTPException(401, "Not authenticated")
+        return Visitor(self.visitor, None, self.session, is_program=self.program)
+
+    def may(self, visitor: Visitor, district_id: str, *, change: bool = False) -> bool:
+        rights = self.changes if change else self.reads
+        return rights is None or district_id in rights
+
+    def readable(self, visitor: Visitor, district_ids: Collection[str]) -> set[str]:
+        return {one for one in district_ids if self.may(visitor, one)}
+
+    def schedules(self, district_ids: Collection[str]) -> dict[str, Schedule]:
+        return {one: Schedule(self.paused, None if self.paused else self.next_run) for one in district_ids}
+
+    def waiting(self, district_ids: Collection[str]) -> list[Waiting]:
+        return [one for one in self.waits if one.district_id in district_ids]
+
+    def running(self, district_id: str) -> list[Waiting]:
+        return [one for one in (*self.waits, *self.goes) if one.district_id == district_id]
+
+    def database_url(self, district: District) -> str:
+        return str(district.database.url)
+
+    def secret(self) -> bytes:
+        return b"of this test"
+
+    def run_address(self, district_id: str, run_id: str) -> str:
+        return f"/dags/enrollment_sync__{district_id}/runs/{run_id}"
+
+    async def answer(self, request: Request, waiting: Waiting, answer: str, comment: str) -> None:
+        self._do("answer", waiting, answer, comment)
+
+    async def start(self, request: Request, district_id: str, kind: str, wishes: dict[str, Any]) -> str:
+        self._do("start", district_id, kind, wishes)
+        return "manual__again"
+
+    def _do(self, *what: Any) -> None:
+        if self.refuses:
+            raise NotDone(self.refuses)
+        self.done.append(what)
+
+
+def deliver(home: Path, district_id: str, rows: list[dict[str, str]]) -> None:
+    folder = home / "data" / "landing" / district_id
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(folder / "users.csv", rows, BATCH_HEADER)
+
+
+def write_district(home: Path, district_id: str, **settings: Any) -> None:
+    folder = home / "include" / "districts"
+    folder.mkdir(parents=True, exist_ok=True)
+    told = {
+        "district_id": district_id, "name": f"{district_id.title()} Unified", "primary_source": "batch_upload",
+        "timezone": "America/New_York", "source": {"path": f"data/landing/{district_id}", "mode": "snapshot"},
+        "database": {"url": f"sqlite:///data/{district_id}.db"}, **settings,
+    }  # fmt: skip
+    (folder / f"{district_id}.yaml").write_text(yaml.safe_dump(told))
+
+
+def run(district_id: str, run_id: str, as_of: datetime) -> None:
+    """A night as the DAG runs it, up to the point at which a held plan waits."""
+    workspace = steps.start(district_id, run_id=run_id, as_of=as_of)
+    steps.night(workspace, then=lambda at: steps.load(at) if steps.result(at)["outcome"] == "planned" else None)
+    if steps.result(workspace)["outcome"] == "held":
+        steps.draft_report(workspace)
+    else:
+        steps.report(workspace)
+
+
+def held_rows(*, second: bool) -> list[dict[str, str]]:
+    rows = []
+    for number in range(HELD_STUDENTS):
+        school = {"schoolId": f"S{number % 2}", "schoolName": ["North", "South <b>"][number % 2]}
+        classes = {"classId": f"C{number % 2}", "className": f"Maths {number % 2}"}
+        renamed = {"userLastName": f"Müller{number}"} if second and number < RENAMED else {}
+        if not second or number < HELD_STUDENTS - GONE:
+            rows.append(other(number, **school, **classes, **renamed))
+    return rows
+
+
+@pytest.fixture(scope="session")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lincoln waits with a plan, Oakland ran well and has a rejected line, Springfield's file is broken."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENROLLSYNC_HOME", str(home))
+        patch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
+        _furnish(home)
+    return home
+
+
+def _furnish(home: Path) -> None:
+    write_district(home, "lincoln")
+    write_district(home, "oakland")
+    (home / "include" / "districts" / "springfield.yaml").write_text("district_id: springfield\nname: [")
+    deliver(home, "lincoln", held_rows(second=False))
+    run("lincoln", "first", FIRST)
+    deliver(home, "lincoln", held_rows(second=True))
+    run("lincoln", "second", SECOND)
+    deliver(home, "oakland", [other(1), other(2), other(3, userId="")])
+    run("oakland", "only", FIRST)
+
+
+@pytest.fixture
+def host(home: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
+    """Lincoln's second run waits; the next runs are tomorrow."""
+    monkeypatch.setenv("ENROLLSYNC_HOME", str(home))
+    monkeypatch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
+    return FakeHost(waits=[Waiting("lincoln", "second", "sync")], next_run=datetime.now(UTC) + timedelta(hours=9))
+
+
+@pytest.fixture
+def visitor(host: FakeHost) -> Iterator[TestClient]:
+    """A browser; it sends forms as one does that looks at the portal."""
+    around = FastAPI()
+    around.mount("/roster", build(host))
+    with TestClient(around, follow_redirects=False, headers=HTML) as client:
+        yield client

@@ -1,0 +1,103 @@
+"""Every route that the app declares, read off the app itself: as nobody, as a viewer, with hostile values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
+
+from enrollsync.portal.app import build
+from portal.conftest import FakeHost
+from portal.test_runs import token_of
+
+ORIGIN = {"Origin": "http://testserver"}
+FILLED = {"district_id": "lincoln", "run_id": "second", "name": "roster.css"}
+SCRIPT = "<script>alert(1)</script>"
+HOSTILE = (SCRIPT, "'; DROP TABLE users; --", "=cmd|' /C calc'!A0", "../../../../etc/passwd", "x" * 5000, "\x00", "%00")
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    for route in build(FakeHost()).routes:
+        if isinstance(route, APIRoute):
+            yield from ((method, route.path) for method in sorted(route.methods))
+
+
+EVERY = list(routes())
+CHANGING = [(method, path) for method, path in EVERY if method != "GET"]
+
+
+def filled(path: str, **values: str) -> str:
+    known = {**FILLED, **values}
+    for name in (part[1:-1] for part in path.split("/") if part.startswith("{")):
+        path = path.replace(f"{{{name}}}", known.get(name, "1"))
+    return f"/roster{path}"
+
+
+def test_routes_of_this_walk_are_there() -> None:
+    assert ("GET", "/") in EVERY and ("POST", "/districts/{district_id}/runs/{run_id}") in CHANGING
+
+
+@pytest.mark.parametrize(("method", "path"), EVERY)
+def test_nobody_gets_in(visitor: TestClient, host: FakeHost, method: str, path: str) -> None:
+    host.visitor = None
+    answer = visitor.request(method, filled(path), headers={"Accept": "application/json"})
+    assert (answer.status_code, answer.json()) == (401, {"detail": "Not authenticated"})
+
+
+@pytest.mark.parametrize(("method", "path"), [one for one in EVERY if "{district_id}" in one[1]])
+@pytest.mark.parametrize("district", ["lincoln", "nowhere"])
+def test_who_may_not_read_a_district_gets_403_be_there_one_or_not(
+    visitor: TestClient, host: FakeHost, method: str, path: str, district: str
+) -> None:
+    host.reads = host.changes = {"oakland"}
+    answer = visitor.request(method, filled(path, district_id=district), headers=ORIGIN)
+    assert answer.status_code == 403
+    assert "incoln" not in answer.text.replace(f"/{district}", "")
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGING)
+@pytest.mark.parametrize("wrong", ["viewer", "no origin", "another origin", "no token", "token of another session"])
+def test_change_needs_the_right_our_page_and_this_session(
+    visitor: TestClient, host: FakeHost, method: str, path: str, wrong: str
+) -> None:
+    token = token_of(visitor)
+    data = {"answer": "reject", "token": "" if wrong == "no token" else token, "plan_id": "x"}
+    origin = {"no origin": {}, "another origin": {"Origin": "http://evil.example"}}.get(wrong, ORIGIN)
+    if wrong == "viewer":
+        host.changes = set()
+    if wrong == "token of another session":
+        host.session = "session of tomorrow"
+    assert visitor.request(method, filled(path), data=data, headers=origin).status_code == 403
+    assert host.done == []
+
+
+def test_program_with_a_password_of_its_own_needs_no_page(visitor: TestClient, host: FakeHost) -> None:
+    host.program = True
+    assert visitor.post("/roster/districts/lincoln").status_code == 303
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=range(len(HOSTILE)))
+@pytest.mark.parametrize("path", [path for method, path in EVERY if method == "GET"])
+def test_hostile_values_are_refused_or_inert(visitor: TestClient, path: str, value: str) -> None:
+    names = ("q", "verdict", "sort", "entity", "operation", "field", "code", "file", "severity", "person", "outcome")
+    for query in ({name: value for name in names}, {"page": value, "line": value, "from": value}):
+        answer = visitor.get(filled(path), params=query)
+        assert answer.status_code in (200, 422)
+        assert SCRIPT not in answer.text
+    answer = visitor.get(f"/roster{path}".replace("{run_id}", value[:300]).replace("{name}", value[:300])
+                         .replace("{district_id}", value[:300]).replace("\x00", "%00"))  # fmt: skip
+    assert answer.status_code in (200, 307, 403, 404, 422)
+    assert SCRIPT not in answer.text and "Traceback" not in answer.text
+
+
+@pytest.mark.parametrize("path", [path for method, path in EVERY if method == "GET"])
+def test_pages_load_nothing_from_elsewhere_and_run_no_inline_script(visitor: TestClient, path: str) -> None:
+    answer = visitor.get(filled(path))
+    policy = answer.headers["content-security-policy"]
+    assert "unsafe" not in policy and "default-src 'none'" in policy and "frame-ancestors 'self'" in policy
+    if answer.headers["content-type"].startswith("text/html"):
+        assert answer.headers["cache-control"] == "no-store"
+        assert " style=" not in answer.text and " onclick=" not in answer.text and "https://" not in answer.text
+        assert "<script>" not in answer.text
