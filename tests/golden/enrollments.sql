@@ -5,22 +5,32 @@ FROM stored_enrollments
 WHERE status <> 'removed';
 
 CREATE VIEW enrollments_accepted AS
-SELECT given.* REPLACE (coalesce(classes_alias.new_source_key, given.class_source_key) AS class_source_key, coalesce(users_alias.new_source_key, given.user_source_key) AS user_source_key)
+SELECT given.* REPLACE (
+    coalesce(classes_alias.new_source_key, given.class_source_key) AS class_source_key,
+    coalesce(users_alias.new_source_key, given.user_source_key) AS user_source_key
+)
 FROM (
-SELECT file, line, len(lines) AS lines, NULL::VARCHAR[] AS files, NULL::VARCHAR[] AS kept, class_source_key, user_source_key, role, is_primary, status
+SELECT file, line, len(lines) AS lines, NULL::VARCHAR[] AS files, NULL::VARCHAR[] AS kept,
+    class_source_key, user_source_key, role, is_primary, status
 FROM read_parquet('canonical/enrollments.parquet') AS given
 ANTI JOIN read_parquet('accepted/enrollments-aside.parquet') AS aside USING (row_id)
 UNION ALL
-SELECT file, line, lines, files, kept, class_source_key, user_source_key, role, is_primary, status
-FROM read_parquet('accepted/enrollments.parquet')) AS given
+SELECT file, line, lines, files, kept,
+    class_source_key, user_source_key, role, is_primary, status
+FROM read_parquet('accepted/enrollments.parquet')
+) AS given
 LEFT JOIN classes_aliases AS classes_alias ON classes_alias.source_key = given.class_source_key
 LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.user_source_key;
 CREATE VIEW enrollments_delivered AS
-SELECT given.* REPLACE (coalesce(classes_alias.new_source_key, given.class_source_key) AS class_source_key, coalesce(users_alias.new_source_key, given.user_source_key) AS user_source_key)
+SELECT given.* REPLACE (
+    coalesce(classes_alias.new_source_key, given.class_source_key) AS class_source_key,
+    coalesce(users_alias.new_source_key, given.user_source_key) AS user_source_key
+)
 FROM (
 SELECT class_source_key, user_source_key
 FROM read_parquet('canonical/enrollments.parquet')
-WHERE class_source_key IS NOT NULL AND user_source_key IS NOT NULL) AS given
+WHERE class_source_key IS NOT NULL AND user_source_key IS NOT NULL
+) AS given
 LEFT JOIN classes_aliases AS classes_alias ON classes_alias.source_key = given.class_source_key
 LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.user_source_key;
 
@@ -30,10 +40,17 @@ FROM read_parquet('canonical/enrollments.parquet')
 SEMI JOIN read_parquet('accepted/enrollments-aside.parquet') AS aside USING (row_id);
 
 CREATE VIEW enrollments_removals AS
-        SELECT given.* REPLACE (coalesce(classes_alias.new_source_key, given.class_source_key) AS class_source_key, coalesce(users_alias.new_source_key, given.user_source_key) AS user_source_key)
-        FROM (SELECT class_source_key, user_source_key, file, line FROM removals WHERE entity = 'enrollments') AS given
-        LEFT JOIN classes_aliases AS classes_alias ON classes_alias.source_key = given.class_source_key
-        LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.user_source_key;
+SELECT given.* REPLACE (
+    coalesce(classes_alias.new_source_key, given.class_source_key) AS class_source_key,
+    coalesce(users_alias.new_source_key, given.user_source_key) AS user_source_key
+)
+FROM (
+SELECT class_source_key, user_source_key, file, line
+FROM removals
+WHERE entity = 'enrollments'
+) AS given
+LEFT JOIN classes_aliases AS classes_alias ON classes_alias.source_key = given.class_source_key
+LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.user_source_key;
 
 CREATE TABLE enrollments_resolved AS
 SELECT classes_link.key AS class_key, users_link.key AS user_key, role, is_primary, status, file, line, files, kept
@@ -43,17 +60,23 @@ JOIN users_lookup AS users_link ON users_link.source_key = new.user_source_key A
 
 CREATE TABLE enrollments_dangling AS
 SELECT new.class_source_key, new.user_source_key, file, line,
-    coalesce(new.class_source_key IN (SELECT source_key FROM classes_unplanned), false) OR coalesce(new.user_source_key IN (SELECT source_key FROM users_unplanned), false) AS waits
+    coalesce(new.class_source_key IN (SELECT source_key FROM classes_unplanned), false)
+        OR coalesce(new.user_source_key IN (SELECT source_key FROM users_unplanned), false) AS waits
 FROM enrollments_accepted AS new
 LEFT JOIN classes_lookup AS classes_link ON classes_link.source_key = new.class_source_key AND NOT classes_link.waits
 LEFT JOIN users_lookup AS users_link ON users_link.source_key = new.user_source_key AND NOT users_link.waits
-WHERE NOT ((class_source_key IS NULL OR classes_link.key IS NOT NULL) AND (user_source_key IS NULL OR users_link.key IS NOT NULL));
+WHERE NOT ((class_source_key IS NULL OR classes_link.key IS NOT NULL)
+    AND (user_source_key IS NULL OR users_link.key IS NOT NULL));
 
 CREATE TABLE enrollments_changes AS
 WITH images AS (
     SELECT class_key, user_key,
-        CASE WHEN list_contains(new.kept, 'role') AND new.role IS NULL THEN CASE WHEN old.status <> 'removed' THEN old.role END ELSE new.role END AS role,
-        coalesce(CASE WHEN list_contains(new.kept, 'is_primary') AND new.is_primary IS NULL THEN CASE WHEN old.status <> 'removed' THEN old.is_primary END ELSE try_cast(new.is_primary AS BOOLEAN) END, false) AS is_primary,
+        CASE WHEN list_contains(new.kept, 'role') AND new.role IS NULL
+            THEN CASE WHEN old.status <> 'removed' THEN old.role END
+            ELSE new.role END AS role,
+        coalesce(CASE WHEN list_contains(new.kept, 'is_primary') AND new.is_primary IS NULL
+            THEN CASE WHEN old.status <> 'removed' THEN old.is_primary END
+            ELSE try_cast(new.is_primary AS BOOLEAN) END, false) AS is_primary,
         'active' AS status,
         getvariable('source') AS source,
         new.file, new.line, old
@@ -78,7 +101,7 @@ WHERE (
     )
     AND (
         getvariable('source') = getvariable('primary_source')
-        OR coalesce(CASE WHEN old.status <> 'removed' THEN old.source END, getvariable('source')) = getvariable('source')
+        OR coalesce(CASE WHEN old.status <> 'removed' THEN old.source END = getvariable('source'), true)
     );
 
 CREATE TABLE enrollments_unplanned_pairs AS

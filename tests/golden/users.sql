@@ -16,14 +16,22 @@ ours AS (
 ),
 givers AS (
     SELECT old_id, new_id, key, source, source_key,
-        CASE WHEN holder.source <> getvariable('source') THEN holder.source_key WHEN holder.source_key = '' || old_id THEN '' || new_id ELSE holder.source_key END AS new_source_key
+        CASE
+            WHEN holder.source <> getvariable('source') THEN holder.source_key
+            WHEN holder.source_key = '' || old_id THEN '' || new_id
+            ELSE holder.source_key
+        END AS new_source_key
     FROM id_changes
     JOIN ours AS holder ON holder.identifier = old_id
     WHERE entity = 'users'
 ),
 takers AS (
     SELECT old_id, new_id, key, source, source_key AS new_source_key,
-        CASE WHEN holder.source <> getvariable('source') THEN holder.source_key WHEN holder.source_key = '' || new_id THEN '' || old_id ELSE holder.source_key END AS source_key,
+        CASE
+            WHEN holder.source <> getvariable('source') THEN holder.source_key
+            WHEN holder.source_key = '' || new_id THEN '' || old_id
+            ELSE holder.source_key
+        END AS source_key,
         (key, old_id) IN (SELECT (entity_key, old_id) FROM lasting_history WHERE entity = 'users') AS had_it
     FROM id_changes
     JOIN holders AS holder ON holder.identifier = new_id
@@ -151,27 +159,44 @@ WHERE fate IN ('open', 'done')
     );
 
 CREATE VIEW users_accepted AS
-SELECT given.* REPLACE (coalesce(users_alias.new_source_key, given.source_key) AS source_key, CASE WHEN given.user_id = users_alias.old_id THEN users_alias.new_id ELSE given.user_id END AS user_id)
+SELECT given.* REPLACE (
+    coalesce(users_alias.new_source_key, given.source_key) AS source_key,
+    CASE WHEN given.user_id = users_alias.old_id THEN users_alias.new_id ELSE given.user_id END AS user_id
+)
 FROM (
-SELECT file, line, len(lines) AS lines, NULL::VARCHAR[] AS files, NULL::VARCHAR[] AS kept, source_key, user_id, user_district_id, user_state_id, role, given_name, middle_name, family_name, email, username, grade, birth_date, status
+SELECT file, line, len(lines) AS lines, NULL::VARCHAR[] AS files, NULL::VARCHAR[] AS kept,
+    source_key, user_id, user_district_id, user_state_id, role, given_name, middle_name, family_name, email,
+    username, grade, birth_date, status
 FROM read_parquet('canonical/users.parquet') AS given
 ANTI JOIN read_parquet('accepted/users-aside.parquet') AS aside USING (row_id)
 UNION ALL
-SELECT file, line, lines, files, kept, source_key, user_id, user_district_id, user_state_id, role, given_name, middle_name, family_name, email, username, grade, birth_date, status
-FROM read_parquet('accepted/users.parquet')) AS given
+SELECT file, line, lines, files, kept,
+    source_key, user_id, user_district_id, user_state_id, role, given_name, middle_name, family_name, email,
+    username, grade, birth_date, status
+FROM read_parquet('accepted/users.parquet')
+) AS given
 LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.source_key;
 CREATE VIEW users_delivered AS
-SELECT given.* REPLACE (coalesce(users_alias.new_source_key, given.source_key) AS source_key)
+SELECT given.* REPLACE (
+    coalesce(users_alias.new_source_key, given.source_key) AS source_key
+)
 FROM (
 SELECT source_key
 FROM read_parquet('canonical/users.parquet')
-WHERE source_key IS NOT NULL) AS given
+WHERE source_key IS NOT NULL
+) AS given
 LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.source_key;;
 
 CREATE VIEW users_removals AS
-        SELECT given.* REPLACE (coalesce(users_alias.new_source_key, given.source_key) AS source_key)
-        FROM (SELECT source_key, file, line FROM removals WHERE entity = 'users') AS given
-        LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.source_key;
+SELECT given.* REPLACE (
+    coalesce(users_alias.new_source_key, given.source_key) AS source_key
+)
+FROM (
+SELECT source_key, file, line
+FROM removals
+WHERE entity = 'users'
+) AS given
+LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.source_key;
 
 CREATE VIEW users_resolved AS
 SELECT new.*
@@ -201,8 +226,16 @@ pairs AS (
         AND kind_of(others.role) = kind_of(new.role)
 )
 SELECT source_key, user_id, old.user_key AS old_key,
-    differ(new.given_name, old.given_name) AND differ(new.family_name, old.family_name) AND (differ(new.birth_date, old.birth_date) OR differ(new.email, old.email)) AS another,
-    another OR (differ(new.birth_date, old.birth_date) OR differ(new.email, old.email)) AND NOT (agree(new.user_district_id, old.user_district_id) OR agree(new.user_state_id, old.user_state_id) OR agree(new.email, old.email) OR agree(new.birth_date, old.birth_date)) AS stranger,
+    differ(new.given_name, old.given_name)
+        AND differ(new.family_name, old.family_name)
+        AND (differ(new.birth_date, old.birth_date) OR differ(new.email, old.email)) AS another,
+    another
+        OR (differ(new.birth_date, old.birth_date) OR differ(new.email, old.email)) AND NOT (
+            agree(new.user_district_id, old.user_district_id)
+            OR agree(new.user_state_id, old.user_state_id)
+            OR agree(new.email, old.email)
+            OR agree(new.birth_date, old.birth_date)
+        ) AS stranger,
     differ(new.given_name, old.given_name) OR differ(new.family_name, old.family_name) OR stranger AS unlike
 FROM pairs AS new;
 CREATE TABLE users_without_row AS
@@ -282,17 +315,23 @@ candidates AS (
     FROM (
         SELECT new.source_key, old.user_key, true AS strong
         FROM seekers AS new
-        JOIN missed AS old ON lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name) AND new.user_district_id = old.user_district_id UNION ALL
+        JOIN missed AS old ON new.user_district_id = old.user_district_id
+            AND lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name)
+        UNION ALL
         SELECT new.source_key, old.user_key, true AS strong
         FROM seekers AS new
-        JOIN missed AS old ON lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name) AND new.user_state_id = old.user_state_id UNION ALL
+        JOIN missed AS old ON new.user_state_id = old.user_state_id
+            AND lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name)
+        UNION ALL
         SELECT new.source_key, old.user_key, true AS strong
         FROM seekers AS new
-        JOIN missed AS old ON lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name) AND new.birth_date = old.birth_date
+        JOIN missed AS old ON new.birth_date = old.birth_date
+            AND lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name)
         UNION ALL
         SELECT new.source_key, old.user_key, (lower(new.email), kind_of(new.role)) NOT IN (FROM clashing_emails)
         FROM seekers AS new
-        JOIN missed AS old ON lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name) AND lower(new.email) = lower(old.email)
+        JOIN missed AS old ON lower(new.email) = lower(old.email)
+            AND lower(new.given_name) = lower(old.given_name) AND lower(new.family_name) = lower(old.family_name)
     )
     GROUP BY ALL
 ),
@@ -334,8 +373,11 @@ leaving AS (
     WHERE fits AND near
 )
 SELECT source_key, old_key, near,
-    fits AND free AND near AND count(*) FILTER (near) OVER (PARTITION BY source_key) = 1 AND count(*) FILTER (near) OVER (PARTITION BY old_key) = 1 AS alone,
-    count(*) FILTER (true) OVER (PARTITION BY source_key) = 1 AND count(*) FILTER (true) OVER (PARTITION BY old_key) = 1 AS single
+    fits AND free AND near
+        AND count(*) FILTER (near) OVER (PARTITION BY source_key) = 1
+        AND count(*) FILTER (near) OVER (PARTITION BY old_key) = 1 AS alone,
+    count(*) FILTER (true) OVER (PARTITION BY source_key) = 1
+        AND count(*) FILTER (true) OVER (PARTITION BY old_key) = 1 AS single
 FROM pairs
 WHERE (own_key IS NULL OR source_key IN (FROM leaving))
     AND (own_row IS NULL OR own_row IN (FROM leaving WHERE source_key IS NOT NULL))
@@ -395,7 +437,9 @@ WHERE false AND another
     AND matched.old_key NOT IN (SELECT old_key FROM users_held WHERE old_key IS NOT NULL);
 
 CREATE TABLE users_claims AS
-SELECT going.source_key, old_key, CASE WHEN going.user_id IS DISTINCT FROM old.user_id THEN going.user_id END AS new_user_id, CASE WHEN going.source_key IS DISTINCT FROM old.source_key THEN going.source_key END AS new_source_key
+SELECT going.source_key, old_key,
+    CASE WHEN going.user_id IS DISTINCT FROM old.user_id THEN going.user_id END AS new_user_id,
+    CASE WHEN going.source_key IS DISTINCT FROM old.source_key THEN going.source_key END AS new_source_key
 FROM users_candidates AS going
 LEFT JOIN db_users AS old ON old.user_key = old_key
 WHERE new_user_id IS NOT NULL OR new_source_key IS NOT NULL;
@@ -553,17 +597,39 @@ CREATE TABLE users_changes AS
 WITH images AS (
     SELECT user_key,
         new.source_key AS source_key,
-        CASE WHEN list_contains(new.kept, 'user_id') AND new.user_id IS NULL THEN old.user_id ELSE new.user_id END AS user_id,
-        CASE WHEN list_contains(new.kept, 'user_district_id') AND new.user_district_id IS NULL THEN old.user_district_id ELSE new.user_district_id END AS user_district_id,
-        CASE WHEN list_contains(new.kept, 'user_state_id') AND new.user_state_id IS NULL THEN old.user_state_id ELSE new.user_state_id END AS user_state_id,
-        CASE WHEN list_contains(new.kept, 'role') AND new.role IS NULL THEN old.role ELSE new.role END AS role,
-        CASE WHEN list_contains(new.kept, 'given_name') AND new.given_name IS NULL THEN old.given_name ELSE new.given_name END AS given_name,
-        CASE WHEN list_contains(new.kept, 'middle_name') AND new.middle_name IS NULL THEN old.middle_name ELSE new.middle_name END AS middle_name,
-        CASE WHEN list_contains(new.kept, 'family_name') AND new.family_name IS NULL THEN old.family_name ELSE new.family_name END AS family_name,
-        CASE WHEN list_contains(new.kept, 'email') AND new.email IS NULL THEN old.email ELSE new.email END AS email,
-        CASE WHEN list_contains(new.kept, 'username') AND new.username IS NULL THEN old.username ELSE new.username END AS username,
-        CASE WHEN list_contains(new.kept, 'grade') AND new.grade IS NULL THEN old.grade ELSE new.grade END AS grade,
-        CASE WHEN list_contains(new.kept, 'birth_date') AND new.birth_date IS NULL THEN old.birth_date ELSE new.birth_date END AS birth_date,
+        CASE WHEN list_contains(new.kept, 'user_id') AND new.user_id IS NULL
+            THEN old.user_id
+            ELSE new.user_id END AS user_id,
+        CASE WHEN list_contains(new.kept, 'user_district_id') AND new.user_district_id IS NULL
+            THEN old.user_district_id
+            ELSE new.user_district_id END AS user_district_id,
+        CASE WHEN list_contains(new.kept, 'user_state_id') AND new.user_state_id IS NULL
+            THEN old.user_state_id
+            ELSE new.user_state_id END AS user_state_id,
+        CASE WHEN list_contains(new.kept, 'role') AND new.role IS NULL
+            THEN old.role
+            ELSE new.role END AS role,
+        CASE WHEN list_contains(new.kept, 'given_name') AND new.given_name IS NULL
+            THEN old.given_name
+            ELSE new.given_name END AS given_name,
+        CASE WHEN list_contains(new.kept, 'middle_name') AND new.middle_name IS NULL
+            THEN old.middle_name
+            ELSE new.middle_name END AS middle_name,
+        CASE WHEN list_contains(new.kept, 'family_name') AND new.family_name IS NULL
+            THEN old.family_name
+            ELSE new.family_name END AS family_name,
+        CASE WHEN list_contains(new.kept, 'email') AND new.email IS NULL
+            THEN old.email
+            ELSE new.email END AS email,
+        CASE WHEN list_contains(new.kept, 'username') AND new.username IS NULL
+            THEN old.username
+            ELSE new.username END AS username,
+        CASE WHEN list_contains(new.kept, 'grade') AND new.grade IS NULL
+            THEN old.grade
+            ELSE new.grade END AS grade,
+        CASE WHEN list_contains(new.kept, 'birth_date') AND new.birth_date IS NULL
+            THEN old.birth_date
+            ELSE new.birth_date END AS birth_date,
         'active' AS status,
         getvariable('source') AS source,
         new.file, new.line, old
@@ -579,7 +645,8 @@ SELECT CASE
         ELSE 'update'
     END AS operation, file, line, NULL::VARCHAR AS reason,
     false AS explicit,
-    user_key, source_key, user_id, user_district_id, user_state_id, role, given_name, middle_name, family_name, email, username, grade, birth_date, status, source
+    user_key, source_key, user_id, user_district_id, user_state_id, role, given_name, middle_name,
+    family_name, email, username, grade, birth_date, status, source
 FROM images
 WHERE (
         old.status IS NULL
@@ -600,7 +667,7 @@ WHERE (
     )
     AND (
         getvariable('source') = getvariable('primary_source')
-        OR coalesce(old.source, getvariable('source')) = getvariable('source')
+        OR coalesce(old.source = getvariable('source'), true)
     );
 
 CREATE VIEW users_lookup_with_history AS

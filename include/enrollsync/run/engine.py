@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,12 @@ def literal(value: str | bool) -> str:
 def name(column: str) -> str:
     """A column's name as SQL writes it, whatever characters it has."""
     return '"' + column.replace('"', '""') + '"'
+
+
+def listed(names: Iterable[str], indent: int) -> str:
+    """Names with commas between, as many on a line as fit; `indent`: the blanks before every line but the first."""
+    lines = textwrap.wrap(", ".join(names), 116 - indent, break_long_words=False, break_on_hyphens=False)
+    return f"\n{' ' * indent}".join(lines)
 
 
 def masked(identifier: str) -> str:

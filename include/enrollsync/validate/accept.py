@@ -56,13 +56,15 @@ def records(entity: Entity, workspace: Workspace) -> str:
     `file, line` (the first that says it), `lines` (how many do), `files` (all that do), `kept` (columns whose value
     was taken away: they keep the database's). Lists are NULL where there is nothing to tell.
     """
-    columns = ", ".join(entity.columns)
+    columns = engine.listed(entity.columns, 12)
     return f"""
-        SELECT file, line, len(lines) AS lines, NULL::VARCHAR[] AS files, NULL::VARCHAR[] AS kept, {columns}
+        SELECT file, line, len(lines) AS lines, NULL::VARCHAR[] AS files, NULL::VARCHAR[] AS kept,
+            {columns}
         FROM {engine.parquet(workspace.canonical_table(entity.name))} AS given
         ANTI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)
         UNION ALL
-        SELECT file, line, lines, files, kept, {columns}
+        SELECT file, line, lines, files, kept,
+            {columns}
         FROM {engine.parquet(workspace.accepted_table(entity.name))}"""
 
 

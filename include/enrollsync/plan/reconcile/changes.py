@@ -66,7 +66,7 @@ def _changes(entity: Entity, manifest: RunManifest) -> str:
         )
         SELECT {_operation(entity)} AS operation, file, line, NULL::VARCHAR AS reason,
             {f"coalesce({_GOES}, false)" if _says_status(entity, manifest) else "false"} AS explicit,
-            {", ".join(columns)}
+            {engine.listed(columns, 12)}
         FROM images
         WHERE (
                 old.status IS NULL
@@ -74,7 +74,7 @@ def _changes(entity: Entity, manifest: RunManifest) -> str:
             )
             AND (
                 getvariable('source') = getvariable('primary_source')
-                OR coalesce({_had(entity, "source")}, getvariable('source')) = getvariable('source')
+                OR coalesce({_had(entity, "source")} = getvariable('source'), true)
             ){_unless_it_goes(entity, manifest)}"""
 
 
@@ -174,7 +174,9 @@ def _supplied(entity: Entity, name: str, manifest: RunManifest) -> str:
     given = f"try_cast(new.{name} AS BOOLEAN)" if name in entity.of_kind("flag") else f"new.{name}"
     flag = _flag(files)
     missing = f"NOT {flag} OR " if flag in _partial_files(entity, manifest) else ""
-    return f"CASE WHEN {missing}{kept} THEN {had} ELSE {given} END"
+    return f"""CASE WHEN {missing}{kept}
+                    THEN {had}
+                    ELSE {given} END"""
 
 
 def _had(entity: Entity, name: str) -> str:

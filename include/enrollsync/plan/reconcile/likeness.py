@@ -35,7 +35,7 @@ def resemblance(entity: Entity) -> dict[str, str]:
     if entity is USERS:
         return _resemblance_of_users()
     told_apart = (*entity.alike_in("name"), *link_keys(entity), *entity.alike_in("schedule"))
-    unlike = " OR ".join(f"coalesce(new.{name} <> old.{name}, false)" for name in told_apart)
+    unlike = "\n                OR ".join(f"coalesce(new.{name} <> old.{name}, false)" for name in told_apart)
     return {"another": "false", "stranger": "false", "unlike": unlike}
 
 
@@ -45,10 +45,13 @@ def _resemblance_of_users() -> dict[str, str]:
 
     names = compared("differ", *USERS.alike_in("name"))
     birth_or_email = f"({' OR '.join(compared('differ', 'birth_date', 'email'))})"
-    proven = " OR ".join(compared("agree", *USERS.alike_in("proof")))
+    proven = "\n                    OR ".join(compared("agree", *USERS.alike_in("proof")))
+    unproven = f"""NOT (
+                    {proven}
+                )"""
     return {
-        "another": f"{' AND '.join(names)} AND {birth_or_email}",
-        "stranger": f"another OR {birth_or_email} AND NOT ({proven})",
+        "another": "\n                AND ".join([*names, birth_or_email]),
+        "stranger": f"another\n                OR {birth_or_email} AND {unproven}",
         "unlike": f"{' OR '.join(names)} OR stranger",
     }
 
@@ -158,8 +161,11 @@ def _lookalikes(entity: Entity, manifest: RunManifest) -> str:
             WHERE fits AND near
         )
         SELECT source_key, old_key, near,
-            fits AND free AND near AND {_only_one("near", "source_key")} AND {_only_one("near", "old_key")} AS alone,
-            {_only_one("true", "source_key")} AND {_only_one("true", "old_key")} AS single
+            fits AND free AND near
+                AND {_only_one("near", "source_key")}
+                AND {_only_one("near", "old_key")} AS alone,
+            {_only_one("true", "source_key")}
+                AND {_only_one("true", "old_key")} AS single
         FROM pairs
         WHERE (own_key IS NULL OR source_key IN (FROM leaving))
             AND (own_row IS NULL OR own_row IN (FROM leaving WHERE source_key IS NOT NULL))
@@ -181,12 +187,14 @@ def _similar_users(manifest: RunManifest) -> str:
 
     An email that clashes (section 6) is not strong: it makes the row wait.
     """
-    names = " AND ".join(f"lower(new.{name}) = lower(old.{name})" for name in USERS.alike_in("name"))
-    secured = " UNION ALL ".join(
+    names = "".join(f" AND lower(new.{name}) = lower(old.{name})" for name in USERS.alike_in("name"))
+    secured = "".join(
         f"""
                 SELECT new.source_key, old.user_key, true AS strong
                 FROM seekers AS new
-                JOIN missed AS old ON {names} AND new.{name} = old.{name}"""
+                JOIN missed AS old ON new.{name} = old.{name}
+                   {names}
+                UNION ALL"""
         for name in USERS.alike_in("proof")
         if name not in USERS.of_kind("email")
     )
@@ -208,10 +216,10 @@ def _similar_users(manifest: RunManifest) -> str:
         candidates AS (
             SELECT source_key, user_key, bool_or(strong) AS strong
             FROM ({secured}
-                UNION ALL
                 SELECT new.source_key, old.user_key, (lower(new.email), kind_of(new.role)) NOT IN (FROM clashing_emails)
                 FROM seekers AS new
-                JOIN missed AS old ON {names} AND lower(new.email) = lower(old.email)
+                JOIN missed AS old ON lower(new.email) = lower(old.email)
+                   {names}
             )
             GROUP BY ALL
         ),

@@ -78,9 +78,13 @@ def _aside(entity: Entity, canonical: str, workspace: Workspace) -> str:
 
 def _removals(entity: Entity, *, renamed: bool) -> str:
     """What rows ask to be removed of an entity."""
-    removals = f"SELECT {', '.join(entity.identity)}, file, line FROM removals WHERE entity = '{entity.name}'"
+    removals = f"""
+        SELECT {", ".join(entity.identity)}, file, line
+        FROM removals
+        WHERE entity = '{entity.name}'"""
     asked = respoken(entity, removals, entity.identity) if renamed else removals
-    return f"CREATE VIEW {entity.name}_removals AS {asked}"
+    return f"""
+        CREATE VIEW {entity.name}_removals AS{asked}"""
 
 
 def _resolved(entity: Entity) -> str:
@@ -110,7 +114,7 @@ def _links_joined(entity: Entity, how: str) -> str:
 
 def _all_resolved(entity: Entity) -> str:
     found = [f"({link} IS NULL OR {target}_link.key IS NOT NULL)" for link, target in entity.links.items()]
-    return " AND ".join(found) or "true"
+    return "\n            AND ".join(found) or "true"
 
 
 def _some_dangle(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
@@ -122,7 +126,7 @@ def _some_dangle(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
 
 def _dangling(entity: Entity, *, needed: bool) -> str:
     """Accepted rows that hang on a row that waits (`waits`), or on nothing that batch or database know."""
-    waits = " OR ".join(
+    waits = "\n                OR ".join(
         f"coalesce(new.{link} IN (SELECT source_key FROM {target}_unplanned), false)"
         for link, target in entity.links.items()
     )

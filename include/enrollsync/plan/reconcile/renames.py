@@ -56,9 +56,13 @@ def respoken(entity: Entity, query: str, columns: tuple[str, ...]) -> str:
     if entity.identifier in columns:
         alias, given = f"{entity.name}_alias", f"given.{entity.identifier}"
         meant.append(f"CASE WHEN {given} = {alias}.old_id THEN {alias}.new_id ELSE {given} END AS {entity.identifier}")
+    replaced = ",\n            ".join(meant)
     return f"""
-        SELECT given.* REPLACE ({", ".join(meant)})
-        FROM ({query}) AS given{joins}"""
+        SELECT given.* REPLACE (
+            {replaced}
+        )
+        FROM ({query}
+        ) AS given{joins}"""
 
 
 def renamed_without_a_row(entity: Entity) -> str:
@@ -128,10 +132,15 @@ def _rekeyed(entity: Entity, declared: Format) -> str:
         for mapping in declared.mappings
         if mapping.entity == entity.name and mapping.keyed_by_identifier
     }
-    cases = " ".join(
-        f"WHEN holder.source_key = '{prefix}' || {{given}} THEN '{prefix}' || {{to}}" for prefix in sorted(own)
+    cases = "".join(
+        f"""
+                    WHEN holder.source_key = '{prefix}' || {{given}} THEN '{prefix}' || {{to}}"""
+        for prefix in sorted(own)
     )
-    return f"CASE WHEN holder.source <> getvariable('source') THEN holder.source_key {cases} ELSE holder.source_key END"
+    return f"""CASE
+                    WHEN holder.source <> getvariable('source') THEN holder.source_key{cases}
+                    ELSE holder.source_key
+                END"""
 
 
 def _entity_lines(entity: Entity, workspace: Workspace, rekeyed: str) -> str:

@@ -39,7 +39,9 @@ def _claims(entity: Entity) -> str:
 
     return f"""
         CREATE TABLE {name}_claims AS
-        SELECT going.source_key, old_key, {new(str(identifier))}, {new("source_key")}
+        SELECT going.source_key, old_key,
+            {new(str(identifier))},
+            {new("source_key")}
         FROM {name}_candidates AS going
         LEFT JOIN db_{name} AS old ON old.{entity.key} = old_key
         WHERE new_{identifier} IS NOT NULL OR new_source_key IS NOT NULL"""
