@@ -165,7 +165,9 @@ WHERE old.status = 'active' AND gone.explicit UNION ALL
     FROM (FROM db_enrollments ANTI JOIN enrollments_resolved USING (class_key, user_key)) AS old
     WHERE old.status = 'active'
         AND old.source = getvariable('source')
-        AND (NOT EXISTS (FROM enrollments_mentioned AS mentioned WHERE mentioned.class_key = old.class_key AND mentioned.user_key = old.user_key) OR old.class_key IN (SELECT class_key FROM classes_departures) OR old.user_key IN (SELECT user_key FROM users_departures))
+        AND (NOT EXISTS (FROM enrollments_mentioned AS mentioned WHERE mentioned.class_key = old.class_key AND mentioned.user_key = old.user_key)
+            OR old.class_key IN (SELECT class_key FROM classes_departures)
+            OR old.user_key IN (SELECT user_key FROM users_departures))
         AND old.class_key NOT IN (
         SELECT class_key
         FROM db_classes

@@ -723,7 +723,10 @@ CREATE TABLE users_deactivations AS
 SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,
     old.* REPLACE (
         'inactive' AS status,
-        CASE WHEN released.key IS NOT NULL THEN 'released:' || old.user_key || ':' || old.source_key ELSE coalesce(renamed.source_key, old.source_key) END AS source_key,
+        CASE
+            WHEN released.key IS NOT NULL THEN 'released:' || old.user_key || ':' || old.source_key
+            ELSE coalesce(renamed.source_key, old.source_key)
+        END AS source_key,
         CASE WHEN NOT released.key IS NOT NULL THEN coalesce(renamed.user_id, old.user_id) END AS user_id
     )
 FROM users_departures AS gone

@@ -27,6 +27,8 @@ Row = dict[str, Any]
 GOLDEN = Path(__file__).parent.parent / "golden"
 LONGEST = 5_900
 """Characters of a statement; twice as many nobody could read."""
+WIDEST = 150
+"""Characters of a line of one."""
 
 
 class Recorded:
@@ -142,6 +144,7 @@ def test_the_statements_of_an_entity_are_those_that_a_reader_finds_beside_the_te
     if os.environ.get("GOLDEN") == "write":
         path.write_text(said)
     assert said == path.read_text(), "GOLDEN=write writes it anew; look at the difference before you keep it"
+    assert [line for line in said.splitlines() if len(line) > WIDEST] == []
 
 
 def as_a_reader_sees_them(statements: list[str], entity: str) -> str:

@@ -128,7 +128,8 @@ def _missing(entity: Entity, run: Run) -> str:
     keys = ", ".join(f"old.{name}" for name in primary_key(entity))
     unmentioned = f"NOT EXISTS (FROM {entity.name}_mentioned AS mentioned WHERE {_same_keys(entity)})"
     ends = "".join(
-        f" OR old.{BY_NAME[target].key} IN (SELECT {BY_NAME[target].key} FROM {target}_departures)"
+        f"""
+                    OR old.{BY_NAME[target].key} IN (SELECT {BY_NAME[target].key} FROM {target}_departures)"""
         for target in (entity.links.values() if not entity.key else ())
     )
     conditions = [
@@ -253,7 +254,10 @@ def _deactivated_records(entity: Entity) -> str:
     passes = "released.key IS NOT NULL"
     new = {
         "status": "'inactive'",
-        "source_key": f"CASE WHEN {passes} THEN {freed} ELSE coalesce(renamed.source_key, old.source_key) END",
+        "source_key": f"""CASE
+                    WHEN {passes} THEN {freed}
+                    ELSE coalesce(renamed.source_key, old.source_key)
+                END""",
         identifier: f"CASE WHEN NOT {passes} THEN coalesce(renamed.{identifier}, old.{identifier}) END",
     }
     changed = ",\n                ".join(f"{value} AS {column}" for column, value in new.items())
