@@ -5,7 +5,7 @@ What differs between databases belongs to `dialects.py`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -75,6 +75,17 @@ class Database:
             return []
         with one_line_errors(self.backend), self._engine.begin() as connection:
             return [dict(row) for row in connection.execute(query).mappings()]
+
+    @contextmanager
+    def asking(self) -> Iterator[Callable[[Select[Any]], list[dict[str, Any]]]]:
+        """Like `rows`, for several small questions whose answers are of one state of the roster."""
+        if not self.has_roster():
+            yield lambda query: []
+            return
+        with one_line_errors(self.backend), self._engine.begin() as connection:
+            for setting in self.backend.one_state:
+                connection.exec_driver_sql(setting)
+            yield lambda query: [dict(row) for row in connection.execute(query).mappings()]
 
     def _revision(self) -> str | None:
         with one_line_errors(self.backend):

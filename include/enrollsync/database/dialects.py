@@ -96,6 +96,8 @@ class SqliteBackend:
     """A file; readers never wait for the writer (write-ahead log)."""
 
     dialect = sqlite.dialect(paramstyle="qmark")
+    one_state = ()
+    """What makes a transaction see one state of the database; here every one does."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -214,6 +216,7 @@ class PostgresBackend:
     """A server, reached by a libpq URL."""
 
     dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+    one_state = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",)
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -265,7 +268,8 @@ class PostgresBackend:
     def reading(self) -> Iterator[Session]:
         """A Session that sees one state of the database, however long it reads."""
         with self._arrow() as connection, connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            for setting in self.one_state:
+                cursor.execute(setting)
             cursor.execute(_lock_limit())
             yield Session(cursor, self.dialect)
 

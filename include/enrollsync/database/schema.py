@@ -16,6 +16,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    ColumnElement,
     ForeignKeyConstraint,
     Index,
     MetaData,
@@ -23,6 +24,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    func,
+    literal_column,
 )
 from sqlalchemy.types import TypeEngine
 
@@ -124,6 +127,56 @@ BASE: dict[str, Table] = {entity.name: _base_table(entity) for entity in ENTITIE
 Index("ix_enrollments_user_key", BASE["enrollments"].c.user_key, BASE["enrollments"].c.district_id)
 Index("ix_memberships_organization_key", BASE["memberships"].c.organization_key, BASE["memberships"].c.district_id)
 Index("ix_classes_organization_key", BASE["classes"].c.organization_key, BASE["classes"].c.district_id)
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "organizations": ("name",),
+    "users": ("given_name", "middle_name", "family_name"),
+    "classes": ("name",),
+}
+"""Entity -> the columns in which a search looks for words."""
+CODES: dict[str, tuple[str, ...]] = {"users": ("user_district_id", "user_state_id"), "classes": ("course_code",)}
+"""Entity -> the columns, besides identifiers and source keys, that a search compares as a whole."""
+
+
+def looked_in(column: ColumnElement[str]) -> ColumnElement[str]:
+    """As much of a name as is looked in: no database indexes a text of any length."""
+    return func.substr(column, literal_column("1"), literal_column("100"))
+
+
+def folded_email() -> ColumnElement[str]:
+    """A user's email as it is looked for, whatever its case."""
+    return func.lower(BASE["users"].c.email)
+
+
+def _index_for_search(entity: str, name: str, *columns: ColumnElement[Any], where: ColumnElement[bool]) -> None:
+    Index(f"ix_{entity}_{name}", *columns, postgresql_where=where, sqlite_where=where)
+
+
+for _entity in NAMES:
+    _table = BASE[_entity]
+    for _name in (*NAMES[_entity], *CODES.get(_entity, ())):
+        _told = _table.c[_name]
+        _index_for_search(_entity, _name, looked_in(_told), _table.c.district_id, where=_told.is_not(None))
+
+_users = BASE["users"]
+_index_for_search("users", "email", folded_email(), _users.c.district_id, where=_users.c.email.is_not(None))
+# What nearly all have is found without an index.
+_users_keys = (_users.c.district_id, _users.c.user_key)
+_index_for_search("users", "role", _users.c.role, *_users_keys, where=_users.c.role != literal_column("'student'"))
+_index_for_search("users", "status", _users.c.status, *_users_keys, where=_users.c.status != literal_column("'active'"))
+
+SEARCH_NAMES = Table(
+    "search_names",
+    METADATA,
+    Column("district_id", Text, primary_key=True),
+    Column("entity", Text, primary_key=True),
+    # By bytes, so that the words with one beginning lie together, whatever the database's language.
+    Column("word", Text().with_variant(Text(collation="C"), "postgresql"), primary_key=True),
+    Column("name", Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+"""Which names of `NAMES`, as far as they are `looked_in`, have a word, without case and accents (`words/folding.py`).
+Each distinct name stands here once, however many have it. A name that nobody has any more may stay: it finds nobody."""
 
 DISTRICT_STATE = Table(
     "district_state",

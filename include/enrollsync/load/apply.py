@@ -53,6 +53,7 @@ from enrollsync.database.schema import (
     typed_column,
 )
 from enrollsync.database.store import Store
+from enrollsync.load.search_names import names_to_find, remember_names
 from enrollsync.plan.shares import to_remember
 from enrollsync.words.canonical import ENTITIES, Entity
 from enrollsync.words.errors import AlreadyApplied, DatabaseError, StalePlan
@@ -72,6 +73,7 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord, findings:
     database has moved since the plan was made, and DatabaseError; in both cases nothing was written.
     """
     operations = {entity.name: _count(plan_folder / f"{entity.name}.parquet") for entity in ENTITIES}
+    names = names_to_find(plan_folder)
     with store.writing(run.district_id, run.run_id) as session:
         _lock(session, plan.district_id)
         if _is_applied(session, plan, run):
@@ -83,6 +85,7 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord, findings:
                 _write(session, entity, plan_folder, run)
                 session.append(CHANGES.name, _audit_rows(plan_folder, entity, plan, first))
                 first += operations[entity.name]
+        remember_names(session, plan.district_id, names)
         _record(session, plan, run)
         if findings:
             append_findings(session, findings, run)

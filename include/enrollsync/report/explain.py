@@ -69,7 +69,7 @@ def explain(store: Store, district_id: str, kind: str, identifier: str) -> Row:
     records = {key: store.rows(_present(entity, district_id, key))[0] for key in keys}
     claims = [claim for key in keys for claim in _claims(entity, key, records[key], earlier[key])]
     names = {identifier, *(claim.name for claim in claims)}
-    found = store.rows(_findings(entity, district_id, _spellings(entity, names), own=bool(keys)))
+    found = store.rows(_findings(entity, district_id, spellings(entity, names), own=bool(keys)))
     owners = [_owner(entity, row, claims, records) for row in found]
     left = [_finding(row) for row, owner in zip(found, owners, strict=True) if owner is None]
     if not records and not left:
@@ -141,7 +141,8 @@ def _same_kind(one: str | None, other: str | None) -> bool:
     return "" in kinds or kinds[0] == kinds[1]
 
 
-def _spellings(entity: Entity, names: set[str]) -> list[str]:
+def spellings(entity: Entity, names: set[str]) -> list[str]:
+    """The source keys that a person may mean with a name: with and without the kind."""
     prefixes = ("", *KIND_PREFIXES) if entity is USERS else ("",)
     return [prefix + name for name in sorted(names) for prefix in prefixes]
 
@@ -248,7 +249,7 @@ def _local(instant: str, zone: ZoneInfo) -> str:
 def _keys_of(entity: Entity, district_id: str, identifier: str) -> Select[Any]:
     """Records that have the identifier or source key, and records that had the identifier once."""
     base = BASE[entity.name]
-    names = _spellings(entity, {identifier})
+    names = spellings(entity, {identifier})
     now = (
         select(base.c[str(entity.key)].label("key"))
         .where(base.c.district_id == district_id)

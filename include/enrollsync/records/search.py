@@ -1,0 +1,221 @@
+"""Finds people, classes and organizations by name, identifier (past ones too), source key, secondary ID or email.
+
+A name is found by the beginnings of its words, whatever their case and accents; everything else as a whole. No more
+than `MOST` are looked for: who has that many needs to say more, not to read on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, or_, select, union, union_all
+
+from enrollsync.as_of.records import Read, Row
+from enrollsync.database.schema import (
+    BASE,
+    CODES,
+    FINDINGS,
+    IDENTIFIER_HISTORY,
+    NAMES,
+    SEARCH_NAMES,
+    columns_of,
+    folded_email,
+    looked_in,
+    said_columns,
+)
+from enrollsync.formats import sources
+from enrollsync.records.open_findings import open_runs
+from enrollsync.report.explain import spellings
+from enrollsync.words.canonical import CLASSES, ORGANIZATIONS, USERS, Entity
+from enrollsync.words.folding import words_of
+
+MOST = 1000
+"""More are not counted."""
+PAGE = 50
+"""Records a page."""
+_LAST = "\U0010ffff"
+"""Sorts behind every letter."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a search asks for; what is empty is not asked."""
+
+    text: str = ""
+    school: int | None = None
+    """Key of an organization."""
+    role: str = ""
+    status: str = ""
+    code: str = ""
+    """Of an open finding."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """One page of what was found, by name."""
+
+    records: list[Row]
+    """The columns of the base table; of people and classes also `organization_id` and `organization`, its name."""
+    total: int
+    """All that were found, at most `MOST`."""
+    more: bool
+    """Whether there are more than that."""
+    page: int
+    pages: int
+
+
+def search(read: Read, district_id: str, entity: Entity, wanted: Wanted, page: int = 1) -> Found:
+    """The records that fit all of what is wanted; `page` counts from 1, and one that is not there is the last one."""
+    found = read(_found(read, district_id, entity, wanted))
+    found.sort(key=lambda row: _by_name(entity, row))
+    total, more = min(len(found), MOST), len(found) > MOST
+    pages = max(1, -(-total // PAGE))
+    page = min(max(page, 1), pages)
+    keys = [row[str(entity.key)] for row in found[:MOST][(page - 1) * PAGE : page * PAGE]]
+    return Found(_described(read, district_id, entity, keys), total, more, page, pages)
+
+
+def _by_name(entity: Entity, row: Row) -> tuple[Any, ...]:
+    """By the last name first."""
+    names = [" ".join(words_of(row[name] or "")) for name in reversed(NAMES[entity.name])]
+    return (*names, row[str(entity.key)])
+
+
+def _described(read: Read, district_id: str, entity: Entity, keys: list[int]) -> list[Row]:
+    """The records in the order of their keys."""
+    base, key = BASE[entity.name], str(entity.key)
+    query = select(*(base.c[name] for name in columns_of(entity)))
+    rows = {row[key]: row for row in read(query.where(base.c.district_id == district_id, base.c[key].in_(keys)))}
+    if entity is not ORGANIZATIONS:
+        schools = {row[key]: row for row in read(_schools(district_id, entity, keys))}
+        for record, row in rows.items():
+            row |= schools.get(record, {"organization_key": None, "organization_id": None, "organization": None})
+    return [rows[record] for record in keys]
+
+
+def _schools(district_id: str, entity: Entity, keys: list[int]) -> Select[Any]:
+    """A class's organization; of a person the primary one."""
+    table = BASE["memberships" if entity is USERS else entity.name]
+    schools, key = BASE[ORGANIZATIONS.name], str(entity.key)
+    query = (
+        select(
+            table.c[key], schools.c.organization_key, schools.c.organization_id, schools.c.name.label("organization")
+        )
+        .join_from(
+            table,
+            schools,
+            (schools.c.district_id == table.c.district_id) & (schools.c.organization_key == table.c.organization_key),
+        )
+        .where(table.c.district_id == district_id, table.c[key].in_(keys))
+    )
+    return query.where(table.c.is_primary, table.c.status == "active") if entity is USERS else query
+
+
+# ---- statements ------------------------------------------------------------------------------------------------------
+
+
+def _found(read: Read, district_id: str, entity: Entity, wanted: Wanted) -> Select[Any]:
+    """Key and names of what fits: all, or more than `MOST` of them."""
+    base, key = BASE[entity.name], BASE[entity.name].c[str(entity.key)]
+    fitting = [*_filters(read, district_id, entity, wanted)]
+    ways = [*_ways(district_id, entity, wanted.text)] if wanted.text.strip() else []
+    if not ways:
+        parts = [select(key).where(*fitting).order_by(key.desc())]
+    elif wanted.school is not None or wanted.code:
+        # These few are looked through.
+        parts = [select(key).where(*fitting, or_(*ways))]
+    else:
+        parts = [select(key).where(*fitting, way) for way in ways]
+    limited = [part.limit(MOST + 1).subquery() for part in parts]
+    keys = union_all(*(select(part.c[str(entity.key)]) for part in limited))
+    return select(key, *(base.c[name] for name in NAMES[entity.name])).where(
+        base.c.district_id == district_id, key.in_(keys)
+    )
+
+
+def _filters(read: Read, district_id: str, entity: Entity, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
+    """What every record has to fit, whatever it is found by."""
+    base = BASE[entity.name]
+    yield base.c.district_id == district_id
+    yield base.c.status != "removed"
+    # What the few have is said in the words of their index too.
+    if wanted.status:
+        yield base.c.status == wanted.status
+        yield base.c.status != literal_column("'active'") if wanted.status != "active" else literal(True)
+    if wanted.role and entity is USERS:
+        yield base.c.role == wanted.role
+        yield base.c.role != literal_column("'student'") if wanted.role != "student" else literal(True)
+    if wanted.school is not None and entity is not ORGANIZATIONS:
+        yield _of_school(district_id, entity, wanted.school)
+    if wanted.code:
+        yield base.c[str(entity.key)].in_(_with_finding(read, district_id, entity, wanted.code))
+
+
+def _of_school(district_id: str, entity: Entity, school: int) -> ColumnElement[bool]:
+    """A person who has left belongs to the schools they left."""
+    if entity is CLASSES:
+        return BASE[entity.name].c.organization_key == school
+    users, links = BASE[USERS.name], BASE["memberships"]
+    members = select(links.c.user_key).where(links.c.organization_key == school, links.c.district_id == district_id)
+    return and_(
+        users.c.user_key.in_(members.where(links.c.status != "removed")),
+        or_(users.c.status != "active", users.c.user_key.in_(members.where(links.c.status == "active"))),
+    )
+
+
+def _with_finding(read: Read, district_id: str, entity: Entity, code: str) -> ColumnElement[Any]:
+    """Keys of the records of which an open finding speaks."""
+    base, key = BASE[entity.name], BASE[entity.name].c[str(entity.key)]
+    identifier, source_key = (FINDINGS.c[name] for name in said_columns(entity))
+    found = (FINDINGS.c.district_id == district_id, FINDINGS.c.run_id.in_(open_runs(read, district_id)))
+    by_identifier = select(identifier).where(*found, FINDINGS.c.code == code)
+    by_source_key = select(source_key).where(*found, FINDINGS.c.code == code)
+    return union(
+        select(key).where(base.c.district_id == district_id, base.c[str(entity.identifier)].in_(by_identifier)),
+        select(key).where(
+            base.c.district_id == district_id, base.c.source.in_(sources()), base.c.source_key.in_(by_source_key)
+        ),
+    )  # type: ignore[return-value]
+
+
+def _ways(district_id: str, entity: Entity, text: str) -> Iterator[ColumnElement[bool]]:
+    """Conditions, each answered by an index of its own, one of which a record has to fit to be found by the text."""
+    base, text = BASE[entity.name], text.strip()
+    yield base.c[str(entity.identifier)] == text
+    yield and_(base.c.source.in_(sources()), base.c.source_key.in_(spellings(entity, {text})))
+    history = IDENTIFIER_HISTORY
+    yield base.c[str(entity.key)].in_(
+        select(history.c.entity_key).where(
+            history.c.district_id == district_id, history.c.entity == entity.name, history.c.old_id == text
+        )
+    )
+    for name in CODES.get(entity.name, ()):
+        yield and_(base.c[name].is_not(None), looked_in(base.c[name]) == text)
+    if entity is USERS:
+        yield and_(base.c.email.is_not(None), folded_email() == func.lower(text))
+    words = sorted(words_of(text), key=len, reverse=True)
+    if words:
+        yield from _named(district_id, entity, words)
+
+
+def _named(district_id: str, entity: Entity, words: list[str]) -> Iterator[ColumnElement[bool]]:
+    """Every word begins a word of one of the names; for each name, that the longest word is in that one."""
+    columns = [BASE[entity.name].c[name] for name in NAMES[entity.name]]
+    first, *others = [_names_with(district_id, entity, word) for word in words]
+    for column in columns:
+        yield and_(
+            column.is_not(None),
+            looked_in(column).in_(first),
+            *(or_(*(looked_in(each).in_(names) for each in columns)) for names in others),
+        )
+
+
+def _names_with(district_id: str, entity: Entity, word: str) -> Select[Any]:
+    """Names with a word that begins so; a single letter is a word of its own, such as an initial."""
+    told = SEARCH_NAMES.c.word
+    begins = told == word if len(word) == 1 else and_(told >= word, told < word + _LAST)
+    return select(SEARCH_NAMES.c.name).where(
+        SEARCH_NAMES.c.district_id == district_id, SEARCH_NAMES.c.entity == entity.name, begins
+    )
