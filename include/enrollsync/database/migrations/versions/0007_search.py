@@ -42,7 +42,7 @@ def upgrade() -> None:
             _index(entity, column, f"substr({column}, 1, 100)")
     _index("users", "email", "lower(email)")
     for column, usual in (("role", "student"), ("status", "active")):
-        where = sa.text(f"{column} <> '{usual}'")
+        where = sa.text(f"{column} != '{usual}'")
         op.create_index(
             f"ix_users_{column}", "users", [column, "district_id", "user_key"],
             postgresql_where=where, sqlite_where=where,
