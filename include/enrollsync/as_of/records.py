@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, select
 
-from enrollsync.database.schema import CHANGES, primary_key
+from enrollsync.database.schema import BASE, CHANGES, columns_of, primary_key
 from enrollsync.words.canonical import Entity
 
 Row = dict[str, Any]
@@ -44,3 +45,29 @@ def taken_back(entity: Entity, rows: Iterable[Row], changes: Iterable[Row]) -> l
             found = json.loads(change["before_json"])
             then[record] = {name: found.get(name, value) for name, value in then[record].items()}
     return list(then.values())
+
+
+@dataclass(frozen=True)
+class Roster:
+    """A district's roster, as it is or as it was, asked for a few records at a time."""
+
+    read: Read
+    district_id: str
+    state: int | None = None
+    """The version of the state that is asked for; None: as it is."""
+
+    def records(self, entity: Entity, **keys: Collection[int]) -> list[Row]:
+        """The columns of the records that have these keys (`user_key=[1, 2]`), as the views show them: none removed."""
+        base = BASE[entity.name]
+        if not all(keys.values()):
+            return []
+        rows = self.read(
+            select(*(base.c[name] for name in columns_of(entity)))
+            .where(base.c.district_id == self.district_id)
+            .where(*(base.c[name].in_(values) for name, values in keys.items()))
+        )
+        if self.state is not None:
+            these = (CHANGES.c[name].in_(values) for name, values in keys.items())
+            changes = self.read(changes_since(entity, self.district_id, self.state, *these))
+            rows = taken_back(entity, rows, changes)
+        return [row for row in rows if row["status"] != "removed"]

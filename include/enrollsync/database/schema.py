@@ -290,6 +290,13 @@ FINDINGS = Table(
 """Why a row did not load: the critical findings of each run, and those for which a row waits (`PLAN-*`). The last six
 columns say whom the row speaks of, in its own words; NULL for a line that nobody could read."""
 
+for _said in (name for entity in ENTITIES if entity.key for name in said_columns(entity)):
+    _told = FINDINGS.c[_said]
+    Index(
+        f"ix_findings_{_said}", _told, FINDINGS.c.district_id, postgresql_where=_told.is_not(None),
+        sqlite_where=_told.is_not(None),
+    )  # fmt: skip
+
 
 def arrow_schema(columns: list[Column[Any]]) -> pa.Schema:
     """The same columns for Arrow and Parquet."""

@@ -14,8 +14,9 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import ColumnElement, Select, func, or_, select, union
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union
 
+from enrollsync.as_of.records import Read, Row
 from enrollsync.database import Store
 from enrollsync.database.schema import (
     BASE,
@@ -28,6 +29,7 @@ from enrollsync.database.schema import (
     columns_of,
     said_columns,
 )
+from enrollsync.formats import sources
 from enrollsync.plan.answers import answered
 from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KIND_PREFIXES, ORGANIZATIONS, USERS, Entity
 from enrollsync.words.errors import ConfigurationError
@@ -39,8 +41,6 @@ _MOST_FINDINGS = 1000
 """The newest that are looked at."""
 _ALWAYS = "9999"
 """Sorts behind every instant."""
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -56,39 +56,60 @@ class _Claim:
 def explain(store: Store, district_id: str, kind: str, identifier: str) -> Row:
     """The whole life of every record that goes or went by `identifier` (an identifier or a source key).
 
-    `records`: `identifier`, `source_key`, `source`, `status`, `earlier` (`identifier`, `until`) and `life`, newest
-    first: operations (`operation`, `entity`, `of`, `before`, `after`, `reason`) and findings (`finding`, `severity`,
-    `entity`, `column`, `message`), each with `when` (UTC), `run_id`, `outcome`, `answer`, `approved_by`, `file`
-    and `line`.
-    `findings`: those on rows under that identifier that became no record. What could be a social security number is
-    masked (rule 5). Raises ConfigurationError when nothing is known.
+    `records`: as of `life_of`. `findings`: those on rows under that identifier that became no record. What could be a
+    social security number is masked (rule 5). Raises ConfigurationError when nothing is known.
     """
     entity = _CALLED[kind]
-    keys = [row["key"] for row in store.rows(_keys_of(entity, district_id, identifier))]
-    earlier = {key: store.rows(_history(entity, district_id, key)) for key in keys}
-    records = {key: store.rows(_present(entity, district_id, key))[0] for key in keys}
-    claims = [claim for key in keys for claim in _claims(entity, key, records[key], earlier[key])]
-    names = {identifier, *(claim.name for claim in claims)}
-    found = store.rows(_findings(entity, district_id, spellings(entity, names), own=bool(keys)))
-    owners = [_owner(entity, row, claims, records) for row in found]
-    left = [_finding(row) for row, owner in zip(found, owners, strict=True) if owner is None]
+    with store.asking() as read:
+        keys = [row["key"] for row in read(_keys_of(entity, district_id, {identifier}))]
+        records, left = _lives(read, district_id, entity, keys, {identifier})
     if not records and not left:
         raise ConfigurationError(
             f"{kind} {masked(identifier)}: district {district_id} has none of that identifier or source key, now or "
             "earlier, and no run remembers a row with it"
         )
-    told = [
-        {
+    told: Row = all_masked({"entity": entity.name, "id": identifier, "records": [*records.values()], "findings": left})
+    return told
+
+
+def life_of(read: Read, district_id: str, entity: Entity, key: int) -> Row:
+    """The whole life of one record, which is there.
+
+    `identifier`, `source_key`, `source`, `status`, `earlier` (`identifier`, `until`) and `life`, newest first:
+    operations (`operation`, `entity`, `of`, `before`, `after`, `reason`) and findings (`finding`, `severity`, `entity`,
+    `column`, `message`), each with `when` (UTC), `run_id`, `outcome`, `answer`, `approved_by`, `file` and `line`.
+    Nothing is masked.
+    """
+    (present,) = read(_present(entity, district_id, key))
+    names = {claim.name for claim in _claims(entity, key, present, read(_history(entity, district_id, key)))}
+    # Who else had one of these names decides whose a finding is.
+    keys = {key, *(row["key"] for row in read(_keys_of(entity, district_id, names)))} if names else {key}
+    records, _ = _lives(read, district_id, entity, sorted(keys, reverse=True), set(), told=key)
+    return records[key]
+
+
+def _lives(
+    read: Read, district_id: str, entity: Entity, keys: list[int], names: set[str], told: int | None = None
+) -> tuple[dict[int, Row], list[Row]]:
+    """Key -> life of the records, of the one that is to be `told` or of all, and findings that are none of theirs."""
+    earlier = {key: read(_history(entity, district_id, key)) for key in keys}
+    records = {key: read(_present(entity, district_id, key))[0] for key in keys}
+    claims = [claim for key in keys for claim in _claims(entity, key, records[key], earlier[key])]
+    names = names | {claim.name for claim in claims}
+    found = read(_findings(entity, district_id, spellings(entity, names), own=bool(keys)))
+    owners = [_owner(entity, row, claims, records) for row in found]
+    lives = {
+        key: {
             **_card(entity, records[key], earlier[key]),
             "life": _newest_first(
-                [*_operations(store, district_id, entity, key)],
+                [*_operations(read, district_id, entity, key)],
                 [_finding(row) for row, owner in zip(found, owners, strict=True) if owner == key],
             ),
         }
         for key in keys
-    ]
-    shown: Row = all_masked({"entity": entity.name, "id": identifier, "records": told, "findings": left})
-    return shown
+        if told in {None, key}
+    }
+    return lives, [_finding(row) for row, owner in zip(found, owners, strict=True) if owner is None]
 
 
 def _card(entity: Entity, present: Row, earlier: list[Row]) -> Row:
@@ -150,8 +171,8 @@ def spellings(entity: Entity, names: set[str]) -> list[str]:
 # ---- events ----------------------------------------------------------------------------------------------------------
 
 
-def _operations(store: Store, district_id: str, entity: Entity, key: int) -> Iterator[Row]:
-    for row in store.rows(_changes(entity, district_id, key)):
+def _operations(read: Read, district_id: str, entity: Entity, key: int) -> Iterator[Row]:
+    for row in read(_changes(entity, district_id, key)):
         before, after = (json.loads(row[name]) if row[name] else None for name in ("before_json", "after_json"))
         if after is None and row["entity"] == "enrollments" and row["operation"] == "create":
             after = {**USUAL_ENROLLMENT, "source": row["source"]}
@@ -160,19 +181,19 @@ def _operations(store: Store, district_id: str, entity: Entity, key: int) -> Ite
             "operation": row["operation"],
             "entity": row["entity"],
             "of": row["of"] and row["of"].strip(),
-            "before": _with_names(store, district_id, before),
-            "after": _with_names(store, district_id, after),
+            "before": _with_names(read, district_id, before),
+            "after": _with_names(read, district_id, after),
             "reason": row["reason"] or USUAL_REASON,
             "file": row["file"],
             "line": row["line"],
         }
 
 
-def _with_names(store: Store, district_id: str, values: Row | None) -> Row | None:
+def _with_names(read: Read, district_id: str, values: Row | None) -> Row | None:
     """A class is told to belong to an organization by the identifier that people know."""
     if not values or values.get("organization_key") is None:
         return values
-    (school,) = store.rows(_present(ORGANIZATIONS, district_id, values["organization_key"]))
+    (school,) = read(_present(ORGANIZATIONS, district_id, values["organization_key"]))
     named = school["organization_id"] or _plain(school["source_key"])
     return {"organization_id" if name == "organization_key" else name: value for name, value in values.items()} | {
         "organization_id": named
@@ -246,19 +267,19 @@ def _local(instant: str, zone: ZoneInfo) -> str:
 # ---- statements ------------------------------------------------------------------------------------------------------
 
 
-def _keys_of(entity: Entity, district_id: str, identifier: str) -> Select[Any]:
-    """Records that have the identifier or source key, and records that had the identifier once."""
+def _keys_of(entity: Entity, district_id: str, names: set[str]) -> Select[Any]:
+    """Records that have one of the names as identifier or source key, and records that had it as identifier once."""
     base = BASE[entity.name]
-    names = spellings(entity, {identifier})
+    source_keys = and_(base.c.source.in_(sources()), base.c.source_key.in_(spellings(entity, names)))
     now = (
         select(base.c[str(entity.key)].label("key"))
         .where(base.c.district_id == district_id)
-        .where(or_(base.c[str(entity.identifier)] == identifier, base.c.source_key.in_(names)))
+        .where(or_(base.c[str(entity.identifier)].in_(names), source_keys))
     )
     once = (
         select(IDENTIFIER_HISTORY.c.entity_key)
         .where(IDENTIFIER_HISTORY.c.district_id == district_id, IDENTIFIER_HISTORY.c.entity == entity.name)
-        .where(IDENTIFIER_HISTORY.c.old_id == identifier)
+        .where(IDENTIFIER_HISTORY.c.old_id.in_(names))
     )
     found = union(now, once).subquery()
     return select(found.c.key).order_by(found.c.key.desc())

@@ -1,4 +1,4 @@
-"""People, classes and organizations are found by any word of their names, by email and by their other codes."""
+"""People, classes and organizations are found by any word of their names, by email and other codes; so are findings."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ _NAMES = {
     "classes": ("name",),
 }
 _CODES = {"users": ("user_district_id", "user_state_id"), "classes": ("course_code",)}
+_SAID = ("organization_id", "organization_source_key", "user_id", "user_source_key", "class_id", "class_source_key")
 _SIMILAR = str.maketrans("øłđħŧıς", "oldhtiσ")
 
 
@@ -41,6 +42,8 @@ def upgrade() -> None:
         for column in columns:
             _index(entity, column, f"substr({column}, 1, 100)")
     _index("users", "email", "lower(email)")
+    for column in _SAID:
+        _index("findings", column, column)
     for column, usual in (("role", "student"), ("status", "active")):
         where = sa.text(f"{column} != '{usual}'")
         op.create_index(
