@@ -209,6 +209,11 @@ class Nightly:
         rows = self.query(self.database_url, f"SELECT {columns} FROM roster_{name} WHERE {where}")
         return sorted((tuple(row.values()) for row in rows), key=str)
 
+    def roles(self, user_id: str) -> list[tuple[Any, ...]]:
+        """School, role, whether it is the primary one, and status of each of somebody's memberships."""
+        told = self.view("memberships", "organization_id, role, is_primary, status", f"user_id = '{user_id}'")
+        return [(school, role, bool(primary), status) for school, role, primary, status in told]
+
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         """All of the roster as other programs see it, internal keys and unloved columns left out."""
         return {
@@ -239,7 +244,7 @@ def add_up(result: dict[str, Any], **read: int) -> None:
         assert sum(numbers.values()) - numbers["deactivate"] == expected, (entity, numbers)
 
 
-ON_TOP = ("another school became the primary one", "id_changes.csv says so")
+ON_TOP = ("another school became the primary one", "another role became the primary one", "id_changes.csv says so")
 """Why an update or a re-identification is planned that no row speaks of."""
 
 

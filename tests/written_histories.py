@@ -118,7 +118,7 @@ class History:
         return self._valued(entity, row)
 
     def _valued(self, entity: Entity, row: Row) -> Row:
-        return {**row, **self._values(entity), **_told("update")}
+        return {**row, **self._values(entity), **_kept(entity, row), **_told("update")}
 
     def _created(self, entity: Entity, number: int, others: dict[str, list[Row]]) -> Row | None:
         row = {**self._values(entity), "status": "active", "source": "batch_upload", **_told("create")}
@@ -136,7 +136,13 @@ class History:
 
     def _values(self, entity: Entity) -> Row:
         primary = {"is_primary": self.chance.random() < 0.5} if "is_primary" in entity.values else {}
-        return {name: self.chance.choice(_WORDS) for name in entity.values if name not in primary} | primary
+        roles = {name: self.chance.choice(("teacher", "staff")) for name in entity.told_apart_by}
+        return {name: self.chance.choice(_WORDS) for name in entity.values if name not in primary} | primary | roles
+
+
+def _kept(entity: Entity, row: Row) -> Row:
+    """What names a record is never another's."""
+    return {name: row[name] for name in entity.told_apart_by}
 
 
 _TOLD = ("operation", "explicit", "reason", "file", "line")

@@ -68,42 +68,6 @@ LEFT JOIN users_lookup AS users_link ON users_link.source_key = new.user_source_
 WHERE NOT ((class_source_key IS NULL OR classes_link.key IS NOT NULL)
     AND (user_source_key IS NULL OR users_link.key IS NOT NULL));
 
-CREATE TABLE enrollments_changes AS
-WITH images AS (
-    SELECT class_key, user_key,
-        CASE WHEN list_contains(new.kept, 'role') AND new.role IS NULL
-            THEN CASE WHEN old.status <> 'removed' THEN old.role END
-            ELSE new.role END AS role,
-        coalesce(CASE WHEN list_contains(new.kept, 'is_primary') AND new.is_primary IS NULL
-            THEN CASE WHEN old.status <> 'removed' THEN old.is_primary END
-            ELSE try_cast(new.is_primary AS BOOLEAN) END, false) AS is_primary,
-        'active' AS status,
-        getvariable('source') AS source,
-        new.file, new.line, old
-    FROM enrollments_resolved AS new
-    LEFT JOIN stored_enrollments AS old USING (class_key, user_key)
-)
-SELECT CASE
-        WHEN old.status IS NULL THEN 'create'
-        WHEN old.status = 'active' AND images.status = 'inactive' THEN 'deactivate'
-        WHEN old.status = 'removed' OR old.status = 'inactive' AND images.status = 'active' THEN 'reactivate'
-        ELSE 'update'
-    END AS operation, file, line, NULL::VARCHAR AS reason,
-    false AS explicit,
-    class_key, user_key, role, is_primary, status, source
-FROM images
-WHERE (
-        old.status IS NULL
-        OR old.role IS DISTINCT FROM role
-        OR old.is_primary IS DISTINCT FROM is_primary
-        OR old.status IS DISTINCT FROM status
-        OR old.source IS DISTINCT FROM source
-    )
-    AND (
-        getvariable('source') = getvariable('primary_source')
-        OR coalesce(CASE WHEN old.status <> 'removed' THEN old.source END = getvariable('source'), true)
-    );
-
 CREATE TABLE enrollments_unplanned_pairs AS
 WITH unplanned AS (
     SELECT class_source_key, user_source_key FROM enrollments_aside
@@ -179,6 +143,42 @@ WHERE old.status = 'active' AND gone.explicit UNION ALL
     )
 ))
 GROUP BY ALL;
+
+CREATE TABLE enrollments_changes AS
+WITH images AS (
+    SELECT class_key, user_key,
+        CASE WHEN list_contains(new.kept, 'role') AND new.role IS NULL
+            THEN CASE WHEN old.status <> 'removed' THEN old.role END
+            ELSE new.role END AS role,
+        coalesce(CASE WHEN list_contains(new.kept, 'is_primary') AND new.is_primary IS NULL
+            THEN CASE WHEN old.status <> 'removed' THEN old.is_primary END
+            ELSE try_cast(new.is_primary AS BOOLEAN) END, false) AS is_primary,
+        'active' AS status,
+        getvariable('source') AS source,
+        new.file, new.line, old
+    FROM enrollments_resolved AS new
+    LEFT JOIN stored_enrollments AS old USING (class_key, user_key)
+)
+SELECT CASE
+        WHEN old.status IS NULL THEN 'create'
+        WHEN old.status = 'active' AND images.status = 'inactive' THEN 'deactivate'
+        WHEN old.status = 'removed' OR old.status = 'inactive' AND images.status = 'active' THEN 'reactivate'
+        ELSE 'update'
+    END AS operation, file, line, NULL::VARCHAR AS reason,
+    false AS explicit,
+    class_key, user_key, role, is_primary, status, source
+FROM images
+WHERE (
+        old.status IS NULL
+        OR old.role IS DISTINCT FROM role
+        OR old.is_primary IS DISTINCT FROM is_primary
+        OR old.status IS DISTINCT FROM status
+        OR old.source IS DISTINCT FROM source
+    )
+    AND (
+        getvariable('source') = getvariable('primary_source')
+        OR coalesce(CASE WHEN old.status <> 'removed' THEN old.source END = getvariable('source'), true)
+    );
 
 CREATE TABLE enrollments_deactivations AS
 SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,

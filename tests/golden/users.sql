@@ -593,6 +593,55 @@ SELECT new.source_key, 'email', 'VAL-EMAIL-DUPLICATE'
 FROM said AS new
 SEMI JOIN holders AS old ON lower(old.email) = lower(new.email) AND kind_of(old.role) = kind_of(new.role);
 
+CREATE VIEW users_lookup_with_history AS
+SELECT source_key, key
+FROM users_lookup
+UNION
+SELECT source_key, key
+FROM users_renames
+WHERE key IS NOT NULL
+UNION
+SELECT '' || old_id, entity_key
+FROM stored_history
+WHERE entity = 'users'
+UNION
+SELECT 'student:' || old_id, entity_key
+FROM stored_history
+WHERE entity = 'users'
+UNION
+SELECT 'staff:' || old_id, entity_key
+FROM stored_history
+WHERE entity = 'users';;
+
+CREATE TABLE users_departures AS
+SELECT user_key, bool_or(explicit) AS explicit, any_value(file) AS file, any_value(line) AS line,
+    coalesce(max(reason) FILTER (explicit), max(reason)) AS reason
+FROM (
+SELECT old.user_key, true AS explicit, removal.file, removal.line, 'the batch removes the user' AS reason
+FROM users_removals AS removal
+JOIN users_lookup ON users_lookup.source_key = removal.source_key
+JOIN db_users AS old ON old.user_key = users_lookup.key
+WHERE old.status = 'active' UNION ALL
+(
+    WITH users_mentioned AS (
+    SELECT user_key
+    FROM users_assigned
+    UNION ALL
+    SELECT old_key
+    FROM users_held
+    WHERE old_key IS NOT NULL
+    UNION ALL
+    SELECT user_key
+    FROM users_doubtful)
+    SELECT old.user_key, false AS explicit, NULL AS file, NULL::BIGINT AS line,
+        'the batch no longer has it' AS reason
+    FROM (FROM db_users SEMI JOIN users_absent USING (user_key)) AS old
+    WHERE old.status = 'active'
+        AND old.source = getvariable('source')
+        AND (NOT EXISTS (FROM users_mentioned AS mentioned WHERE mentioned.user_key = old.user_key))
+))
+GROUP BY ALL;
+
 CREATE TABLE users_changes AS
 WITH images AS (
     SELECT user_key,
@@ -669,55 +718,6 @@ WHERE (
         getvariable('source') = getvariable('primary_source')
         OR coalesce(old.source = getvariable('source'), true)
     );
-
-CREATE VIEW users_lookup_with_history AS
-SELECT source_key, key
-FROM users_lookup
-UNION
-SELECT source_key, key
-FROM users_renames
-WHERE key IS NOT NULL
-UNION
-SELECT '' || old_id, entity_key
-FROM stored_history
-WHERE entity = 'users'
-UNION
-SELECT 'student:' || old_id, entity_key
-FROM stored_history
-WHERE entity = 'users'
-UNION
-SELECT 'staff:' || old_id, entity_key
-FROM stored_history
-WHERE entity = 'users';;
-
-CREATE TABLE users_departures AS
-SELECT user_key, bool_or(explicit) AS explicit, any_value(file) AS file, any_value(line) AS line,
-    coalesce(max(reason) FILTER (explicit), max(reason)) AS reason
-FROM (
-SELECT old.user_key, true AS explicit, removal.file, removal.line, 'the batch removes the user' AS reason
-FROM users_removals AS removal
-JOIN users_lookup ON users_lookup.source_key = removal.source_key
-JOIN db_users AS old ON old.user_key = users_lookup.key
-WHERE old.status = 'active' UNION ALL
-(
-    WITH users_mentioned AS (
-    SELECT user_key
-    FROM users_assigned
-    UNION ALL
-    SELECT old_key
-    FROM users_held
-    WHERE old_key IS NOT NULL
-    UNION ALL
-    SELECT user_key
-    FROM users_doubtful)
-    SELECT old.user_key, false AS explicit, NULL AS file, NULL::BIGINT AS line,
-        'the batch no longer has it' AS reason
-    FROM (FROM db_users SEMI JOIN users_absent USING (user_key)) AS old
-    WHERE old.status = 'active'
-        AND old.source = getvariable('source')
-        AND (NOT EXISTS (FROM users_mentioned AS mentioned WHERE mentioned.user_key = old.user_key))
-))
-GROUP BY ALL;
 
 CREATE TABLE users_deactivations AS
 SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explicit,

@@ -26,6 +26,7 @@ from enrollsync.database.schema import METADATA, columns_of
 from enrollsync.load.apply import apply
 from enrollsync.words.canonical import ENTITIES
 from enrollsync.words.errors import DatabaseError
+from old_rosters import TURNED_TEACHER, membership
 
 VIEWS = {
     "roster_organizations": "district_id, organization_id, name, type, status, organization_key, source_key",
@@ -42,7 +43,7 @@ VIEWS = {
     "roster_identifier_history": "district_id, entity, old_id, new_id, run_id, changed_at, changed_by",
     "roster_runs": "district_id, run_id, batch_hash, outcome, plan_id, started_at, ended_at, approved_by, answer",
     "roster_changes": "district_id, run_id, entity, entity_id, operation, before_json, after_json, reason, "
-    "user_key, organization_key, class_key",
+    "user_key, organization_key, class_key, role",
 }
 """Section 4.3 of the design, then the internal keys."""
 
@@ -291,6 +292,40 @@ def test_an_older_roster_keeps_its_audit_when_the_schema_moves(database_url: str
     ]
     keys = query(database_url, "SELECT user_key, organization_key FROM roster_changes WHERE entity_id = '300 S1'")
     assert keys == [{"user_key": 7, "organization_key": 3}]
+
+
+def test_an_older_rosters_memberships_keep_their_roles_and_a_role_that_changed_is_told_as_two_memberships(
+    database_url: str, query
+) -> None:
+    store = open_store(database_url)
+    store.backend.prepare()
+    with store.backend.connect(create=True).begin() as connection:
+        migrations.upgrade(connection, "0007")
+        for statement in TURNED_TEACHER:
+            connection.exec_driver_sql(statement)
+    store.migrate()
+    found = query(
+        database_url,
+        "SELECT user_id, organization_id, role, is_primary, status FROM roster_memberships ORDER BY 1, 2, 3",
+    )
+    assert [(*row.values(),) for row in found] == [
+        ("7", "S1", "staff", False, "inactive"), ("7", "S1", "teacher", True, "active"),
+        ("7", "S2", "staff", False, "active"), ("8", "S1", "student", True, "active"),
+    ]  # fmt: skip
+    told = query(
+        database_url,
+        "SELECT state_after, operation, user_key, organization_key, role, before_json, after_json FROM changes"
+        " WHERE entity = 'memberships' ORDER BY sequence, operation DESC",
+    )
+    assert [(*row.values(),) for row in told] == [
+        (1, "create", 7, 1, "staff", None, membership("staff", "true")),
+        (1, "create", 7, 2, "staff", None, membership("staff", "false")),
+        (1, "create", 8, 1, "student", None, '{"is_primary":true,"status":"active","source":"clever"}'),
+        (2, "deactivate", 7, 1, "staff", '{"is_primary":true,"status":"active"}',
+         '{"is_primary":false,"status":"inactive"}'),
+        (2, "create", 7, 1, "teacher", None, membership("teacher", "true")),
+    ]  # fmt: skip
+    assert query(database_url, "SELECT role FROM roster_changes WHERE entity = 'users'") == [{"role": None}] * 2
 
 
 def test_an_older_rosters_inactive_memberships_lose_their_mark_and_their_runs_say_so(database_url: str, query) -> None:

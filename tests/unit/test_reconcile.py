@@ -87,7 +87,7 @@ def a_night(roster: Roster) -> Recorded:
             rejected=["0001"],
             id_changes="entity,old_id,new_id\nuser,0002,9002\n",
         )
-    return next(night for night in recorded if "primary_schools" in night.relations)
+    return next(night for night in recorded if "primary_memberships" in night.relations)
 
 
 # ---- the tables ------------------------------------------------------------------------------------------------------
@@ -191,6 +191,7 @@ def changed(connection: duckdb.DuckDBPyConnection, entity: Entity, old: Row, sai
         given(connection, "stored_{entity}", each, *([old] if mine else []))
         connection.execute(f"CREATE VIEW db_{each.name} AS FROM stored_{each.name} WHERE status <> 'removed'")
         given(connection, "{entity}_resolved", each, *([said] if mine else []))
+        given(connection, "{entity}_departures", each)
         if each.key:
             given(connection, "{entity}_accepted", each)
             given(connection, "{entity}_lookup", each)

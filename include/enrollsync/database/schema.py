@@ -52,9 +52,14 @@ def link_keys(entity: Entity) -> tuple[str, ...]:
     return tuple(str(BY_NAME[linked].key) for linked in entity.links.values())
 
 
+def record_keys(entity: Entity) -> tuple[str, ...]:
+    """The keys of the records that a row of the base table speaks of: its own, or both ends of a link."""
+    return (entity.key,) if entity.key else link_keys(entity)
+
+
 def primary_key(entity: Entity) -> tuple[str, ...]:
     """The columns that, with `district_id`, name one row of the base table."""
-    return (entity.key,) if entity.key else link_keys(entity)
+    return (*record_keys(entity), *entity.told_apart_by)
 
 
 def columns_of(entity: Entity) -> tuple[str, ...]:
@@ -231,6 +236,7 @@ CHANGES = Table(
     Column("entity", Text, nullable=False),
     Column("operation", Text, nullable=False),
     *(Column(key, BigInteger) for key in RECORD_KEYS),
+    Column("role", Text),
     Column("entity_id", Text),
     Column("before_json", Text),
     Column("after_json", Text),
@@ -240,9 +246,10 @@ CHANGES = Table(
     # Rows are only ever added, in the order of their runs: PostgreSQL needs no more than the range that a page spans.
     Index("ix_changes_state_after", "state_after", postgresql_using="brin"),
 )
-"""One row an operation, in the order `sequence` within the run that led to `state_after`. What most rows say alike is
-NULL and said by the view: the name of a link (its ends), the usual reason, `USUAL_ENROLLMENT`. No key: the audit is
-millions of rows, nothing refers to one, and they are written in one transaction with what they tell."""
+"""One row an operation, in the order `sequence` within the run that led to `state_after`. A membership is named by its
+ends and its `role`, which is NULL elsewhere. What most rows say alike is NULL and said by the view: the name of a link
+(its ends), the usual reason, `USUAL_ENROLLMENT`. No key: the audit is millions of rows, nothing refers to one, and they
+are written in one transaction with what they tell."""
 
 USUAL_ENROLLMENT: dict[str, str | bool] = {"role": "student", "is_primary": False, "status": "active"}
 """Column -> value of most enrollments. When `source` is the run's too, the view tells `after_json` of their creation,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from enrollsync.words.canonical import BY_NAME
+from enrollsync.words.canonical import BY_NAME, MEMBERSHIPS
 
 Mode = Literal["snapshot", "delta"]
 
@@ -80,6 +80,9 @@ class Mapping:
     """Whether many lines say the same of one record, as the lines of a person with five classes do of the person."""
     setting: str | None = None
     """The key of `identifiers.columns` that may name another identifier column here."""
+    names_one_role: bool = False
+    """Of memberships: whether a row names one of the roles that a person may have in a school. False: what rows say of
+    somebody in a school is all, and another role there goes, in a delta too."""
     each: str | None = None
     """A column whose cells are lists, separated by commas: each element makes a row, in which the column holds it."""
 
@@ -238,6 +241,13 @@ class Format:
         bringing = {mapping.file for mapping in self.mappings if mapping.entity == entity} & set(delivered)
         modes = {self.file(name).mode or self.mode for name in bringing}
         return "snapshot" if modes == {"snapshot"} else "delta"
+
+    @property
+    def files_of_all_roles(self) -> tuple[str, ...]:
+        """The files that say all roles of a person in a school which they name."""
+        some = {mapping.file for mapping in self.mappings if mapping.names_one_role}
+        files = (mapping.file for mapping in self.mappings if mapping.entity == MEMBERSHIPS.name)
+        return tuple(name for name in dict.fromkeys(files) if name not in some)
 
     def own_files(self, entity: str) -> tuple[str, ...]:
         """The files that are the entity's own; its records may stand on the lines of others' besides."""

@@ -45,7 +45,6 @@ from enrollsync.database.schema import (
     CHANGES,
     DISTRICT_STATE,
     IDENTIFIER_HISTORY,
-    RECORD_KEYS,
     RUNS,
     arrow_schema,
     columns_of,
@@ -224,7 +223,7 @@ def _created_rows(path: Path, entity: Entity, district_id: str) -> pa.RecordBatc
 
 def _audit_rows(plan_folder: Path, entity: Entity, plan: Plan, first: int) -> pa.RecordBatchReader:
     """The operations on one base table as rows of `changes`, numbered from `first`."""
-    own = arrow_schema([CHANGES.c[name] for name in (*_touched_keys(entity), *_TOLD)])
+    own = arrow_schema([CHANGES.c[name] for name in (*primary_key(entity), *_TOLD)])
     alike = {"district_id": plan.district_id, "state_after": plan.state_version + 1, "entity": entity.name}
     schema = pa.schema([*arrow_schema([CHANGES.c[name] for name in (*alike, "sequence")]), *own])
 
@@ -239,12 +238,8 @@ def _audit_rows(plan_folder: Path, entity: Entity, plan: Plan, first: int) -> pa
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
-def _touched_keys(entity: Entity) -> list[str]:
-    return [key for key in RECORD_KEYS if key in primary_key(entity)]
-
-
 _TOLD = ("operation", "entity_id", "before_json", "after_json", "reason", "file", "line")
-"""The columns of `changes` that a plan table has besides keys."""
+"""The columns of `changes` that a plan table has besides what names the record."""
 
 
 # ---- statements ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 import duckdb
 
-from enrollsync.database.schema import RunShares, primary_key
+from enrollsync.database.schema import RunShares, primary_key, record_keys
 from enrollsync.formats import ID_CHANGES_FILE, FileSpec
 from enrollsync.plan import hints
 from enrollsync.plan.shares import Share
@@ -344,18 +344,20 @@ def _records_of(connection: duckdb.DuckDBPyConnection, spec: FileSpec) -> tuple[
 
 
 def _vanished(connection: duckdb.DuckDBPyConnection, run: Run) -> list[Notice]:
+    """Entities of which nothing stays; who gets another role in a school stays there."""
     holds = []
     for entity in (entity for entity in ENTITIES if run.manifest.mode_of(entity.name) == "snapshot"):
+        keys, ends = (", ".join(names) for names in (primary_key(entity), record_keys(entity)))
+        stays = f"ANTI JOIN {entity.name}_resolved USING ({ends})" if entity.told_apart_by else ""
         active, gone = one_row(
             connection,
             f"""
-            SELECT count(*), count(*) FILTER (gone)
-            FROM (
-                SELECT {entity.name}_departures.reason IS NOT NULL AS gone
+            WITH ours AS (
                 FROM db_{entity.name}
-                LEFT JOIN {entity.name}_departures USING ({", ".join(primary_key(entity))})
                 WHERE status = 'active' AND source = getvariable('source')
-            )""",
+            )
+            SELECT (SELECT count(*) FROM ours),
+                (SELECT count(*) FROM ours SEMI JOIN {entity.name}_departures USING ({keys}) {stays})""",
         )
         if active and active == gone:
             files = " and ".join(hints.files_of(entity.name, run))

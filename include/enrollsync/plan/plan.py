@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field
 
-from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, columns_of, primary_key
+from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, columns_of, primary_key, record_keys
 from enrollsync.plan.shares import Share
 from enrollsync.run.engine import connect, literal, one_row, parquet, write_parquet
 from enrollsync.run.workspace import OPERATIONS, Notice, Workspace
@@ -107,7 +107,7 @@ _TOLD = """
 
 def _record_keys(entity: Entity) -> list[str]:
     """The keys of the records that an operation touches, in the order of `RECORD_KEYS`."""
-    own = primary_key(entity)
+    own = record_keys(entity)
     return [key if key in own else f"NULL::BIGINT AS {key}" for key in RECORD_KEYS]
 
 
@@ -134,7 +134,7 @@ def _changes(entity: Entity, side: str, other: str) -> str:
     members = (
         f"told('{name}', {side}.{name}, {_other_status(other) if name == 'status' else f'{other}.{name}'})"
         for name in columns_of(entity)
-        if name not in primary_key(entity)
+        if name not in record_keys(entity)
     )
     return f"'{{' || concat_ws(',', {', '.join(members)}) || '}}'"
 

@@ -11,6 +11,7 @@ import duckdb
 
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan.plan import Plan, count_operations, gather_operations, plan_id
+from enrollsync.plan.reconcile.absence import ANOTHER_ROLE, ANOTHER_SCHOOL
 from enrollsync.plan.shares import Share
 from enrollsync.run import engine
 from enrollsync.run.workspace import OPERATIONS, Workspace
@@ -37,7 +38,7 @@ def without_removals(workspace: Workspace, plan: Plan) -> Plan:
 
 
 def _left(entity: Entity) -> str:
-    remainders = {"memberships": _former_primary_schools()}
+    remainders = {"memberships": _formerly_primary()}
     remainder = _renamed(entity) if entity.key else remainders.get(entity.name)
     kept = f"FROM {entity.name}_planned WHERE operation <> 'deactivate'"
     return " UNION ALL BY NAME ".join(part for part in (kept, remainder) if part)
@@ -56,17 +57,20 @@ def _renamed(entity: Entity) -> str:
         WHERE operation = 'deactivate' AND json_exists(after_json, '$.{entity.identifier}')"""
 
 
-def _former_primary_schools() -> str:
-    """As `reconcile.absence` plans it for a school that stays."""
-    return """
-        SELECT * REPLACE (
+def _formerly_primary() -> str:
+    """As `reconcile.absence` plans it for a membership that stays."""
+    return f"""
+        SELECT planned.* REPLACE (
             'update' AS operation, 'active' AS status, false AS is_primary,
-            'another school became the primary one' AS reason, NULL::VARCHAR AS file, NULL::BIGINT AS line,
-            '{"is_primary":true}' AS before_json, '{"is_primary":false}' AS after_json
+            CASE
+                WHEN moved.organization_key = planned.organization_key THEN '{ANOTHER_ROLE}'
+                ELSE '{ANOTHER_SCHOOL}'
+            END AS reason, NULL::VARCHAR AS file, NULL::BIGINT AS line,
+            '{{"is_primary":true}}' AS before_json, '{{"is_primary":false}}' AS after_json
         )
-        FROM memberships_planned
-        SEMI JOIN (
-            SELECT user_key
+        FROM memberships_planned AS planned
+        JOIN (
+            SELECT user_key, organization_key
             FROM memberships_planned
             WHERE operation <> 'deactivate' AND is_primary AND status = 'active'
         ) AS moved USING (user_key)
@@ -94,4 +98,5 @@ def _recounted(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Plan:
 
 def _share_left(share: Share, counts: dict[str, int]) -> Share:
     changed = share.changed if share.organization_key is not None else counts["update"] + counts["reidentify"]
-    return replace(share, deactivated=0, removed=0, changed=changed)
+    created = share.created if share.organization_key is not None else counts["create"] + counts["reactivate"]
+    return replace(share, deactivated=0, removed=0, changed=changed, created=created)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from enrollsync.database.schema import WHOLE, Counts, RunShares, primary_key
 from enrollsync.run.engine import masked, one_row
-from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, Entity
 
 if TYPE_CHECKING:
     import duckdb
@@ -91,7 +91,27 @@ def _by_entity(connection: duckdb.DuckDBPyConnection) -> list[Share]:
         GROUP BY entity
         ORDER BY list_position([{order}], entity)
     """).fetchall()
-    return [_with_fields(Share(*row), *_changed_fields(connection, BY_NAME[row[0]])) for row in rows]
+    shares = [_with_fields(Share(*row), *_changed_fields(connection, BY_NAME[row[0]])) for row in rows]
+    return [_with_roles(connection, share) if share.entity == MEMBERSHIPS.name else share for share in shares]
+
+
+def _with_roles(connection: duckdb.DuckDBPyConnection, share: Share) -> Share:
+    """Who gets another role in a school is one change, and neither comes nor goes."""
+    (roles,) = one_row(
+        connection,
+        """
+        SELECT count(DISTINCT (user_key, organization_key))
+        FROM (FROM memberships_after WHERE operation = 'deactivate')
+        SEMI JOIN (FROM memberships_after WHERE operation IN ('create', 'reactivate'))
+            USING (user_key, organization_key)""",
+    )
+    return replace(
+        share,
+        deactivated=share.deactivated - roles,
+        changed=share.changed + roles,
+        created=share.created - roles,
+        fields=share.fields | ({"role": roles} if roles else {}),
+    )
 
 
 def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list[Share]:

@@ -88,13 +88,13 @@ def _held_by_another(entity: Entity, names: list[str]) -> str:
 
 def _needed(linking: Entity, target: Entity) -> str:
     """A record whose creation would be undone, or that would become inactive, while something new hangs on it."""
-    keys = ", ".join(primary_key(linking))
+    same = " AND ".join(f"writer.{name} = hanging.{name}" for name in primary_key(linking))
     return f"""
         SELECT mine.{target.key}, CASE WHEN created THEN '{linking.name}' ELSE 'status' END AS "column",
             'something that stays hangs on it' AS why, max(writer.run_id) AS run_id
         FROM {target.name}_final AS mine
         JOIN {linking.name}_will AS hanging USING ({target.key})
-        LEFT JOIN {linking.name}_writers AS writer USING ({keys})
+        LEFT JOIN {linking.name}_writers AS writer ON {same}
         WHERE {_stands(linking, "hanging")}
             AND (
                 mine.status = 'removed' AND created

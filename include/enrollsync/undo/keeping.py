@@ -15,8 +15,12 @@ from enrollsync.words.canonical import ENTITIES, USERS, Entity
 
 def kept_table(entity: Entity) -> str:
     """What is left alone: one value, or the whole record (`column` NULL), with or without what hangs on it."""
-    keys = ", ".join(f"{key} BIGINT" for key in primary_key(entity))
-    return f'CREATE TABLE {entity.name}_kept ({keys}, "column" VARCHAR, with_links BOOLEAN)'
+    keys = ", ".join(primary_key(entity))
+    return f"""
+        CREATE TABLE {entity.name}_kept AS
+        SELECT {keys}, NULL::VARCHAR AS "column", NULL::BOOLEAN AS with_links
+        FROM stored_{entity.name}
+        LIMIT 0"""
 
 
 def final(entity: Entity) -> str:

@@ -14,7 +14,7 @@ from enrollsync.run import engine
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.validate import consequences
-from enrollsync.words.canonical import BY_NAME, ENTITIES, REMOVE, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, REMOVE, Entity
 from enrollsync.words.codes import CODES, Scope, Severity
 
 REMOVAL_COLUMNS = tuple(dict.fromkeys(name for entity in ENTITIES for name in entity.identity))
@@ -34,7 +34,7 @@ def accept(run: Run) -> dict[str, dict[str, int]]:
             connection.execute(_rows(entity, workspace))
             connection.execute(_lost_lines(entity))
         removing = _removing(connection, manifest)
-        connection.execute(_removals(removing))
+        connection.execute(_removals(removing, run.format))
         whole = _whole_entities(connection) if not removing else set()
         for entity in ENTITIES:
             connection.execute(_nothing_unusable(entity) if entity.name in whole else _unusable(entity, removing))
@@ -117,28 +117,40 @@ def _removing(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> s
     return {name for name in asking if engine.one_row(connection, asked.format(name, REMOVE)) != (0,)}
 
 
-def _removals(removing: set[str]) -> str:
+def _removals(removing: set[str], declared: Format) -> str:
     """What rows ask to be removed: `entity`, the columns of its identity (those of others are NULL), `file, line`.
 
-    A record goes whatever other rows say; a link stays that another row brings, as one does that was made anew.
+    A record goes whatever other rows say; a link stays that another row brings, as one does that was made anew. A
+    membership without a role stands for every role that the person has in that school.
     """
     columns = ", ".join(f"{name} VARCHAR" for name in REMOVAL_COLUMNS)
-    asked = [_removed_by(entity) for entity in ENTITIES if entity.name in removing]
+    asked = [_removed_by(entity, declared) for entity in ENTITIES if entity.name in removing]
     return f"""
         CREATE TABLE removals (entity VARCHAR, {columns}, file VARCHAR, line BIGINT);
         {"".join(f"INSERT INTO removals BY NAME {query};" for query in asked)}"""
 
 
-def _removed_by(entity: Entity) -> str:
+def _removed_by(entity: Entity, declared: Format) -> str:
     identity = ", ".join(entity.identity)
-    brought = f"FROM {entity.name}_rows WHERE action IS DISTINCT FROM '{REMOVE}'"
+    asked = f"FROM {entity.name}_rows ANTI JOIN {entity.name}_lost USING (row_id) WHERE action = '{REMOVE}'"
+    if entity is MEMBERSHIPS and declared.files_of_all_roles:
+        files = ", ".join(map(engine.literal, declared.files_of_all_roles))
+        asked = f"SELECT * REPLACE (CASE WHEN file NOT IN ({files}) THEN role END AS role) {asked}"
+    brought = f"""
+        ANTI JOIN (FROM {entity.name}_rows WHERE action IS DISTINCT FROM '{REMOVE}') AS brought
+            ON {same_link(entity, "asked", "brought")}"""
     return f"""
         SELECT '{entity.name}' AS entity, {identity}, file, min(line) AS line
-        FROM {entity.name}_rows
-        ANTI JOIN {entity.name}_lost USING (row_id)
-        {"" if entity.key else f"ANTI JOIN ({brought}) USING ({identity})"}
-        WHERE action = '{REMOVE}'
+        FROM ({asked}) AS asked{"" if entity.key else brought}
         GROUP BY {identity}, file"""
+
+
+def same_link(entity: Entity, removal: str, other: str) -> str:
+    """SQL for whether a removal means that link: one that names no role means every role."""
+    ends = [f"{removal}.{name} = {other}.{name}" for name in entity.links]
+    return " AND ".join(
+        [*ends, *(f"coalesce({removal}.{name} = {other}.{name}, true)" for name in entity.told_apart_by)]
+    )
 
 
 def _is_removed(entity: Entity, removing: set[str]) -> str:

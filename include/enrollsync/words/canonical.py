@@ -47,6 +47,8 @@ class Entity:
     """Every column that a source fills, in order; references in the order that a reader expects."""
     key: str | None = None
     """The internal key column; it never changes. A membership or an enrollment has none, and no identifier."""
+    told_apart_by: tuple[str, ...] = ()
+    """Values that tell links between the same two records apart: somebody may have two roles in one school."""
 
     @cached_property
     def singular(self) -> str:
@@ -76,7 +78,7 @@ class Entity:
     @cached_property
     def identity(self) -> tuple[str, ...]:
         """Columns that make two rows the same record within a batch."""
-        return ("source_key",) if self.key else tuple(self.links)
+        return ("source_key",) if self.key else (*self.links, *self.told_apart_by)
 
     @cached_property
     def editable(self) -> tuple[str, ...]:
@@ -130,6 +132,7 @@ USERS = Entity(
 MEMBERSHIPS = Entity(
     "memberships",
     (_PERSON, _ORGANIZATION, Column("role", "role"), Column("is_primary", "primary organization", "flag"), _STATUS),
+    told_apart_by=("role",),
 )
 CLASSES = Entity(
     "classes",

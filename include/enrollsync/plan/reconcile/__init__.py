@@ -13,7 +13,7 @@ import duckdb
 from enrollsync.plan.guard import Past, judge
 from enrollsync.plan.hints import all_terms_ended
 from enrollsync.plan.plan import Plan, count_operations, gather_operations, plan_id, write_operations
-from enrollsync.plan.reconcile.absence import plan_absences
+from enrollsync.plan.reconcile.absence import find_departures, plan_absences
 from enrollsync.plan.reconcile.changes import plan_changes
 from enrollsync.plan.reconcile.findings import write_findings
 from enrollsync.plan.reconcile.matching import match_entities
@@ -38,8 +38,9 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
         for name, file in (("history", "identifier_history"), ("undos", "undos")):
             connection.execute(f"CREATE VIEW stored_{name} AS FROM {engine.parquet(state / f'{file}.parquet')}")
         match_entities(connection, run)
+        find_departures(connection, run)
         changed = plan_changes(connection, run.manifest)
-        plan_absences(connection, run)
+        plan_absences(connection)
         write_operations(connection, workspace)
         gather_operations(connection, workspace.plan)
         write_findings(connection, run)

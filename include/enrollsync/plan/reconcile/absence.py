@@ -8,25 +8,35 @@ from __future__ import annotations
 
 import duckdb
 
-from enrollsync.database.schema import primary_key
+from enrollsync.database.schema import primary_key, record_keys
 from enrollsync.plan.reconcile.doubt import find_doubtful
 from enrollsync.run import engine
 from enrollsync.run.run import Run
 from enrollsync.words.canonical import BY_NAME, CLASSES, ENTITIES, MEMBERSHIPS, USERS, Entity
 
+ANOTHER_SCHOOL = "another school became the primary one"
+ANOTHER_ROLE = "another role became the primary one"
+"""Why a membership is updated of which no row speaks: who is primary moved to it or away from it."""
 
-def plan_absences(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
-    """Work out `deactivate` operations: `<entity>_departures`, and the records as they will be.
 
-    With them every operation is known: `<entity>_after` has them all, with the rows as they will be.
-    """
-    if run.manifest.mode == "snapshot":
+def find_departures(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
+    """Work out what goes, once all rows are matched: `<entity>_departures`."""
+    other_roles = bool(engine.one_row(connection, f"SELECT EXISTS ({_in_other_roles(run)})")[0])
+    if run.manifest.mode == "snapshot" or other_roles:
         find_doubtful(connection, run.place)
     removing = {name for (name,) in connection.execute("SELECT DISTINCT entity FROM removals").fetchall()}
     for entity in ENTITIES:
-        connection.execute(_departures(entity, removing, run))
+        connection.execute(_departures(entity, removing, run, other_roles=other_roles and entity is MEMBERSHIPS))
+
+
+def plan_absences(connection: duckdb.DuckDBPyConnection) -> None:
+    """Work out `deactivate` operations: what goes, as it will be, once what rows change is known.
+
+    With them every operation is known: `<entity>_after` has them all, with the rows as they will be.
+    """
+    for entity in ENTITIES:
         connection.execute(_deactivations(entity))
-    connection.execute(_former_primary_schools())
+    connection.execute(_remarked())
     for entity in ENTITIES:
         connection.execute(_after(entity))
 
@@ -36,14 +46,14 @@ def _after(entity: Entity) -> str:
     if entity.key:
         parts.append(f"FROM {entity.name}_reidentifications ANTI JOIN {entity.name}_deactivations USING ({entity.key})")
     if entity is MEMBERSHIPS:
-        parts.append("FROM memberships_demotions")
+        parts.append("FROM memberships_remarked")
     operations = "\n        UNION ALL BY NAME\n        ".join(parts)
     return f"""
         CREATE VIEW {entity.name}_after AS
         {operations}"""
 
 
-def _departures(entity: Entity, removing: set[str], run: Run) -> str:
+def _departures(entity: Entity, removing: set[str], run: Run, *, other_roles: bool) -> str:
     manifest = run.manifest
     keys = ", ".join(primary_key(entity))
     sweeping = manifest.mode_of(entity.name) == "snapshot" and entity.name in manifest.supplied
@@ -56,6 +66,8 @@ def _departures(entity: Entity, removing: set[str], run: Run) -> str:
         parts = [f"SELECT * FROM ({part}) WHERE false" for part in parts]
     elif sweeping:
         parts.append(_missing(entity, run))
+    elif other_roles:
+        parts.append(_former_roles(run))
     return f"""
         CREATE TABLE {entity.name}_departures AS
         SELECT {keys}, bool_or(explicit) AS explicit, any_value(file) AS file, any_value(line) AS line,
@@ -73,7 +85,10 @@ def _removed(entity: Entity) -> str:
         JOIN {target}_lookup ON {target}_lookup.source_key = removal.{link}"""
         for link, target in ends.items()
     )
-    same = " AND ".join(f"old.{BY_NAME[target].key} = {target}_lookup.key" for target in ends.values())
+    same = " AND ".join(
+        [f"old.{BY_NAME[target].key} = {target}_lookup.key" for target in ends.values()]
+        + [f"coalesce(old.{name} = removal.{name}, true)" for name in entity.told_apart_by]
+    )
     ours = "" if entity.key else " AND old.source = getvariable('source')"
     reason = f"the batch removes the {entity.singular}" if entity.key else "the batch removes it"
     return f"""
@@ -125,8 +140,6 @@ def _missing(entity: Entity, run: Run) -> str:
 
     A link goes with either of its ends, even when a rejected row still mentions it.
     """
-    keys = ", ".join(f"old.{name}" for name in primary_key(entity))
-    unmentioned = f"NOT EXISTS (FROM {entity.name}_mentioned AS mentioned WHERE {_same_keys(entity)})"
     ends = "".join(
         f"""
                     OR old.{BY_NAME[target].key} IN (SELECT {BY_NAME[target].key} FROM {target}_departures)"""
@@ -135,19 +148,46 @@ def _missing(entity: Entity, run: Run) -> str:
     conditions = [
         "old.status = 'active'",
         "old.source = getvariable('source')",
-        f"({unmentioned}{ends})",
+        f"({_unmentioned(entity)}{ends})",
         *_covered(entity, run),
         *_delivered_roles(entity, run),
     ]
+    return _gone(entity, _without_row(entity), conditions, "the batch no longer has it")
+
+
+def _former_roles(run: Run) -> str:
+    """Roles of somebody in a school where rows that say all roles there name others, in a delta."""
+    conditions = [_unmentioned(MEMBERSHIPS), *_delivered_roles(MEMBERSHIPS, run)]
+    return _gone(MEMBERSHIPS, f"({_in_other_roles(run)})", conditions, "the batch names another role there")
+
+
+def _in_other_roles(run: Run) -> str:
+    """Active memberships of this source, of people whom such rows name in that school in other roles alone."""
+    files = ", ".join(map(engine.literal, run.format.files_of_all_roles)) or "NULL"
+    keys, ends = (", ".join(names) for names in (primary_key(MEMBERSHIPS), record_keys(MEMBERSHIPS)))
+    return f"""
+            FROM db_memberships
+            SEMI JOIN (FROM memberships_resolved WHERE file IN ({files})) USING ({ends})
+            ANTI JOIN memberships_resolved USING ({keys})
+            WHERE status = 'active' AND source = getvariable('source')"""
+
+
+def _gone(entity: Entity, records: str, conditions: list[str], reason: str) -> str:
+    """Those of the records that meet the conditions; `<entity>_mentioned` has what a row that waits speaks of."""
+    keys = ", ".join(f"old.{name}" for name in primary_key(entity))
     all_of_them = "\n                AND ".join(conditions)
     return f"""
         (
             WITH {entity.name}_mentioned AS ({_mentioned_records(entity) if entity.key else _mentioned_links(entity)})
             SELECT {keys}, false AS explicit, NULL AS file, NULL::BIGINT AS line,
-                'the batch no longer has it' AS reason
-            FROM {_without_row(entity)} AS old
+                '{reason}' AS reason
+            FROM {records} AS old
             WHERE {all_of_them}
         )"""
+
+
+def _unmentioned(entity: Entity) -> str:
+    return f"NOT EXISTS (FROM {entity.name}_mentioned AS mentioned WHERE {_same_keys('mentioned', entity)})"
 
 
 def _without_row(entity: Entity) -> str:
@@ -158,8 +198,8 @@ def _without_row(entity: Entity) -> str:
     return f"(FROM db_{entity.name} ANTI JOIN {entity.name}_resolved USING ({keys}))"
 
 
-def _same_keys(entity: Entity) -> str:
-    return " AND ".join(f"mentioned.{name} = old.{name}" for name in primary_key(entity))
+def _same_keys(table: str, entity: Entity) -> str:
+    return " AND ".join(f"{table}.{name} = old.{name}" for name in primary_key(entity))
 
 
 def _mentioned_records(entity: Entity) -> str:
@@ -273,17 +313,19 @@ def _deactivated_records(entity: Entity) -> str:
         LEFT JOIN {name}_reidentifications AS renamed USING ({key})"""
 
 
-def _former_primary_schools() -> str:
-    """Another school becomes the primary one; the membership that was primary, if it stays, loses the mark."""
-    return """
-        CREATE TABLE memberships_demotions AS
+def _remarked() -> str:
+    """Memberships that stay without a row: one becomes the primary one, or another does in its place."""
+    is_now = "(now.organization_key = old.organization_key AND now.role = old.role)"
+    return f"""
+        CREATE TABLE memberships_remarked AS
         SELECT 'update' AS operation, NULL::VARCHAR AS file, NULL::BIGINT AS line,
-            'another school became the primary one' AS reason, false AS explicit,
-            old.* REPLACE (false AS is_primary)
+            CASE
+                WHEN now.organization_key = old.organization_key THEN '{ANOTHER_ROLE}'
+                ELSE '{ANOTHER_SCHOOL}'
+            END AS reason, false AS explicit,
+            old.* REPLACE ({is_now} AS is_primary)
         FROM db_memberships AS old
-        JOIN primary_schools AS now USING (user_key)
-        ANTI JOIN memberships_resolved AS mentioned ON mentioned.user_key = old.user_key
-            AND mentioned.organization_key = old.organization_key
-        ANTI JOIN memberships_departures AS gone ON gone.user_key = old.user_key
-            AND gone.organization_key = old.organization_key
-        WHERE old.is_primary AND old.status = 'active'"""
+        JOIN primary_memberships AS now USING (user_key)
+        ANTI JOIN memberships_resolved AS said ON {_same_keys("said", MEMBERSHIPS)}
+        ANTI JOIN memberships_departures AS gone ON {_same_keys("gone", MEMBERSHIPS)}
+        WHERE old.status = 'active' AND coalesce(old.is_primary, false) <> {is_now}"""

@@ -14,33 +14,74 @@ from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, Entity
 
 
 def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> dict[str, int]:
-    """Work out what the rows of each entity create or change; returns how many do."""
+    """Work out what the rows of each entity create or change, once it is known what goes; returns how many do."""
     changed: dict[str, int] = {}
-    connection.execute(_primary_schools(manifest))
     for entity in ENTITIES:
+        if entity is MEMBERSHIPS:
+            connection.execute(_primary_memberships(manifest))
         connection.execute(_changes(entity, manifest))
         planned = f"SELECT count(*) FROM {entity.name}_changes"
         changed[entity.name] = engine.one_row(connection, planned)[0]
     return changed
 
 
-def _primary_schools(manifest: RunManifest) -> str:
-    """Each person's primary school: in a delta a new one, else the one that was, else the most frequent."""
-    new_first = "known.status IS DISTINCT FROM 'active' DESC," if manifest.mode_of("memberships") == "delta" else ""
+def _primary_memberships(manifest: RunManifest) -> str:
+    """Each person's primary membership: in the primary school, that of the role which the person will have.
+
+    The school is in a delta a new one, else the one that was, else the most frequent. A role there that stays without
+    a row counts too.
+    """
+    new_first = "was_primary IS NULL DESC, " if manifest.mode_of("memberships") == "delta" else ""
     return f"""
-        CREATE TABLE primary_schools AS
-        SELECT user_key, organization_key, true AS chosen
-        FROM memberships_resolved AS new
-        LEFT JOIN organizations_lookup AS organization ON organization.key = organization_key
-        LEFT JOIN db_memberships AS known USING (user_key, organization_key){_active_alone(manifest)}
+        CREATE TABLE primary_memberships AS
+        WITH said AS (
+            SELECT user_key, organization_key, role, new.lines
+            FROM memberships_resolved AS new{_active_alone(manifest)}
+        ),
+        known AS (
+            SELECT user_key, organization_key, bool_or(coalesce(is_primary, false)) AS was_primary
+            FROM db_memberships
+            WHERE status = 'active'
+            GROUP BY ALL
+        ),
+        schools AS (
+            SELECT user_key, organization_key
+            FROM (SELECT user_key, organization_key, sum(lines) AS lines FROM said GROUP BY ALL)
+            LEFT JOIN known USING (user_key, organization_key)
+            LEFT JOIN organizations_lookup AS organization ON organization.key = organization_key
+            QUALIFY row_number() OVER (
+                PARTITION BY user_key
+                ORDER BY {new_first}coalesce(was_primary, false) DESC, lines DESC, organization.source_key
+            ) = 1
+        ),
+        roles AS (
+            SELECT user_key, organization_key, role, lines
+            FROM said
+            SEMI JOIN schools USING (user_key, organization_key)
+            UNION ALL
+            SELECT user_key, organization_key, role, 0
+            FROM (FROM db_memberships WHERE status = 'active')
+            SEMI JOIN schools USING (user_key, organization_key)
+            ANTI JOIN memberships_resolved USING (user_key, organization_key, role)
+            ANTI JOIN memberships_departures USING (user_key, organization_key, role)
+        ),
+        people AS (
+            SELECT user_key, coalesce(new.role, old.role) AS own_role
+            FROM (SELECT user_key FROM roles GROUP BY user_key HAVING count(*) > 1)
+            LEFT JOIN users_changes AS new USING (user_key)
+            LEFT JOIN db_users AS old USING (user_key)
+        )
+        SELECT user_key, organization_key, role, true AS chosen
+        FROM roles
+        LEFT JOIN people USING (user_key)
         QUALIFY row_number() OVER (
             PARTITION BY user_key
-            ORDER BY {new_first} coalesce(known.is_primary, false) DESC, new.lines DESC, organization.source_key
+            ORDER BY coalesce(role = own_role, false) DESC, lines DESC, role
         ) = 1"""
 
 
 def _active_alone(manifest: RunManifest) -> str:
-    """What the delivery says to be inactive is nobody's primary school."""
+    """What the delivery says to be inactive is nobody's primary membership."""
     said = ["new.status = 'inactive'"] if manifest.may_say(MEMBERSHIPS.name, "status") else []
     inactive = [*said, *_inactive_ends(MEMBERSHIPS, manifest)]
     return "".join(
@@ -90,7 +131,7 @@ def _both_sides(entity: Entity, manifest: RunManifest) -> str:
         return f"""FROM {rows} AS new
             JOIN {entity.name}_assigned USING (source_key)
             LEFT JOIN db_{entity.name} AS old USING ({keys})"""
-    primary = f"\n            LEFT JOIN primary_schools USING ({keys})" if entity is MEMBERSHIPS else ""
+    primary = f"\n            LEFT JOIN primary_memberships USING ({keys})" if entity is MEMBERSHIPS else ""
     return f"""FROM {rows} AS new
             LEFT JOIN stored_{entity.name} AS old USING ({keys}){primary}"""
 

@@ -9,7 +9,7 @@ import string
 
 import duckdb
 
-from enrollsync.database.schema import primary_key
+from enrollsync.database.schema import primary_key, record_keys
 from enrollsync.plan.reconcile.tables import empty
 from enrollsync.run import engine
 from enrollsync.run.workspace import Workspace
@@ -133,34 +133,46 @@ def _any_that_is_missed(entity: Entity) -> str:
 def _doubtful_links(entity: Entity) -> str:
     """A link is doubtful when one rejected line names both of its ends."""
     first, second = entity.links.values()
-    keys = ", ".join(primary_key(entity))
     return f"""
         CREATE TABLE {entity.name}_doubtful AS
-        SELECT DISTINCT {keys}
+        SELECT DISTINCT {", ".join(primary_key(entity))}
         FROM {first}_word_hits
         JOIN {second}_word_hits USING (entity, file, line)
-        JOIN db_{entity.name} USING ({keys})
+        JOIN db_{entity.name} USING ({", ".join(record_keys(entity))})
         WHERE entity = '{entity.name}';"""
 
 
 def _unplanned_pairs(entity: Entity) -> str:
-    """Links of which a row speaks that is not planned as it stands, by any identifier their ends ever had."""
-    links = ", ".join(entity.links)
+    """Links of which a row speaks that is not planned as it stands, by any identifier their ends ever had.
+
+    A row of somebody in a school that is not planned at all may mean every role that they have there.
+    """
+    identity = ", ".join(entity.identity)
     joins = "".join(
         f"""
         JOIN {target}_lookup_with_history AS {target} ON {target}.source_key = unplanned.{link}"""
         for link, target in entity.links.items()
     )
-    found = ", ".join(f"{target}.key AS {BY_NAME[target].key}" for target in entity.links.values())
-    return f"""
-        CREATE TABLE {entity.name}_unplanned_pairs AS
+    found = [f"{target}.key AS {BY_NAME[target].key}" for target in entity.links.values()]
+    named = f"""
         WITH unplanned AS (
-            SELECT {links} FROM {entity.name}_aside
+            SELECT {identity} FROM {entity.name}_aside
             UNION
-            SELECT {links} FROM {entity.name}_dangling
+            SELECT {identity} FROM {entity.name}_dangling
         )
-        SELECT {found}
+        SELECT {", ".join([*found, *entity.told_apart_by])}
         FROM unplanned{joins}"""
+    rows = _of_every_role(entity, named) if entity.told_apart_by else named
+    return f"""
+        CREATE TABLE {entity.name}_unplanned_pairs AS{rows}"""
+
+
+def _of_every_role(entity: Entity, named: str) -> str:
+    keys, ends = (", ".join(names) for names in (primary_key(entity), record_keys(entity)))
+    return f"""
+        SELECT DISTINCT {", ".join(f"old.{name}" for name in primary_key(entity))}
+        FROM db_{entity.name} AS old
+        SEMI JOIN (FROM ({named}) ANTI JOIN {entity.name}_resolved USING ({keys})) AS named USING ({ends})"""
 
 
 def _lookup_with_history(entity: Entity) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import duckdb
 import pyarrow as pa
 
-from enrollsync.database.schema import primary_key
+from enrollsync.database.schema import record_keys
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan.reconcile.clashes import CODES_OF_CLASHES
 from enrollsync.plan.reconcile.tables import RECORDS, empty
@@ -166,8 +166,10 @@ def _unknown_removals(entity: Entity, source: str) -> str:
         for link, target in links.items()
     )
     ends = [f"{target}_end.key" for target in links.values()]
-    known = f"SELECT ({', '.join(primary_key(entity))}) FROM stored_{entity.name}"
-    unknown = f"{ends[0]} IS NULL" if entity.key else f"coalesce(({', '.join(ends)}) NOT IN ({known}), true)"
+    same = [f"old.{key} = {end}" for key, end in zip(record_keys(entity), ends, strict=True)]
+    same += [f"coalesce(old.{name} = removal.{name}, true)" for name in entity.told_apart_by]
+    known = f"FROM stored_{entity.name} AS old WHERE {' AND '.join(same)}"
+    unknown = f"{ends[0]} IS NULL" if entity.key else f"NOT EXISTS ({known})"
     called = f"such {entity.singular}" if entity.key else "such record among the " + entity.name
     return f"""
             SELECT 'REF-UNKNOWN' AS code, '{_severity("REF-UNKNOWN", source)}' AS severity,

@@ -71,7 +71,7 @@ def _aside(entity: Entity, canonical: str, workspace: Workspace) -> str:
         return ""
     return f"""
         CREATE VIEW {entity.name}_aside AS
-        SELECT {", ".join(entity.links)}
+        SELECT {", ".join(entity.identity)}
         FROM {canonical}
         SEMI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)"""
 

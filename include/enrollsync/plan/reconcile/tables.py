@@ -144,7 +144,7 @@ RELATIONS: tuple[Relation, ...] = (
     Relation(
         "removals",
         "entity VARCHAR, source_key VARCHAR, user_source_key VARCHAR, organization_source_key VARCHAR, "
-        "class_source_key VARCHAR, file VARCHAR, line BIGINT",
+        "role VARCHAR, class_source_key VARCHAR, file VARCHAR, line BIGINT",
         "What rows of all entities ask to be removed.",
         _ALONE,
     ),
@@ -154,7 +154,7 @@ RELATIONS: tuple[Relation, ...] = (
     Relation("{entity}_resolved", _SAID + ", {given}, {ends}", "Accepted rows whose links are found.", RECORDS),
     Relation(
         "{entity}_resolved",
-        "{keys}, {values}, status VARCHAR, " + _SAID,
+        "{ends}, {values}, status VARCHAR, " + _SAID,
         "Accepted links whose ends are found.",
         (MEMBERSHIPS,),
     ),
@@ -277,9 +277,9 @@ RELATIONS: tuple[Relation, ...] = (
     ),
     # ---- what rows change (`changes.py`)
     Relation(
-        "primary_schools",
-        "user_key BIGINT, organization_key BIGINT, chosen BOOLEAN",
-        "Each person's primary school.",
+        "primary_memberships",
+        "user_key BIGINT, organization_key BIGINT, role VARCHAR, chosen BOOLEAN",
+        "Each person's primary school, and in which role.",
         _ALONE,
     ),
     Relation("{entity}_changes", _OPERATION + ", {row}", "What rows create or change: records as they will be."),
@@ -318,9 +318,9 @@ RELATIONS: tuple[Relation, ...] = (
     ),
     Relation("{entity}_deactivations", _OPERATION + ", {row}", "The same as records as they will be."),
     Relation(
-        "{entity}_demotions",
+        "{entity}_remarked",
         _OPERATION + ", {row}",
-        "Schools that are no longer a person's primary one.",
+        "Those of which no row speaks that become a person's primary one, or no longer are.",
         (MEMBERSHIPS,),
     ),
     Relation("{entity}_after", _OPERATION + ", {row}", "Every operation (`plan.py`)."),
