@@ -13,7 +13,7 @@ from enrollsync.formats import FORMATS, ID_CHANGES_FILE, Format
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, SourceFile, Workspace
 from enrollsync.settings import District
-from enrollsync.words.canonical import ENTITIES
+from enrollsync.words.canonical import ENTITIES, ID_CHANGES
 
 Row = dict[str, Any]
 
@@ -48,7 +48,7 @@ def enrollment(**values: Any) -> Row:
 
 def write_canonical(workspace: Workspace, tables: dict[str, list[Row]]) -> None:
     """Write the five tables; a row's line is its place (from 2) unless it says `line` or `lines`."""
-    for entity in ENTITIES:
+    for entity in (*ENTITIES, *([ID_CHANGES] if ID_CHANGES.name in tables else [])):
         extra = ("action", "kind") if entity.name == "users" else ("action",)
         texts = [(name, pa.string()) for name in ("blanks", "unfound", *entity.columns, *extra)]
         schema = pa.schema(

@@ -11,7 +11,7 @@ import pytest
 from enrollsync.formats import FORMATS, Cell, FileSpec, Format, Lookup, Mapping, Source, When
 from enrollsync.report import wording
 from enrollsync.run.workspace import Workspace
-from nightly import Nightly, add_up
+from nightly import Nightly, add_up, assert_counted_whole
 
 # Three files: schools in a list of each person's, a class's course and terms in another file, `gone` for what goes.
 _ASKS = Cell("state", "action")
@@ -168,6 +168,20 @@ def test_who_comes_back_is_active_again_and_has_a_primary_school_as_after_an_und
     assert on_sqlite.everything() == before
 
 
+def test_a_row_that_says_inactive_counts_as_unchanged_on_the_nights_after_with_a_short_cut_and_without(
+    on_sqlite: Nightly,
+) -> None:
+    on_sqlite.begin(delivery(PEOPLE, [group("C1"), group("C2")]))
+    asked = [person("p1", schools="S1,S2"), person("p2", enabled="no"), person("p3"), person("t1", role="instructor")]
+    changed = on_sqlite.run(delivery(asked, [group("C1"), group("C2", state="gone")]))
+    assert {name: numbers["deactivate"] for name, numbers in changed["counts"].items()} == {
+        "organizations": 0, "users": 1, "memberships": 1, "classes": 1, "enrollments": 4,
+    }  # fmt: skip
+    again = on_sqlite.run(force=False)
+    assert again["counts"]["users"]["unchanged"] == 4
+    assert again["counts"] == on_sqlite.run()["counts"]
+
+
 def test_an_unknown_action_rejects_its_line_and_names_the_formats_own_word(on_sqlite: Nightly) -> None:
     on_sqlite.run(delivery([*PEOPLE, person("p4", state="left")], [group("C1")]))
     assert on_sqlite.findings() == [("VAL-ACTION", "people.csv", 6)]
@@ -188,3 +202,59 @@ def test_where_a_file_is_the_whole_truth_what_it_lacks_goes_with_its_links_and_e
     assert on_sqlite.view("classes", "class_id", "status = 'active'") == [("C1",), ("C2",)]
     assert on_sqlite.view("enrollments", "class_id, user_id", "status = 'inactive'") == [("C1", "p2"), ("C2", "p2")]
     assert "delta for" in wording.told_mode(Workspace(Path(on_sqlite.workspace)).read())
+
+
+# ---- roles named one by one ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def one_by_one(nightly_everywhere: Nightly, monkeypatch: pytest.MonkeyPatch) -> Nightly:
+    """The made-up source with a file of single roles in place of the people's own."""
+    roles_file = FileSpec("roles.csv", "memberships", required=("id",), known=("id", "state", "school", "role"))
+    single = Mapping("memberships", "roles.csv", names_one_role=True, cells={
+        "user_source_key": Cell("id"), "organization_source_key": Cell("school"), "role": Cell("role", "role"),
+        "action": Cell("state", "action"),
+    })  # fmt: skip
+    others = tuple(mapping for mapping in MADE_UP.mappings if mapping.entity != "memberships")
+    declared = replace(MADE_UP, files=(*MADE_UP.files, roles_file), mappings=(*others, single))
+    monkeypatch.setitem(FORMATS, MADE_UP.name, declared)
+    nightly_everywhere.settings["primary_source"] = "made_up"
+    return nightly_everywhere
+
+
+def named(*said: str, person_is: str = "instructor") -> dict[str, Any]:
+    """A delivery in which `t1` has roles: `aide`, or `gone aide` where that goes."""
+    words = {"aide": "staff", "teacher": "instructor"}
+    rows = [
+        {"id": "t1", "state": " ".join(rest), "school": "S1", "role": words[role]}
+        for *rest, role in (name.split() for name in said)
+    ]
+    return {
+        "people.csv": [person("t1", role=person_is), person("p1")], "groups.csv": [group("C1", pupils="p1")],
+        "catalog.csv": CATALOG,
+        "roles.csv": [{"id": "p1", "state": "", "school": "S1", "role": "pupil"}, *rows],
+    }  # fmt: skip
+
+
+def test_roles_that_rows_name_one_by_one_come_and_go_one_by_one(one_by_one: Nightly) -> None:
+    nightly = one_by_one
+    nightly.begin(named("aide", "teacher"))
+    both = [("S1", "staff", False, "active"), ("S1", "teacher", True, "active")]
+    assert nightly.roles("t1") == both
+    assert nightly.run(named("aide"))["outcome"] == "in_sync", "a row for one role says nothing of another"
+    result = nightly.run(named("gone teacher", person_is="staff"))
+    assert nightly.roles("t1")[1] == ("S1", "teacher", False, "inactive")
+    nightly.undo(result["run_id"])
+    assert nightly.roles("t1") == both
+
+
+def test_the_primary_membership_is_that_of_the_persons_role_even_where_no_row_speaks_of_it(
+    one_by_one: Nightly,
+) -> None:
+    nightly = one_by_one
+    nightly.begin(named("aide", "teacher"))
+    result = nightly.run(named("teacher", person_is="staff"))
+    assert nightly.roles("t1") == [("S1", "staff", True, "active"), ("S1", "teacher", False, "active")]
+    people = {"organizations": 2, "users": 2, "memberships": 2, "classes": 1, "enrollments": 1}
+    assert_counted_whole(nightly, result, people)
+    assert nightly.run()["outcome"] == "in_sync"

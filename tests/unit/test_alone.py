@@ -17,9 +17,9 @@ from canonical_rows import Row, district_for, manifest_for, person, run_for, wri
 from enrollsync.run.engine import connect
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Workspace
-from enrollsync.validate import asked, checking, frames, suites
+from enrollsync.validate import asked, checking, collect, frames, suites
 from enrollsync.validate.alone import Fault, find_faults, looks_at_one_row, suite_of
-from enrollsync.words.canonical import ENTITIES, ID_CHANGES, KINDS, USERS, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KINDS, USERS, Entity
 
 
 def run_of(source: str, primary: str, **settings: Any) -> Run:
@@ -46,6 +46,7 @@ FILES = st.sampled_from(["users.csv", "enrollments.csv", "sections.csv"])
 
 def records_of(entity: Entity) -> st.SearchStrategy[list[Row]]:
     columns = {name: VALUES for name in ("action", "blanks", *entity.columns)}
+    columns["action"] |= st.just("remove")
     return st.lists(st.fixed_dictionaries({"file": FILES, **columns}), min_size=1, max_size=25)
 
 
@@ -57,7 +58,8 @@ def by_great_expectations(entity: Entity, rows: list[Row], run: str) -> set[tupl
         fitted, words = suites.fitted_suite(entity.name, RUNS[run]), asked.parameters(RUNS[run])
         with connect(workspace.root) as connection:
             frame = frames.frame(connection, workspace, entity.name, suites.columns(fitted), words)
-        checked = quicker.run_suite(checking.quiet_context(workspace), fitted, frame, words)
+            checked = quicker.run_suite(checking.quiet_context(workspace), fitted, frame, words)
+            checked = collect.without_removals(connection, workspace, fitted, checked)
     alone = [number for number, check in enumerate(fitted.expectation_configurations) if looks_alone(check, entity)]
     return {
         (int(row_id) // 10 - 1, alone.index(answer.number))
@@ -73,7 +75,7 @@ def looks_alone(check: Any, entity: Entity) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
-@pytest.mark.parametrize("entity", ENTITIES, ids=lambda entity: entity.name)
+@pytest.mark.parametrize("entity", BY_NAME.values(), ids=BY_NAME)
 @settings(max_examples=4, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_a_record_alone_gets_the_answers_that_great_expectations_gives(
@@ -105,6 +107,12 @@ def test_only_what_compares_rows_or_looks_into_the_delivery_is_not_asked_of_one_
         ("expect_column_values_to_be_null", "unfound"),
         *(("expect_column_values_to_be_in_set", f"{link}_known") for link in ("organization", "class", "user")),
     }
+
+
+def test_of_a_record_that_is_to_be_removed_only_whom_it_names_counts() -> None:
+    suite = suite_of(USERS, RUNS["batch_upload"])
+    faults = find_faults(person(user_id="12-3", given_name=None, role="Pupil", action="remove"), suite)
+    assert [fault.code for fault in faults] == ["ID-CHARSET"]
 
 
 def test_a_fault_says_code_column_severity_and_what_a_person_reads() -> None:

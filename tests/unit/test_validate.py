@@ -602,6 +602,14 @@ def test_without_a_wish_no_site_is_written_and_every_check_is_counted_all_the_sa
     }]  # fmt: skip
 
 
+def test_a_row_that_asks_for_a_removal_fails_no_check_that_does_not_count_for_it(
+    check: Check, workspace: Workspace
+) -> None:
+    check(users=[person(grade="x", given_name=None, action="remove"), person(user_id="U2", grade="x")])
+    checks = json.loads(workspace.checks.read_text())
+    assert [(one["column"], one["failed"]) for one in checks if one["failed"]] == [("grade", 1)]
+
+
 def test_nothing_is_printed_and_nothing_written_outside_of_the_workspace(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -144,13 +144,19 @@ class Memory(Database):
     def on_top(self, district_id: str, state_after: int) -> dict[str, int]:
         """Entity -> how many updates and re-identifications of one run no row of its delivery speaks of.
 
-        They are the former primary membership of somebody who has another one, and what `id_changes.csv` alone says.
+        They are memberships that became somebody's primary one or no longer are, and what `id_changes.csv` alone says.
         """
+        spoken_of = CHANGES.c.file.is_not(None) & (CHANGES.c.file != ID_CHANGES_FILE.name)
+        return self._counted(district_id, state_after, CHANGES.c.operation.in_(("update", "reidentify")), ~spoken_of)
+
+    def said_inactive(self, district_id: str, state_after: int) -> dict[str, int]:
+        """Entity -> how many deactivations of one run were of records that a row brings, and says to be inactive."""
+        return self._counted(district_id, state_after, CHANGES.c.operation == "deactivate", CHANGES.c.reason.is_(None))
+
+    def _counted(self, district_id: str, state_after: int, *which: ColumnElement[bool]) -> dict[str, int]:
         query = (
             select(CHANGES.c.entity, func.count().label("operations"))
-            .where(CHANGES.c.district_id == district_id, CHANGES.c.state_after == state_after)
-            .where(CHANGES.c.operation.in_(("update", "reidentify")))
-            .where(or_(CHANGES.c.file.is_(None), CHANGES.c.file == ID_CHANGES_FILE.name))
+            .where(CHANGES.c.district_id == district_id, CHANGES.c.state_after == state_after, *which)
             .group_by(CHANGES.c.entity)
         )
         return {row["entity"]: row["operations"] for row in self.rows(query)}

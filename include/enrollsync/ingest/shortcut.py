@@ -39,12 +39,17 @@ def counts_after(store: Store, last: dict[str, Any]) -> dict[str, dict[str, int]
     # A long audit, such as a first load's, is looked into only when it can have what no row speaks of.
     some = any(numbers["reidentify"] or name == "memberships" and numbers["update"] for name, numbers in counts.items())
     on_top = store.on_top(last["district_id"], last["state_after"]) if some else {}
+    gone = any(numbers["deactivate"] for numbers in counts.values())
+    inactive = store.said_inactive(last["district_id"], last["state_after"]) if gone else {}
     planned = ("create", "update", "reidentify", "reactivate")
     return {
         entity: {
             **dict.fromkeys(numbers, 0),
             **{name: numbers[name] for name in ("held", "rejected", "collapsed")},
-            "unchanged": numbers["unchanged"] + sum(numbers[name] for name in planned) - on_top.get(entity, 0),
+            "unchanged": numbers["unchanged"]
+            + sum(numbers[name] for name in planned)
+            + inactive.get(entity, 0)
+            - on_top.get(entity, 0),
         }
         for entity, numbers in counts.items()
     }

@@ -43,26 +43,26 @@ def validate(run: Run) -> None:
     delivered = {file.entity for file in manifest.files}
     entities = [*ENTITIES, *([ID_CHANGES] if ID_CHANGES.name in delivered else [])]
     fitted = [suites.fitted_suite(entity.name, run) for entity in entities]
-    results = []
+    answered = []
     with connect(workspace.root) as connection, ThreadPoolExecutor(1) as reader:
         collect.create_table(connection)
         # Tables are read while others are checked; Great Expectations itself cannot work in two threads.
         frames = reader.map(partial(_frame, connection, workspace, words), fitted)
         for entity, suite in zip(entities, fitted, strict=True):
             checked = checking.run_suite(context, suite, next(frames), words)
+            if manifest.may_say(entity.name, "action"):
+                checked = collect.without_removals(connection, workspace, suite, checked)
             checks = collect.check_table(suite, words)
             names = collect.name_table(run, suite.name, checks["column"].to_pylist())
             collect.add(connection, workspace, suite.name, checks, names, checked.failed)
-            if manifest.may_say(entity.name, "action"):
-                collect.forget_of_removed(connection, workspace, entity)
-            results.append(checked.results)
+            answered.append(checked)
         collect.add_malformed(connection, run)
         memorable.add_suggestions(connection, workspace, words)
         differences.add_differences(connection, run, words)
         collect.write(connection, workspace)
-    collect.write_checks(workspace, fitted, results)
+    collect.write_checks(workspace, fitted, answered)
     if run.settings.data_docs:
-        checking.write_site(context, manifest, fitted, results)
+        checking.write_site(context, manifest, fitted, [checked.results for checked in answered])
 
 
 def _frame(

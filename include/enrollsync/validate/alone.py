@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from enrollsync.run.run import Run
-from enrollsync.validate.asked import applies, circumstances, parameters, read_suite, severity
-from enrollsync.words.canonical import KINDS, Entity
+from enrollsync.validate.asked import applies, circumstances, counts_for_removals, parameters, read_suite, severity
+from enrollsync.words.canonical import KINDS, REMOVE, Entity
 
 Record = Mapping[str, str | None]
 """Canonical column -> value, besides `file`, `action` and `blanks`; what is not there is None."""
@@ -60,10 +60,13 @@ class Suite:
 
 
 def find_faults(record: Record, suite: Suite) -> list[Fault]:
-    """What is wrong with a record, in the order of the suite."""
+    """What is wrong with a record, in the order of the suite; of one that is to be removed, what counts for that."""
     derived = {column: derive(record, suite) for column, derive in _DERIVED.items()}
     values = {**record, **derived}
-    return [check.fault for check in suite.checks if fails(check.kind, check.asked, values.get(check.column))]
+    found = [check.fault for check in suite.checks if fails(check.kind, check.asked, values.get(check.column))]
+    if record.get("action") != REMOVE:
+        return found
+    return [fault for fault in found if counts_for_removals(fault.code, fault.column, suite.entity)]
 
 
 def suite_of(entity: Entity, run: Run) -> Suite:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from enrollsync.run.run import Run
-from enrollsync.words.canonical import ENROLLMENTS, ENTITIES, GRADES, KINDS, ORGANIZATIONS, REMOVE, STATUSES
+from enrollsync.words.canonical import ENROLLMENTS, ENTITIES, GRADES, KINDS, ORGANIZATIONS, REMOVE, STATUSES, Entity
 from enrollsync.words.codes import CODES
 from enrollsync.words.errors import ConfigurationError
 
@@ -100,6 +100,15 @@ def circumstances(entity: str, run: Run) -> frozenset[str]:
 def applies(meta: dict[str, Any], holding: frozenset[str]) -> bool:
     """Whether a check is asked where these circumstances hold."""
     return holding.issuperset(meta.get("when", ()))
+
+
+def counts_for_removals(code: str, column: str, entity: Entity) -> bool:
+    """Whether a check counts for a row that asks for a removal; `column` is the one that its finding is about.
+
+    Nothing matters there but whom the row names and what it asks; the rest may be empty, or refer to nothing.
+    """
+    named = entity.links if entity.key is None else ("source_key", entity.identifier)
+    return column in {*named, "action", "blanks"} and code != "REF-UNKNOWN"
 
 
 def severity(meta: dict[str, Any], run: Run) -> str:

@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import duckdb
+import numpy as np
 import pyarrow as pa
-from great_expectations.core import ExpectationSuite, ExpectationValidationResult
+from great_expectations.core import ExpectationSuite
 from great_expectations.expectations.metadata_types import FailureSeverity
 
 from enrollsync.ingest.normalise import BETWEEN_BLANKS
 from enrollsync.run.engine import literal, write_parquet
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Workspace
-from enrollsync.validate.checking import Answer
+from enrollsync.validate.asked import counts_for_removals
+from enrollsync.validate.checking import Answer, Checked
 from enrollsync.validate.frames import rows
 from enrollsync.validate.suites import finding_column, meta_of
 from enrollsync.words import findings
-from enrollsync.words.canonical import REMOVE, Entity
+from enrollsync.words.canonical import BY_NAME, REMOVE
 from enrollsync.words.codes import CODES, Scope
 
 PREFERENCE = ("organizations", "classes", "users", "memberships", "enrollments")
@@ -98,17 +101,21 @@ def add(
     )
 
 
-def forget_of_removed(connection: duckdb.DuckDBPyConnection, workspace: Workspace, entity: Entity) -> None:
-    """Of a row that asks for a removal nothing matters but whom it names and what it asks; the rest may be empty."""
-    names = ", ".join(f"'{name}'" for name in (*entity.identity, entity.identifier, "action") if name)
-    connection.execute(
-        f"""
-        DELETE FROM found
-        WHERE entity = '{entity.name}'
-            AND (canonical NOT IN ({names}) OR code = 'REF-UNKNOWN')
-            AND row_id IN (SELECT row_id FROM {rows(workspace, entity.name)} WHERE action = '{REMOVE}')
-        """
+def without_removals(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, suite: ExpectationSuite, checked: Checked
+) -> Checked:
+    """The same less the failing rows that ask for a removal, where a check does not count for these."""
+    entity = BY_NAME[suite.name]
+    asking = f"SELECT row_id FROM {rows(workspace, entity.name)} WHERE action = '{REMOVE}'"
+    removing = connection.execute(asking).fetchnumpy()["row_id"]
+    about = [(meta_of(check)["code"], finding_column(check)) for check in suite.expectations]
+    left = (
+        answer
+        if counts_for_removals(*about[answer.number], entity)
+        else replace(answer, row_ids=answer.row_ids[~np.isin(answer.row_ids, removing)])
+        for answer in checked.failed
     )
+    return replace(checked, failed=[answer for answer in left if len(answer.row_ids)])
 
 
 def check_table(suite: ExpectationSuite, words: dict[str, Any]) -> pa.Table:
@@ -201,9 +208,7 @@ def write(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
     )
 
 
-def write_checks(
-    workspace: Workspace, suites: list[ExpectationSuite], results: list[list[ExpectationValidationResult]]
-) -> None:
+def write_checks(workspace: Workspace, suites: list[ExpectationSuite], checked: list[Checked]) -> None:
     """Write `checks.json`: what each check asked, of how many rows, and how many of them failed it; no values."""
     told = [
         {
@@ -212,10 +217,11 @@ def write_checks(
             "column": finding_column(check),
             "code": meta_of(check)["code"],
             "rows": int(result.result["element_count"]) - int(result.result.get("missing_count") or 0),
-            "failed": int(result.result["unexpected_count"]),
+            "failed": failed.get(number, 0),
         }
-        for suite, answers in zip(suites, results, strict=True)
-        for check, result in zip(suite.expectations, answers, strict=True)
+        for suite, one in zip(suites, checked, strict=True)
+        for failed in [{answer.number: len(answer.row_ids) for answer in one.failed}]
+        for number, (check, result) in enumerate(zip(suite.expectations, one.results, strict=True))
     ]
     workspace.checks.write_text(json.dumps(told, indent=1))
 
