@@ -172,12 +172,15 @@ class Airflow:
         """The roster's database, a PostgreSQL; district files name it `connection: district_db`."""
         return self.place.roster_url
 
+    @property
+    def administrator(self) -> tuple[str, str]:
+        """Name and password of the one that `init` made."""
+        return "admin", self.place.secrets["AIRFLOW_ADMIN_PASSWORD"]
+
     def log_in(self) -> None:
-        """Ask for a token, as the administrator that `init` made."""
-        answer = self.client.post(
-            f"{self.place.address}/auth/token",
-            json={"username": "admin", "password": self.place.secrets["AIRFLOW_ADMIN_PASSWORD"]},
-        )
+        """Ask for a token, as the administrator."""
+        username, password = self.administrator
+        answer = self.client.post(f"{self.place.address}/auth/token", json={"username": username, "password": password})
         answer.raise_for_status()
         self.client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 
@@ -239,16 +242,16 @@ class Airflow:
         AssertionError, with the tasks' states and the failed ones' logs, when it takes longer or ends otherwise.
         """
         ended = {"success", "failed", *states}
-        until(lambda: self.state(dag_id, run_id) in ended, seconds, lambda: self._story(dag_id, run_id))
+        until(lambda: self.state(dag_id, run_id) in ended, seconds, lambda: self.story(dag_id, run_id))
         state = self.state(dag_id, run_id)
-        assert state in states, self._story(dag_id, run_id)
+        assert state in states, self.story(dag_id, run_id)
         return state
 
     def wait_for_task(
         self, dag_id: str, run_id: str, task_id: str, states: Collection[str], seconds: float = 300
     ) -> str | None:
         """The same for one task of the run, `awaiting_input` for one."""
-        until(lambda: self.tasks(dag_id, run_id)[task_id] in states, seconds, lambda: self._story(dag_id, run_id))
+        until(lambda: self.tasks(dag_id, run_id)[task_id] in states, seconds, lambda: self.story(dag_id, run_id))
         return self.tasks(dag_id, run_id)[task_id]
 
     def hitl(self, dag_id: str, run_id: str) -> dict[str, Any]:
@@ -272,7 +275,7 @@ class Airflow:
         """Answer a task that awaits a person: `Approve` or `Reject`."""
         # Airflow 3.3.2 takes an answer that comes before its scheduler has noted the parking for a lost task, and runs
         # that once more, which asks again. Nobody reads that fast.
-        until(lambda: self._is_parked(dag_id, run_id, task_id), 120, lambda: self._story(dag_id, run_id))
+        until(lambda: self._is_parked(dag_id, run_id, task_id), 120, lambda: self.story(dag_id, run_id))
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
         self.call("PATCH", path, chosen_options=[option], params_input={})
 
@@ -299,9 +302,14 @@ class Airflow:
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         return "".join(file.read_text() for file in sorted(folder.glob("attempt=*.log")))
 
-    def _story(self, dag_id: str, run_id: str) -> str:
+    def story(self, dag_id: str, run_id: str, *told: str) -> str:
+        """What is known of a run that did not come to what was expected; the logs of the tasks `told` are in it too."""
         tasks = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances")["task_instances"]
-        troubled = [task["task_id"] for task in tasks if task["state"] == "failed" or task["try_number"] > 1]
+        troubled = [
+            task["task_id"]
+            for task in tasks
+            if task["state"] == "failed" or task["try_number"] > 1 or task["task_id"] in told
+        ]
         logs = "".join(f"\n{name}: {self.log(dag_id, run_id, name)[-4000:]}" for name in troubled)
         return f"{run_id}: {self.tasks(dag_id, run_id)}{logs}\n{tail(self.home, 'scheduler')}"
 

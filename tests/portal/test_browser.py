@@ -1,0 +1,132 @@
+"""The portal's pages in a real browser: readable by everybody, wide and narrow, light and dark, without a mouse."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+import uvicorn
+from axe_playwright_python.sync_playwright import Axe
+from fastapi import FastAPI
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
+
+from enrollsync.portal.app import build
+from portal.conftest import FakeHost
+
+pytestmark = pytest.mark.browser
+
+PAGES = {
+    "this morning": "/roster/",
+    "a district": "/roster/districts/lincoln",
+    "runs": "/roster/districts/lincoln/runs",
+    "a plan that waits": "/roster/districts/lincoln/runs/second",
+    "a run that ended": "/roster/districts/oakland/runs/only",
+    "a problem": "/roster/districts/nowhere",
+}
+WIDTHS = (1280, 390, 360)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        pytest.fail("No Chromium on PATH: install the system's package `chromium` (apt-get install chromium).")
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def address(host: FakeHost) -> Iterator[str]:
+    """The portal on a port of 127.0.0.1 that the system chose, ended with the test."""
+    around = FastAPI()
+    around.mount("/roster", build(host))
+    server = uvicorn.Server(uvicorn.Config(around, host="127.0.0.1", port=0, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    (listening,) = (socket for one in server.servers for socket in one.sockets)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def context(browser: Browser) -> Iterator[BrowserContext]:
+    opened = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def complaints(context: BrowserContext) -> list[str]:
+    """What the browser said was wrong: blocked by the policy, not found."""
+    said: list[str] = []
+
+    def note(message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning") and "404" not in message.text:
+            said.append(message.text)
+
+    context.on("console", note)
+    return said
+
+
+@pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)
+def test_page_is_accessible_fits_every_width_and_breaks_no_policy(
+    context: BrowserContext, address: str, complaints: list[str], path: str
+) -> None:
+    page = context.new_page()
+    page.goto(address + path)
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        found = Axe().run(page).response["violations"]
+        told = [(one["id"], one["impact"], [node["html"][:200] for node in one["nodes"]][:3]) for one in found]
+        assert [one for one in told if one[1] in ("serious", "critical")] == []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert complaints == []
+
+
+def test_what_looks_for_faults_finds_one(context: BrowserContext) -> None:
+    page = context.new_page()
+    page.set_content("<html lang=en><title>x</title><main><h1>x</h1><input></main></html>")
+    assert "label" in {one["id"] for one in Axe().run(page).response["violations"]}
+
+
+def test_list_follows_what_is_typed_without_a_whole_page_anew(context: BrowserContext, address: str) -> None:
+    page = context.new_page()
+    page.goto(f"{address}/roster/")
+    page.evaluate("window.mark = 1")
+    page.get_by_role("searchbox").fill("oak")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    assert page.evaluate("window.mark") == 1
+    assert "q=oak" in page.url
+
+
+def test_answer_is_given_with_the_keyboard_alone(context: BrowserContext, address: str, host: FakeHost) -> None:
+    page = context.new_page()
+    page.goto(address + PAGES["a plan that waits"])
+    page.get_by_role("link", name="Reject").focus()
+    page.keyboard.press("Enter")
+    comment = page.locator("#answer-reject textarea")
+    expect(comment).to_be_visible()
+    comment.focus()
+    page.keyboard.type("the file was cut")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/runs/second")
+    assert [what[2:] for what in host.done] == [("reject", "the file was cut")]
+
+
+def test_pages_work_without_scripts(browser: Browser, address: str) -> None:
+    page: Page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(f"{address}/roster/?q=linc")
+    page.locator("#district-lincoln").get_by_role("link", name="Review").click()
+    expect(page.get_by_role("heading", name="By school")).to_be_visible()
+    page.context.close()
