@@ -172,10 +172,9 @@ def test_dags_of_a_district_stay_the_same_version_after_a_delivery_and_a_run(
     districts("lincoln", path=f"path: {tmp_path / 'landing'}")
     before = versions()
     (tmp_path / "landing" / "tonight").mkdir(parents=True)
-    run = {"run_id": "night", "started_at": "2026-11-23T07:00:00+00:00", "outcome": "applied", "changes": "5 create"}
-    folder = tmp_path / "data" / "runs" / "lincoln"
+    folder = tmp_path / "data" / "runs" / "lincoln" / "night"
     folder.mkdir(parents=True)
-    (folder / "last_runs.json").write_text(json.dumps([{**run, "wrote": True}]))
+    (folder / "run.json").write_text("{}")
     assert versions() == before
 
 

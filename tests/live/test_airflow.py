@@ -135,7 +135,7 @@ def test_files_of_a_run_are_shown_to_nobody_who_has_not_logged_in(airflow: Airfl
     for other in (
         "run.json",
         "plan/users.parquet",
-        "..%2F..%2Flast_runs.json",
+        "..%2F..%2Frun.json",
         "quarantine/..%2Frun.json",
         "data_docs/..%2Frun.json",
     ):

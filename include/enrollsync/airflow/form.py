@@ -1,7 +1,7 @@
 """The forms that Airflow shows before a DAG is triggered by hand; `runs.py` reads what was filled in.
 
-What changes from night to night stands on a page of its own (`runs_page.py`): in a form it would make a new version of
-the DAG each time.
+What changes from night to night stands on a page of the portal, the list of runs: in a form it would make a new version
+of the DAG each time.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def sync_form(district: District) -> ParamsDict:
 
 
 def undo_form(district: District) -> ParamsDict:
-    """The form of `enrollment_undo__<district_id>`; the runs stand on a page of their own, see `runs_page.py`."""
+    """The form of `enrollment_undo__<district_id>`; the runs stand on a page of the portal."""
     fields = {
         "run": Param(
             type="string", minLength=1, title="Run to take back",
