@@ -39,20 +39,30 @@ def _quiet_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
 
 
-@pytest.fixture(autouse=True)
-def _quicker_nights(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nights, and checks of small tables, do with less of Great Expectations' own bookkeeping."""
-    if {"nightly", "nightly_everywhere", "check"} & set(request.fixturenames):
-        monkeypatch.setattr("enrollsync.validate.checking.run_suite", import_module("quicker").run_suite)
+@pytest.fixture
+def plain_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks are made without Great Expectations, as every night's are here."""
+    monkeypatch.setattr("enrollsync.validate.checking.run_suite", import_module("quicker").plainly)
 
 
 @pytest.fixture
-def nightly(tmp_path: Path, sqlite_url: str, query: Query) -> Nightly:
+def great_expectations(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Checks are made with and without Great Expectations, which must say the same.
+
+    Only without it where the slow tests are left out, because its import alone takes seconds.
+    """
+    quick = request.config.getoption("markexpr") == "not slow"
+    way = import_module("quicker").plainly if quick else import_module("quicker").by_both
+    monkeypatch.setattr("enrollsync.validate.checking.run_suite", way)
+
+
+@pytest.fixture
+def nightly(tmp_path: Path, sqlite_url: str, query: Query, plain_checks: None) -> Nightly:
     """A district on SQLite."""
     return Nightly(tmp_path, sqlite_url, query)
 
 
 @pytest.fixture
-def nightly_everywhere(tmp_path: Path, database_url: str, query: Query) -> Nightly:
+def nightly_everywhere(tmp_path: Path, database_url: str, query: Query, plain_checks: None) -> Nightly:
     """A district on SQLite and on PostgreSQL, one after the other."""
     return Nightly(tmp_path, database_url, query)

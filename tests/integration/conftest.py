@@ -81,7 +81,7 @@ def store(database_url: str) -> Store:
     return store
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def query() -> Callable[[str, str], list[dict[str, Any]]]:
     """`query(url, sql)`: the rows as dicts, read past the package."""
 

@@ -7,26 +7,50 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from enrollsync.sample import write_sample
-from nightly import Nightly
+from nightly import Nightly, Query
 
 Row = dict[str, str]
 
 
-@pytest.fixture(params=[("batch_upload", 1), ("batch_upload", 2), ("clever", 1), ("clever", 2)], ids=str)
-def dirty(request: pytest.FixtureRequest, nightly: Nightly) -> tuple[Nightly, Path, dict[str, Any], dict[str, Any]]:
-    """A night on a dirty sample: the district, the folder, the answers and the result."""
+@dataclass
+class Dirty:
+    """A night on a dirty sample."""
+
+    nightly: Nightly
+    folder: Path
+    answers: dict[str, Any]
+    """What was planted where."""
+    result: dict[str, Any]
+    found: list[tuple[str, str, int]]
+    """The findings."""
+    workspace: Path
+
+
+@pytest.fixture(
+    scope="module", params=[("batch_upload", 1), ("batch_upload", 2), ("clever", 1), ("clever", 2)], ids=str
+)
+def dirty(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, query: Query) -> Iterator[Dirty]:
+    """A night on a dirty sample, checked by Great Expectations; it is run once, and then looked at."""
     format_name, seed = request.param
-    folder = nightly.folder / "sample"
+    home = tmp_path_factory.mktemp("dirty")
+    nightly = Nightly(home, f"sqlite:///{home}/roster.db", query, {"primary_source": format_name})
+    folder = home / "sample"
     write_sample(folder, format_name, 400, seed, 0.05)
-    nightly.settings["primary_source"] = format_name
-    result = nightly.run(source=str(folder))
-    return nightly, folder, json.loads((folder / "answers.json").read_text()), result
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENROLLSYNC_HOME", str(home))
+        patch.setattr("enrollsync.validate.checking.run_suite", import_module("quicker").by_both)
+        result = nightly.run(source=str(folder))
+        answers = json.loads((folder / "answers.json").read_text())
+        yield Dirty(nightly, folder, answers, result, nightly.findings(), Path(nightly.workspace))
 
 
 def lines_that_load(folder: Path, name: str, faults: list[dict[str, Any]]) -> list[Row]:
@@ -41,31 +65,29 @@ def lines_that_load(folder: Path, name: str, faults: list[dict[str, Any]]) -> li
     ]
 
 
-def test_every_fault_is_found_on_its_line_and_nothing_else_is(dirty: Any) -> None:
-    nightly, _, answers, result = dirty
-    planted = {(fault["code"], fault["file"], fault["line"]) for fault in answers["faults"]}
-    assert set(nightly.findings()) == planted
-    assert len({fault["code"] for fault in answers["faults"]}) > 10
-    assert result["outcome"] == "applied"
+def test_every_fault_is_found_on_its_line_and_nothing_else_is(dirty: Dirty) -> None:
+    planted = {(fault["code"], fault["file"], fault["line"]) for fault in dirty.answers["faults"]}
+    assert set(dirty.found) == planted
+    assert len({fault["code"] for fault in dirty.answers["faults"]}) > 10
+    assert dirty.result["outcome"] == "applied"
 
 
-def test_exactly_the_lines_that_must_not_load_are_in_quarantine(dirty: Any) -> None:
-    nightly, folder, answers, _ = dirty
+def test_exactly_the_lines_that_must_not_load_are_in_quarantine(dirty: Dirty) -> None:
     lost: dict[str, set[int]] = {}
-    for fault in answers["faults"]:
+    for fault in dirty.answers["faults"]:
         if fault["effect"] in {"line", "record"}:
             lost.setdefault(fault["file"], set()).add(fault["line"])
-    copies = (Path(nightly.workspace) / "quarantine").glob("*-errors.csv")
+    copies = (dirty.workspace / "quarantine").glob("*-errors.csv")
     assert {path.name for path in copies} == {name.replace(".csv", "-errors.csv") for name in lost}
     for name, numbers in lost.items():
-        copy = Path(nightly.workspace) / "quarantine" / name.replace(".csv", "-errors.csv")
+        copy = dirty.workspace / "quarantine" / name.replace(".csv", "-errors.csv")
         with copy.open(newline="") as stream:
             copied = {int(row[0].split(":")[0].removeprefix("line ")) for row in list(csv.reader(stream))[1:]}
         assert copied == numbers
 
 
-def test_everything_else_is_in_the_views(dirty: Any) -> None:
-    nightly, folder, answers, _ = dirty
+def test_everything_else_is_in_the_views(dirty: Dirty) -> None:
+    nightly, folder, answers = dirty.nightly, dirty.folder, dirty.answers
     loaded = lambda name: lines_that_load(folder, name, answers["faults"])  # noqa: E731
     if answers["format"] == "batch_upload":
         expected = of_batch_upload(loaded("users.csv"))
@@ -115,7 +137,6 @@ def of_clever(files: dict[str, list[Row]], faults: list[dict[str, Any]]) -> dict
     }
 
 
-def test_the_same_delivery_again_is_in_sync(dirty: Any) -> None:
-    nightly, folder, _, first = dirty
-    again = nightly.run(source=str(folder))
-    assert (again["outcome"], again["findings"]) == ("in_sync", first["findings"])
+def test_the_same_delivery_again_is_in_sync(dirty: Dirty) -> None:
+    again = dirty.nightly.run(source=str(dirty.folder))
+    assert (again["outcome"], again["findings"]) == ("in_sync", dirty.result["findings"])

@@ -289,7 +289,7 @@ def test_a_file_that_lists_every_change_ever_made_newest_first_may_come_night_af
 # ---- what cannot be followed --------------------------------------------------------------------
 
 
-def test_lines_that_contradict_each_other_name_each_others_lines(tmp_path: Path) -> None:
+def test_lines_that_contradict_each_other_name_each_others_lines(tmp_path: Path, plain_checks: None) -> None:
     nightly = Nightly(tmp_path, f"sqlite:///{tmp_path}/roster.db", lambda *_: [])
     changes = ["user,300,301", "user,300,302", "user,300,301", "user,u1,302", *(f"user,u2,n{n}" for n in range(9))]
     nightly.run(batch([other(5)], *changes), until="check")

@@ -76,7 +76,7 @@ def test_rule_5_a_social_security_number_is_treated_as_the_district_says(
     assert nightly.findings() == ([("ID-SSN", "users.csv", 2)] if found else [])
 
 
-def test_rule_5_such_a_number_stands_in_no_report(nightly: Nightly) -> None:
+def test_rule_5_such_a_number_stands_in_no_report(nightly: Nightly, great_expectations: None) -> None:
     nightly.settings |= {"identifiers": {"ssn": "critical"}, "data_docs": True}
     nightly.run([student("123456789"), other(1)])
     run = Path(nightly.workspace)

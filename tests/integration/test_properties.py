@@ -19,7 +19,7 @@ from enrollsync.validate.accept import records
 from enrollsync.words.canonical import BY_NAME, ENTITIES
 from nightly import BATCH_HEADER, Nightly, Query, assert_counted_whole, student
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("plain_checks")]
 
 Row = dict[str, str]
 

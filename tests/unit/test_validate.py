@@ -47,7 +47,7 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 @pytest.fixture
-def check(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Check:
+def check(workspace: Workspace, great_expectations: None, monkeypatch: pytest.MonkeyPatch) -> Check:
     """Validate tables and return the findings; for speed without the suites of tables not given."""
 
     def run(
@@ -571,6 +571,7 @@ def planted() -> dict[str, list[Row]]:
     }
 
 
+@pytest.mark.slow
 def test_no_value_of_a_student_reaches_the_messages_or_the_site(
     workspace: Workspace, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -610,6 +611,7 @@ def test_a_row_that_asks_for_a_removal_fails_no_check_that_does_not_count_for_it
     assert [(one["column"], one["failed"]) for one in checks if one["failed"]] == [("grade", 1)]
 
 
+@pytest.mark.slow
 def test_nothing_is_printed_and_nothing_written_outside_of_the_workspace(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -625,6 +627,7 @@ def test_nothing_is_printed_and_nothing_written_outside_of_the_workspace(
     assert {path.name for path in tmp_path.iterdir()} == {"run", "elsewhere"}
 
 
+@pytest.mark.slow
 def test_a_check_that_raises_ends_the_run_without_its_words(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -639,6 +642,7 @@ def test_a_check_that_raises_ends_the_run_without_its_words(
     assert not workspace.findings.exists()
 
 
+@pytest.mark.slow
 def test_a_check_is_given_no_more_than_the_columns_it_looks_at(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     """Great Expectations copies all columns of a batch several times a check, which took half of the time."""
     given: dict[str, list[str]] = {}
@@ -655,6 +659,7 @@ def test_a_check_is_given_no_more_than_the_columns_it_looks_at(check: Check, mon
     assert all(name == " ".join(columns) for name, columns in given.items())
 
 
+@pytest.mark.slow
 def test_which_rows_fail_is_not_worked_out_a_second_time(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
     looked = []
     is_date = expectations.is_date
