@@ -146,6 +146,13 @@ class Nightly:
             steps.night(self.workspace, last=last, then=then, force=force)
         return steps.report(self.workspace)
 
+    def again(self) -> dict[str, Any]:
+        """What the last run's delivery would come to the next night, with the roster as it is now.
+
+        Read and checked again it would say the same, so it is only planned again; nothing is applied.
+        """
+        return steps.plan_again(self.workspace)
+
     def begin(self, files: Any) -> None:
         """Run a first night that the test is not about: on SQLite, a copy where an earlier test had the same."""
         self.deliver(files)

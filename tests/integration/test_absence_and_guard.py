@@ -50,16 +50,16 @@ def test_create_update_deactivate_and_reactivate_reach_the_views(nightly_everywh
     assert district.run()["outcome"] == "in_sync"
 
 
-def test_batch_upload_reaches_the_views_and_is_in_sync_the_next_night(nightly_everywhere: Nightly) -> None:
+def test_batch_upload_reaches_the_views_and_is_in_sync_the_next_night(nightly: Nightly) -> None:
     rows = [student(), student(classId="C2", className="Art"), other(1, userRole="teacher", primaryTeacher="Y")]
-    first = nightly_everywhere.run(rows)
+    first = nightly.run(rows)
     assert {entity: numbers["create"] for entity, numbers in first["counts"].items()} == {
         "organizations": 1, "users": 2, "memberships": 2, "classes": 2, "enrollments": 3,
     }  # fmt: skip
-    assert sum(numbers["create"] for numbers in first["counts"].values()) == len(nightly_everywhere.view("changes"))
-    second = nightly_everywhere.run()
+    assert sum(numbers["create"] for numbers in first["counts"].values()) == len(nightly.view("changes"))
+    second = nightly.run()
     assert second["outcome"] == "in_sync" and second["counts"]["enrollments"]["unchanged"] == 3
-    assert nightly_everywhere.view("runs", "run_id, outcome") == [("run-001", "applied"), ("run-002", "in_sync")]
+    assert nightly.view("runs", "run_id, outcome") == [("run-001", "applied"), ("run-002", "in_sync")]
 
 
 # ---- delta: absence is not removal --------------------------------------------------------------
@@ -79,7 +79,7 @@ def test_in_a_delta_another_school_is_added_and_becomes_the_primary_one(nightly:
         ("S1", False, "active"), ("S2", True, "active"),
     ]  # fmt: skip
     assert result["counts"]["memberships"] | {"create": 1, "update": 1} == result["counts"]["memberships"]
-    assert nightly.run()["outcome"] == "in_sync"
+    assert nightly.again()["outcome"] == "in_sync"
 
 
 def test_in_a_snapshot_a_school_that_is_left_is_no_more_the_primary_one_until_that_is_undone(district: Nightly) -> None:
@@ -90,7 +90,7 @@ def test_in_a_snapshot_a_school_that_is_left_is_no_more_the_primary_one_until_th
     assert [(school, bool(primary), status) for school, primary, status in memberships] == [
         ("S1", False, "inactive"), ("S1", False, "inactive"), ("S2", True, "active"),
     ]  # fmt: skip
-    assert district.run()["outcome"] == "in_sync"
+    assert district.again()["outcome"] == "in_sync"
     district.undo(result["run_id"])
     assert district.everything() == before
 
@@ -100,7 +100,7 @@ def test_remove_class_deactivates_the_class_and_unenrolls_everyone(nightly: Nigh
     nightly.run([{"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C1"}])
     assert nightly.view("classes", "class_id, status") == [("C1", "inactive"), ("C2", "active")]
     assert nightly.view("enrollments", "user_id, status") == [("300", "inactive"), ("u1", "inactive"), ("u2", "active")]
-    assert nightly.run()["outcome"] == "in_sync"
+    assert nightly.again()["outcome"] == "in_sync"
 
 
 def test_remove_class_wins_over_other_rows_of_the_class(nightly: Nightly) -> None:

@@ -121,8 +121,7 @@ def test_an_undone_creation_can_still_be_explained(nightly: Nightly) -> None:
 # ---- rows that did not load ------------------------------------------------------------------------------------------
 
 
-def test_a_rejected_row_tells_line_file_run_and_finding(nightly_everywhere: Nightly) -> None:
-    nightly = nightly_everywhere
+def test_a_rejected_row_tells_line_file_run_and_finding(nightly: Nightly) -> None:
     unbounded(nightly)
     nightly.begin([student(), other(1), student("3!", userEmail="other@demo.example")])
     (finding,) = explain(nightly, "user", "3!")["findings"]

@@ -73,7 +73,7 @@ def test_an_id_change_is_kept_in_the_history_and_is_done_once(nightly_everywhere
     assert result["counts"]["users"] | {"reidentify": 1, "create": 0, "deactivate": 0} == result["counts"]["users"]
     assert district.view("enrollments", "user_id, status") == [("301", "active"), ("u1", "active")]
     assert district.view("identifier_history", "entity, old_id, new_id") == [("users", "300", "301")]
-    again = district.run(files)
+    again = district.again()
     assert again["outcome"] == "in_sync"
     assert {code for code, file, _ in district.findings() if file == "id_changes.csv"} == set()
     assert keys(district) == {"301": before["300"], "u1": before["u1"]}
@@ -108,7 +108,7 @@ def test_classes_and_schools_change_too_and_keep_what_hangs_on_them(
     assert sum(numbers["create"] + numbers["deactivate"] for numbers in result["counts"].values()) == 0
     assert result["counts"]["enrollments"]["unchanged"] == result["counts"]["memberships"]["unchanged"] == 13
     assert [row[1:] for row in district.view("identifier_history", "entity, old_id, new_id")] == [(old, new)]
-    assert district.run()["outcome"] == "in_sync"
+    assert district.again()["outcome"] == "in_sync"
 
 
 def test_in_a_snapshot_a_record_that_only_id_changes_mentions_stays_with_all_its_links(district: Nightly) -> None:
@@ -116,7 +116,7 @@ def test_in_a_snapshot_a_record_that_only_id_changes_mentions_stays_with_all_its
     assert district.run(files)["outcome"] == "applied"
     assert district.view("users", "source_key, status", "user_id = 'q-1'") == [("student:q-1", "active")]
     assert district.view("enrollments", "status", "user_id = 'q-1'") == [("active",)]
-    assert district.run(files)["outcome"] == "in_sync"
+    assert district.again()["outcome"] == "in_sync"
     district.run(clever(PUPILS[1:]))
     assert district.view("users", "status", "user_id = 'q-1'") == [("inactive",)]
 
@@ -130,7 +130,7 @@ def test_under_a_source_key_of_its_own_only_the_identifier_changes(nightly: Nigh
     assert nightly.view("users", "user_id, source_key", "user_id LIKE 'M%'") == [
         ("M1", "student:p-1"), ("M2", "student:p-2"),
     ]  # fmt: skip
-    assert nightly.run(files)["outcome"] == "in_sync"
+    assert nightly.again()["outcome"] == "in_sync"
 
 
 # ---- swaps, chains, cycles ----------------------------------------------------------------------
@@ -164,7 +164,7 @@ def test_a_long_cycle_without_any_row_turns_by_one(nightly_everywhere: Nightly) 
     files = batch([], *(f"user,u{number},u{(number + 1) % many}" for number in range(many)))
     district.run(files, approve=True)
     assert keys(district) == {f"u{(number + 1) % many}": before[f"u{number}"] for number in range(many)}
-    assert district.run(files)["outcome"] == "in_sync"
+    assert district.again()["outcome"] == "in_sync"
 
 
 # ---- a class that is removed and renamed in one night ----------------------------------------------------------------
@@ -173,10 +173,8 @@ def test_a_long_cycle_without_any_row_turns_by_one(nightly_everywhere: Nightly) 
 RENAMED = {"C2": "D2", "C3": "D3", "C4": "D4", "C5": "D5"}
 
 
-def test_a_class_may_be_removed_by_its_old_or_new_identifier_in_the_batch_that_renames_it(
-    nightly_everywhere: Nightly,
-) -> None:
-    district = nightly_everywhere
+def test_a_class_may_be_removed_by_its_old_or_new_identifier_in_the_batch_that_renames_it(nightly: Nightly) -> None:
+    district = nightly
     district.settings["thresholds"] = NEVER_HELD
     district.begin([student("300"), *(student("300", classId=name) for name in RENAMED), other(1, classId="C2")])
     before = keys(district, "classes", "class")
@@ -193,7 +191,7 @@ def test_a_class_may_be_removed_by_its_old_or_new_identifier_in_the_batch_that_r
     assert district.view("enrollments", "class_id, user_id", "status = 'active'") == [("C1", "300")]
     assert result["counts"]["classes"] | {"deactivate": 4, "reidentify": 0} == result["counts"]["classes"]
     assert district.view("identifier_history", "old_id, new_id", "entity = 'classes'") == sorted(RENAMED.items())
-    again = district.run(files)
+    again = district.again()
     assert (again["outcome"], again["findings"]) == ("in_sync", {})
     district.undo(result["run_id"])
     assert district.view("classes", "class_id, status") == [(name, "active") for name in sorted(before)]
@@ -241,7 +239,7 @@ def test_an_undone_change_is_applied_again_when_its_file_comes_again(nightly_eve
         assert keys(district) == before
         changed = district.run(files)
         assert (changed["outcome"], changed["findings"], keys(district)) == ("applied", {}, after)
-    again = district.run(files)
+    again = district.again()
     assert (again["outcome"], again["findings"], keys(district)) == ("in_sync", {}, after)
 
 
@@ -253,7 +251,7 @@ def test_a_change_is_done_once_more_when_its_undo_was_undone(nightly: Nightly) -
     after = keys(nightly)
     undone = nightly.undo(changed["run_id"])
     redone = nightly.undo(undone["run_id"])
-    again = nightly.run(files)
+    again = nightly.again()
     assert (again["outcome"], again["findings"], keys(nightly)) == ("in_sync", {}, after)
     nightly.undo(redone["run_id"])
     assert keys(nightly) == before

@@ -88,49 +88,41 @@ PEOPLE = [person("p1", schools="S1,S2"), person("p2"), person("p3"), person("t1"
 
 @pytest.fixture
 def on_sqlite(nightly: Nightly, monkeypatch: pytest.MonkeyPatch) -> Nightly:
-    """The same on SQLite alone."""
+    """A district whose source is the made-up one, which is registered by its name alone."""
     monkeypatch.setitem(FORMATS, MADE_UP.name, MADE_UP)
     nightly.settings["primary_source"] = "made_up"
     return nightly
-
-
-@pytest.fixture
-def district(nightly_everywhere: Nightly, monkeypatch: pytest.MonkeyPatch) -> Nightly:
-    """A district on either database whose source is the made-up one, which is registered by its name alone."""
-    monkeypatch.setitem(FORMATS, MADE_UP.name, MADE_UP)
-    nightly_everywhere.settings["primary_source"] = "made_up"
-    return nightly_everywhere
 
 
 def delivery(people: list[dict[str, str]], groups: list[dict[str, str]], catalog: Any = CATALOG) -> dict[str, Any]:
     return {"people.csv": people, "groups.csv": groups, "catalog.csv": catalog}
 
 
-def test_a_made_up_format_is_delivered_changed_and_removed(district: Nightly) -> None:
-    result = district.run(delivery(PEOPLE, [group("C1"), group("C2", terms="fall,winter", pupils="p1")]))
+def test_a_made_up_format_is_delivered_changed_and_removed(on_sqlite: Nightly) -> None:
+    result = on_sqlite.run(delivery(PEOPLE, [group("C1"), group("C2", terms="fall,winter", pupils="p1")]))
     assert result["outcome"] == "applied"
     add_up(result, organizations=2, users=4, memberships=5, classes=2, enrollments=4)
-    assert district.findings() == [("REF-UNKNOWN", "groups.csv", 3)]
-    assert district.view("users", "user_id, user_state_id, role, birth_date", "user_id IN ('p1', 't1')") == [
+    assert on_sqlite.findings() == [("REF-UNKNOWN", "groups.csv", 3)]
+    assert on_sqlite.view("users", "user_id, user_state_id, role, birth_date", "user_id IN ('p1', 't1')") == [
         ("p1", "p19", "student", "2015-03-09"), ("t1", "t19", "teacher", "2015-03-09"),
     ]  # fmt: skip
-    assert district.view("memberships", "organization_id, is_primary", "user_id = 'p1'") == [("S1", 1), ("S2", 0)]
-    assert district.view("classes", "class_id, course_name, term") == [
+    assert on_sqlite.view("memberships", "organization_id, is_primary", "user_id = 'p1'") == [("S1", 1), ("S2", 0)]
+    assert on_sqlite.view("classes", "class_id, course_name, term") == [
         ("C1", "Algebra", "Fall; Spring"), ("C2", "Algebra", "Fall"),
     ]  # fmt: skip
 
     changed = [person("p1", schools="S1,S2", state="GONE", given=""), person("p2", enabled="no"), person("p3")]
-    result = district.run(delivery(changed, [group("C1", pupils="p2", left="p3"), group("C2", state="gone")]))
+    result = on_sqlite.run(delivery(changed, [group("C1", pupils="p2", left="p3"), group("C2", state="gone")]))
     assert result["outcome"] == "applied"
     assert {entity: counted["deactivate"] for entity, counted in result["counts"].items()} == {
         "organizations": 0, "users": 2, "memberships": 3, "classes": 1, "enrollments": 4,
     }  # fmt: skip
-    active = {name: district.view(name, "*", "status = 'active'") for name in ("users", "memberships", "enrollments")}
+    active = {name: on_sqlite.view(name, "*", "status = 'active'") for name in ("users", "memberships", "enrollments")}
     assert {name: len(rows) for name, rows in active.items()} == {"users": 2, "memberships": 2, "enrollments": 0}
-    assert district.view("changes", "entity_id, reason", "operation = 'deactivate' AND entity = 'users'") == [
+    assert on_sqlite.view("changes", "entity_id, reason", "operation = 'deactivate' AND entity = 'users'") == [
         ("p1", "the batch removes the user"), ("p2", "the batch says so"),
     ]  # fmt: skip
-    assert district.run()["outcome"] == "in_sync"
+    assert on_sqlite.again()["outcome"] == "in_sync"
 
 
 def test_a_link_that_is_removed_on_one_row_and_brought_on_another_stays(on_sqlite: Nightly) -> None:

@@ -89,9 +89,7 @@ def test_in_a_snapshot_what_lost_its_zeros_is_not_deactivated(district: Nightly)
 # ---- classes ------------------------------------------------------------------------------------
 
 
-def test_a_class_that_differs_in_its_identifier_alone_is_the_same_class(nightly_everywhere: Nightly) -> None:
-    district = nightly_everywhere
-    district.settings["primary_source"] = "clever"
+def test_a_class_that_differs_in_its_identifier_alone_is_the_same_class(district: Nightly) -> None:
     district.begin(courses(section("X1", **MATH)))
     key = district.view("classes", "class_key")
     result = district.run(courses(section("Y1", **MATH)))
@@ -99,7 +97,7 @@ def test_a_class_that_differs_in_its_identifier_alone_is_the_same_class(nightly_
     assert result["counts"]["enrollments"]["unchanged"] == 13
     assert district.view("classes", "class_key, class_id, source_key", "status = 'active'") == [(*key[0], "Y1", "Y1")]
     assert district.view("identifier_history", "entity, old_id, new_id") == [("classes", "X1", "Y1")]
-    assert district.run()["outcome"] == "in_sync"
+    assert district.again()["outcome"] == "in_sync"
 
 
 @pytest.mark.parametrize(("now", "more"), [
@@ -151,9 +149,7 @@ def moved(number: int, school: str) -> dict[str, str]:
     return pupil(number, School_id=school)
 
 
-def test_a_school_that_differs_in_its_identifier_alone_keeps_people_and_classes(nightly_everywhere: Nightly) -> None:
-    district = nightly_everywhere
-    district.settings["primary_source"] = "clever"
+def test_a_school_that_differs_in_its_identifier_alone_keeps_people_and_classes(district: Nightly) -> None:
     district.begin(clever([moved(n, "S1") for n in range(1, 13)], schools=SCHOOLS))
     key = district.view("organizations", "organization_key", "organization_id = 'S1'")
     renamed = [{"School_id": "N1", "School_name": "North"}, SCHOOLS[1]]
@@ -169,7 +165,7 @@ def test_a_school_that_differs_in_its_identifier_alone_keeps_people_and_classes(
     assert result["counts"]["organizations"]["reidentify"] == 1
     assert district.view("organizations", "organization_key", "organization_id = 'N1'") == key
     assert district.view("identifier_history", "entity, old_id, new_id") == [("organizations", "S1", "N1")]
-    assert district.run()["outcome"] == "in_sync"
+    assert district.again()["outcome"] == "in_sync"
 
 
 def test_a_school_and_a_person_may_change_identifiers_in_one_night(nightly: Nightly) -> None:
@@ -181,7 +177,7 @@ def test_a_school_and_a_person_may_change_identifiers_in_one_night(nightly: Nigh
     assert nightly.view("memberships", "user_id, organization_id, status") == [
         ("301", "N1", "active"), ("u1", "N1", "active"), ("u2", "N1", "active"),
     ]  # fmt: skip
-    assert nightly.run()["outcome"] == "in_sync"
+    assert nightly.again()["outcome"] == "in_sync"
 
 
 def test_a_school_that_is_merely_called_the_same_waits(nightly: Nightly) -> None:
@@ -230,10 +226,9 @@ def test_a_changed_identifier_under_its_own_source_key_is_a_plain_change(distric
 
 
 def test_rule_4_an_identifier_that_was_withheld_and_comes_back_is_explained_without_a_row_of_history(
-    nightly_everywhere: Nightly,
+    district: Nightly,
 ) -> None:
-    district = nightly_everywhere
-    district.settings |= {"primary_source": "clever", "identifiers": {"columns": {"students": "Student_number"}}}
+    district.settings["identifiers"] = {"columns": {"students": "Student_number"}}
     rest = [pupil(n, Student_number=f"N{n}") for n in range(3, 13)]
 
     def night(one: str, two: str) -> Any:
@@ -399,7 +394,7 @@ def test_rule_7_in_a_delta_what_somebody_has_who_is_only_in_the_roster_is_stored
     emails = dict(nightly.view("users", "user_id, email"))
     assert [emails[row["userId"]] for row in brought] == [row["userEmail"] for row in brought]
     assert nightly.view("users", told, ids) == before
-    again = nightly.run()
+    again = nightly.again()
     assert (again["outcome"], faults(again)) == ("in_sync", found)
 
 
@@ -444,7 +439,7 @@ def test_many_people_with_new_identifiers_and_another_value_hold_the_plan_with_a
     settled = district.run(now | {"id_changes.csv": proposal.read_text()}, approve=True)
     assert settled["counts"]["users"] | {"reidentify": 40 - kept, "held": 0} == settled["counts"]["users"]
     assert settled["counts"]["enrollments"] | {"create": 0, "deactivate": 0} == settled["counts"]["enrollments"]
-    assert district.run()["outcome"] == "in_sync"
+    assert district.again()["outcome"] == "in_sync"
 
 
 def test_people_and_classes_that_are_rekeyed_together_are_proposed_together(district: Nightly) -> None:

@@ -61,7 +61,7 @@ def test_a_rejected_row_that_says_the_old_identifier_leaves_the_plan_empty_the_n
     first = district.run(changed)
     assert first["counts"]["users"]["reidentify"] == 1
     before = district.everything()
-    assert district.run()["outcome"] == "in_sync"
+    assert district.again()["outcome"] == "in_sync"
     assert district.everything() == before
 
 

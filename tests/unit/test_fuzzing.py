@@ -6,8 +6,10 @@ import random
 
 import pytest
 
+from damage import Told, complaints_on
 from enrollsync.formats import FORMATS
-from fuzzing import Told, came_back, complaints_on, fuzz_deliveries, fuzz_files
+from fuzzed_deliveries import came_back, fuzz_deliveries
+from fuzzed_files import fuzz_files
 
 LINES = ["h1,h2", "a,b", '"a', 'b",c', "", ",", "a,b,"]
 SOUND = Told({2: ["a", "b"], 3: ["a\nb", "c"]}, [(7, 7)], [6], 2)
