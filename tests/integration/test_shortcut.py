@@ -57,7 +57,7 @@ def test_what_no_row_speaks_of_is_no_unchanged_row_the_night_after(
 @pytest.mark.parametrize("change", ["delivery", "settings", "database", "force"])
 def test_whatever_changed_is_looked_at(nightly: Nightly, change: str) -> None:
     rows = [student(), other(1)]
-    nightly.run(rows)
+    nightly.begin(rows)
     if change == "delivery":
         nightly.deliver([*rows, other(2)])
     if change == "settings":
@@ -72,7 +72,7 @@ def test_whatever_changed_is_looked_at(nightly: Nightly, change: str) -> None:
 def test_a_hand_edit_is_seen_by_a_forced_run(nightly: Nightly) -> None:
     import sqlite3
 
-    nightly.run([student(), other(1)])
+    nightly.begin([student(), other(1)])
     with sqlite3.connect(nightly.database_url.removeprefix("sqlite:///")) as connection:
         connection.execute("UPDATE users SET grade = '9' WHERE user_id = '300'")
     assert nightly.run(force=False)["counts"]["users"]["update"] == 0
@@ -82,7 +82,7 @@ def test_a_hand_edit_is_seen_by_a_forced_run(nightly: Nightly) -> None:
 
 @pytest.mark.parametrize(("days", "known"), [(6.9, True), (7, False), (30, False)])
 def test_a_full_check_is_due_after_recheck_days(nightly: Nightly, days: float, known: bool) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     nightly.run(force=False)  # a short cut is no check
     district = load_district(nightly.district)
     store = open_store(nightly.database_url)
@@ -93,13 +93,13 @@ def test_a_full_check_is_due_after_recheck_days(nightly: Nightly, days: float, k
 
 def test_a_held_delivery_is_looked_at_again(nightly: Nightly) -> None:
     nightly.settings["thresholds"] = {"update_percent": 0, "floor": 1}
-    nightly.run([student()])
+    nightly.begin([student()])
     assert nightly.run([student(userGrade="6")])["outcome"] == "held"
     assert nightly.run(force=False)["outcome"] == "held"
 
 
 def test_a_plan_takes_no_short_cut(nightly: Nightly) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     assert nightly.run(force=False, until="plan")["outcome"] == "in_sync" and looked(nightly)
 
 
