@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -103,6 +104,7 @@ def test_held_plan_parks_and_shows_reasons_counts_and_links(
     assert "**GUARD-DEACTIVATE** 412 of 500 users (the limit is 10 %)" in shown["body"]
     assert "**users** 412 deactivated." in shown["body"]
     assert "/roster/enrollment_sync__demo/manual__2026-11-23T02%3A00%3A00%2B00%3A00/report.html" in shown["body"]
+    assert "/roster/districts/demo/runs/manual__2026-11-23T02%3A00%3A00%2B00%3A00)" in shown["body"]
     assert "`p1`" in shown["body"]
 
 
@@ -134,6 +136,16 @@ def test_approval_lets_exactly_the_shown_plan_through_and_names_the_person_and_t
 ) -> None:
     approved = task.execute_complete(context(), {**BY_ADA, "chosen_options": [choice]}, plan_id="p1")
     assert approved == {"workspace": str(workspace.root), "plan_id": "p1", "answer": answer, "approved_by": "ada"}
+
+
+@pytest.mark.parametrize("choice", ["Approve", "Reject"])
+@pytest.mark.parametrize(("given", "kept"), [({"comment": " on a trip\n"}, "on a trip"), ({}, None), (None, None)])
+def test_comment_of_whoever_answers_is_kept(
+    task: ApprovePlan, workspace: Workspace, moved: SimpleNamespace, choice: str, given: Any, kept: str | None
+) -> None:
+    with suppress(Exception):  # a rejection skips what follows
+        task.execute_complete(context(), {**BY_ADA, "chosen_options": [choice], "params_input": given}, plan_id="p1")
+    assert workspace.read().comment == kept
 
 
 USE = {**BY_ADA, "chosen_options": ["Use the proposed identifier changes"]}

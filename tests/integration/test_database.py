@@ -41,7 +41,8 @@ VIEWS = {
     ),
     "roster_enrollments": "district_id, class_id, user_id, role, is_primary, status, class_key, user_key",
     "roster_identifier_history": "district_id, entity, old_id, new_id, run_id, changed_at, changed_by",
-    "roster_runs": "district_id, run_id, batch_hash, outcome, plan_id, started_at, ended_at, approved_by, answer",
+    "roster_runs": "district_id, run_id, batch_hash, outcome, plan_id, started_at, ended_at, approved_by, answer, "
+    "comment",
     "roster_changes": "district_id, run_id, entity, entity_id, operation, before_json, after_json, reason, "
     "user_key, organization_key, class_key, role",
 }

@@ -93,6 +93,9 @@ def test_morning_leads_to_the_plan_that_waits_and_an_answer_with_a_comment_appli
     expect(page.locator("main")).to_contain_text("admin")
     assert jefferson.run(run_id) == ("applied", "admin")
     assert jefferson.answer(run_id) == "without_removals"
+    kept = "SELECT comment FROM roster_runs WHERE district_id = 'jefferson' AND run_id = %s"
+    assert jefferson.rows(kept, run_id) == [("the three are on a trip",)]
+    expect(page.locator("main")).to_contain_text("the three are on a trip")
     assert jefferson.named("Renamed") == 57
 
 

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from zoneinfo import ZoneInfo
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
-from airflow.sdk import Context
+from airflow.sdk import Context, Param
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException, TaskAwaitingInput
 from croniter import croniter
 
@@ -25,6 +25,8 @@ BY_HAND = timedelta(days=3)
 _SHORTEST = timedelta(minutes=1)
 MOST_REASONS = 6
 """Holds of one kind that the text tells one by one."""
+COMMENT = "comment"
+"""What a person who answers may fill in."""
 CHOICES: dict[Answer, str] = {
     "approve": ApprovalOperator.APPROVE,
     "without_removals": "Approve without removals",
@@ -51,6 +53,7 @@ class ApprovePlan(ApprovalOperator):
         super().__init__(
             subject=f"{district.name}: apply this plan?",
             defaults=self.REJECT,
+            params={COMMENT: _comment()},
             **kwargs,
         )
         self.planned = planned
@@ -87,6 +90,8 @@ class ApprovePlan(ApprovalOperator):
         workspace, person = self.planned["artifacts"], event.get("responded_by_user")
         name = (person["name"] or person["id"]) if person else None
         chosen = (event.get("chosen_options") or [self.REJECT])[0]
+        if person:
+            runs.note_comment(workspace, (event.get("params_input") or {}).get(COMMENT))
         self.options = list(CHOICES.values())
         if chosen == self.REJECT:
             runs.reject(workspace, name)
@@ -129,6 +134,11 @@ class ApprovePlan(ApprovalOperator):
         manifest = runs.manifest_of(workspace)
         told = {"plan_id": manifest.plan_id, "answer": manifest.answer, "approved_by": manifest.approved_by}
         return {"workspace": workspace, **told}
+
+
+def _comment() -> Param:
+    said = "Kept with the run. No names of students."
+    return Param(None, type=["null", "string"], maxLength=500, title="Comment", description=said, source="task")
 
 
 def body(manifest: RunManifest, links: dict[str, str], zone: ZoneInfo) -> str:

@@ -24,7 +24,7 @@ from airflow.utils.state import DagRunState
 from fastapi import Request
 from sqlalchemy import select
 
-from enrollsync.airflow.approval import CHOICES
+from enrollsync.airflow.approval import CHOICES, COMMENT
 from enrollsync.airflow.districts import district_of
 from enrollsync.airflow.links import run_page
 from enrollsync.airflow.runs import database_url
@@ -113,7 +113,7 @@ class AirflowHost:
     async def answer(self, request: Request, waiting: Waiting, answer: str, comment: str) -> None:
         """As Airflow's page of required actions does it."""
         path = f"dags/{_dag_id(waiting.district_id, waiting.kind)}/dagRuns/{_quoted(waiting.run_id)}"
-        said = {"chosen_options": [CHOICES[answer]], "params_input": {"comment": comment}}  # type: ignore[index]
+        said = {"chosen_options": [CHOICES[answer]], "params_input": {COMMENT: comment or None}}  # type: ignore[index]
         await _ask(request, "PATCH", f"{path}/taskInstances/{_APPROVE}/-1/hitlDetails", said)
 
     async def start(self, request: Request, district_id: str, kind: str, wishes: dict[str, Any]) -> str:

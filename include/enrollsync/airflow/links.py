@@ -82,9 +82,15 @@ def _base() -> str:
     return str(conf.get("api", "base_url", fallback="")).rstrip("/")
 
 
+def review_url(run: OfRun) -> str:
+    """The address of the run's page in the portal."""
+    district_id = run.dag_id.partition("__")[2]
+    return f"{_base()}{_inside('districts', district_id, 'runs', run.run_id)}"
+
+
 def links_of(run: OfRun) -> dict[str, str]:
-    """Name -> address of every file that a run has for a person."""
-    return {name: file_url(run, file) for name, file in FILES.items()}
+    """Name -> address of the run's page in the portal, and of every file that it has for a person."""
+    return {"Review": review_url(run), **{name: file_url(run, file) for name, file in FILES.items()}}
 
 
 class _FileLink(BaseOperatorLink):
@@ -110,7 +116,17 @@ class PlanLink(_FileLink):
     name = "Plan"
 
 
-LINKS = (ReportLink(), QuarantineLink(), PlanLink())
+class ReviewLink(BaseOperatorLink):
+    """The run in the portal: what changes by field and school, and what a person may decide."""
+
+    name = "Review"
+
+    def get_link(self, operator: Any, *, ti_key: Any) -> str:
+        """Its address."""
+        return review_url(ti_key)
+
+
+LINKS = (ReviewLink(), ReportLink(), QuarantineLink(), PlanLink())
 
 
 def show_on(task: Any) -> Any:

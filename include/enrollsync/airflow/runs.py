@@ -19,6 +19,7 @@ from enrollsync.airflow import signals
 from enrollsync.run.workspace import Answer, RunManifest, Workspace
 from enrollsync.settings import District, load_district
 from enrollsync.words.errors import ConfigurationError
+from enrollsync.words.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,12 @@ def use_proposal(workspace: str, person: str | None) -> dict[str, Any]:
 def note_answer(workspace: str, answer: Answer, person: str | None) -> None:
     """Keep what a person said to the plan that waits."""
     Workspace(Path(workspace)).update(answer=answer, approved_by=person)
+
+
+def note_comment(workspace: str, comment: str | None) -> None:
+    """Keep why a person answered so, if they said."""
+    if comment and comment.strip():
+        Workspace(Path(workspace)).update(comment=printable(comment.strip()))
 
 
 def set_deadline(workspace: str, until: datetime, earliest: datetime) -> None:

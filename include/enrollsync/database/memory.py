@@ -38,6 +38,8 @@ class RunRecord:
     approved_by: str | None = None
     answer: str | None = None
     """What that person answered to a plan that waited, one of `workspace.Answer`."""
+    comment: str | None = None
+    """Why, in that person's words."""
     delivered_at: datetime | None = None
     source: str | None = None
     mode: str | None = None
@@ -64,6 +66,7 @@ class RunRecord:
             "ended_at": instant(self.ended_at),
             "approved_by": self.approved_by,
             "answer": self.answer,
+            "comment": self.comment,
             "delivered_at": instant(self.delivered_at),
             "source": self.source,
             "mode": self.mode,

@@ -214,12 +214,14 @@ RUNS = Table(
     Column("checked_at", Text),
     Column("shares_json", Text),
     Column("answer", Text),
+    Column("comment", Text),
     Index("ix_runs_started_at", "district_id", "started_at"),
 )
 """`state_before` is the state that a run found, `state_after` NULL when it wrote nothing. `fingerprint`: see
 `shortcut.py`; `checked_at`: when the database was last compared row by row, by this run or one that it relies on.
 `shares_json`: `shares.RunShares` of a run that applied a delivery, from which later runs learn what is usual.
-`answer`: what a person said to a plan that waited, one of `workspace.Answer`; `approved_by` is that person."""
+`answer`: what a person said to a plan that waited, one of `workspace.Answer`; `approved_by` is that person, `comment`
+why, in their words."""
 
 UNDO_OF = "undo of run "
 """Begins the `message` of a run with outcome `undone`; the id of the run that it undid follows."""

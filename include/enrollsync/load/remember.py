@@ -32,6 +32,7 @@ def record_of(run: Run, **done: Any) -> RunRecord:
         ended_at=datetime.now(UTC),
         approved_by=manifest.approved_by,
         answer=manifest.answer,
+        comment=manifest.comment,
         delivered_at=manifest.delivered_at,
         source=run.source,
         mode=None if manifest.undoes else manifest.mode,

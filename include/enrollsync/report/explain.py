@@ -77,7 +77,8 @@ def life_of(read: Read, district_id: str, entity: Entity, key: int) -> Row:
 
     `identifier`, `source_key`, `source`, `status`, `earlier` (`identifier`, `until`) and `life`, newest first:
     operations (`operation`, `entity`, `of`, `before`, `after`, `reason`) and findings (`finding`, `severity`, `entity`,
-    `column`, `message`), each with `when` (UTC), `run_id`, `outcome`, `answer`, `approved_by`, `file` and `line`.
+    `column`, `message`), each with `when` (UTC), `run_id`, `outcome`, `answer`, `approved_by`, `comment`, `file`
+    and `line`.
     Nothing is masked.
     """
     (present,) = read(_present(entity, district_id, key))
@@ -206,7 +207,7 @@ def _finding(row: Row) -> Row:
 
 
 def _run_of(row: Row) -> Row:
-    return {name: row[name] for name in ("when", "run_id", "outcome", "answer", "approved_by")}
+    return {name: row[name] for name in ("when", "run_id", "outcome", "answer", "approved_by", "comment")}
 
 
 # ---- for a person ----------------------------------------------------------------------------------------------------
@@ -237,7 +238,8 @@ def _style(event: Row) -> str:
 
 
 def _line(event: Row, zone: ZoneInfo) -> str:
-    person = f", {answered(event['answer'], event['approved_by'])}" if event["approved_by"] else ""
+    why = f": {event['comment']}" if event["comment"] else ""
+    person = f", {answered(event['answer'], event['approved_by'])}{why}" if event["approved_by"] else ""
     run = f"{_local(event['when'], zone)}  run {event['run_id']} ({event['outcome']}{person}):"
     place = f"line {event['line']} of {event['file']}" if event["file"] else ""
     if "finding" in event:
@@ -302,7 +304,7 @@ def _history(entity: Entity, district_id: str, key: int) -> Select[Any]:
 
 def _run_columns() -> list[ColumnElement[Any]]:
     when = func.coalesce(RUNS.c.ended_at, RUNS.c.started_at).label("when")
-    return [when, RUNS.c.run_id, RUNS.c.outcome, RUNS.c.answer, RUNS.c.approved_by, RUNS.c.source]
+    return [when, RUNS.c.run_id, RUNS.c.outcome, RUNS.c.answer, RUNS.c.approved_by, RUNS.c.comment, RUNS.c.source]
 
 
 def _changes(entity: Entity, district_id: str, key: int) -> Select[Any]:

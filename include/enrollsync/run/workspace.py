@@ -130,6 +130,8 @@ class RunManifest(BaseModel):
     """What a person said to the plan that waited; None where nobody was asked, or nobody answered."""
     approved_by: str | None = None
     """Who answered, or let recycled rows through."""
+    comment: Printable | None = None
+    """Why, in that person's words."""
     answer_by: datetime | None = None
     """Until when a plan that waits in Airflow may be answered."""
     error: str | None = None
