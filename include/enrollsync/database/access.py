@@ -78,12 +78,12 @@ class Database:
 
     @contextmanager
     def asking(self) -> Iterator[Callable[[Select[Any]], list[dict[str, Any]]]]:
-        """Like `rows`, for several small questions whose answers are of one state of the roster."""
+        """Like `rows`, for several small questions whose answers are of one state, each by an index."""
         if not self.has_roster():
             yield lambda query: []
             return
         with one_line_errors(self.backend), self._engine.begin() as connection:
-            for setting in self.backend.one_state:
+            for setting in (*self.backend.one_state, *self.backend.by_index):
                 connection.exec_driver_sql(setting)
             yield lambda query: [dict(row) for row in connection.execute(query).mappings()]
 

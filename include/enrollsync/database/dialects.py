@@ -19,10 +19,12 @@ from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, ev
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.ddl import ExecutableDDLElement
+from sqlalchemy.sql.functions import FunctionElement
 
 from enrollsync.database.writers import Writer, holding_sessions, named_session, named_writer, noted, noting_writer
 from enrollsync.settings.address import Address
@@ -49,6 +51,22 @@ _EVERYBODY, _ANYBODY_ELSE = 0o007, 0o077
 log = logging.getLogger(__name__)
 _SCHEMA_LOCK = 0x656E726F6C6C
 """Any number that two migrations at the same time agree on (`enroll`)."""
+
+
+class passed_over(FunctionElement[Any]):
+    """A column that SQLite shall not look records up by, because another one tells more of them apart."""
+
+    inherit_cache = True
+
+
+@compiles(passed_over)
+def _plain(element: passed_over, compiler: SQLCompiler, **options: Any) -> str:
+    return compiler.process(element.clauses, **options)
+
+
+@compiles(passed_over, "sqlite")
+def _without_index(element: passed_over, compiler: SQLCompiler, **options: Any) -> str:
+    return f"+{compiler.process(element.clauses, **options)}"
 
 
 @dataclass(frozen=True)
@@ -82,6 +100,13 @@ class Session:
         for table in tables:
             self.cursor.execute(f"ANALYZE {self.dialect.identifier_preparer.format_table(table)}")
 
+    def take_stock(self) -> None:
+        """Let SQLite know how the rows are spread, by a sample of each index; PostgreSQL finds out by itself."""
+        if self.dialect.name == "sqlite":
+            self.cursor.execute("PRAGMA analysis_limit = 1000")
+            self.cursor.fetchall()
+            self.cursor.execute("ANALYZE")
+
     @property
     def defers_constraints(self) -> bool:
         """Whether constraints can be taken away and put back within the transaction, checked at once."""
@@ -98,6 +123,8 @@ class SqliteBackend:
     dialect = sqlite.dialect(paramstyle="qmark")
     one_state = ()
     """What makes a transaction see one state of the database; here every one does."""
+    by_index = ()
+    """What makes small questions be answered by an index; here they are."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -217,6 +244,8 @@ class PostgresBackend:
 
     dialect = postgresql.dialect(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
     one_state = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY",)
+    by_index = tuple(f"SET LOCAL enable_{way} = off" for way in ("seqscan", "hashjoin", "mergejoin"))
+    """Small questions are answered record by record, never by reading all: a thousand of millions would seem near."""
 
     def __init__(self, address: Address) -> None:
         self.address = address

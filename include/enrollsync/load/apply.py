@@ -88,6 +88,7 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord, findings:
         _record(session, plan, run)
         if findings:
             append_findings(session, findings, run)
+        session.take_stock()
     return sum(operations.values())
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, or_, select, union, union_all
 
 from enrollsync.as_of.records import Read, Row
+from enrollsync.database.dialects import passed_over
 from enrollsync.database.schema import (
     BASE,
     CODES,
@@ -35,6 +36,8 @@ MOST = 1000
 """More are not counted."""
 PAGE = 50
 """Records a page."""
+_COMMON = 300
+"""Names."""
 _LAST = "\U0010ffff"
 """Sorts behind every letter."""
 
@@ -66,21 +69,29 @@ class Found:
     pages: int
 
 
-def search(read: Read, district_id: str, entity: Entity, wanted: Wanted, page: int = 1) -> Found:
-    """The records that fit all of what is wanted; `page` counts from 1, and one that is not there is the last one."""
+def search(
+    read: Read, district_id: str, entity: Entity, wanted: Wanted, page: int = 1, size: int | None = None
+) -> Found:
+    """The records that fit all of what is wanted, `size` a page.
+
+    `page` counts from 1, and one that is not there is the last one.
+    """
+    size = size or PAGE
     found = read(_found(read, district_id, entity, wanted))
-    found.sort(key=lambda row: _by_name(entity, row))
+    _sort(entity, found)
     total, more = min(len(found), MOST), len(found) > MOST
-    pages = max(1, -(-total // PAGE))
+    pages = max(1, -(-total // size))
     page = min(max(page, 1), pages)
-    keys = [row[str(entity.key)] for row in found[:MOST][(page - 1) * PAGE : page * PAGE]]
+    keys = [row[str(entity.key)] for row in found[:MOST][(page - 1) * size : page * size]]
     return Found(_described(read, district_id, entity, keys), total, more, page, pages)
 
 
-def _by_name(entity: Entity, row: Row) -> tuple[Any, ...]:
-    """By the last name first."""
-    names = [" ".join(words_of(row[name] or "")) for name in reversed(NAMES[entity.name])]
-    return (*names, row[str(entity.key)])
+def _sort(entity: Entity, found: list[Row]) -> None:
+    """By the last name first, then in the order in which they came."""
+    columns, key = tuple(reversed(NAMES[entity.name])), str(entity.key)
+    names = {row[name] or "" for row in found for name in columns}
+    folded = {name: words_of(name) for name in names}
+    found.sort(key=lambda row: (*(folded[row[name] or ""] for name in columns), row[key]))
 
 
 def _described(read: Read, district_id: str, entity: Entity, keys: list[int]) -> list[Row]:
@@ -119,34 +130,56 @@ def _schools(district_id: str, entity: Entity, keys: list[int]) -> Select[Any]:
 def _found(read: Read, district_id: str, entity: Entity, wanted: Wanted) -> Select[Any]:
     """Key and names of what fits: all, or more than `MOST` of them."""
     base, key = BASE[entity.name], BASE[entity.name].c[str(entity.key)]
-    fitting = [*_filters(read, district_id, entity, wanted)]
     ways = [*_ways(district_id, entity, wanted.text)] if wanted.text.strip() else []
-    if not ways:
+    through_links = wanted.school is not None or bool(wanted.code)
+    rare = entity is USERS and _is_rare(wanted)
+    few = through_links or rare and (not ways or _is_common(read, district_id, entity, wanted.text))
+    fitting = [*_filters(read, district_id, entity, wanted, told_by_index=few)]
+    # A district tells nobody apart, but where all of it is wanted.
+    whole = through_links or not (ways or rare)
+    fitting.append((base.c.district_id if whole else passed_over(base.c.district_id)) == district_id)
+    if whole and not ways:
         parts = [select(key).where(*fitting).order_by(key.desc())]
-    elif wanted.school is not None or wanted.code:
-        # These few are looked through.
-        parts = [select(key).where(*fitting, or_(*ways))]
+    elif few:
+        # These are looked through.
+        parts = [select(key).where(*fitting, *([or_(*ways)] if ways else []))]
     else:
         parts = [select(key).where(*fitting, way) for way in ways]
     limited = [part.limit(MOST + 1).subquery() for part in parts]
     keys = union_all(*(select(part.c[str(entity.key)]) for part in limited))
-    return select(key, *(base.c[name] for name in NAMES[entity.name])).where(
-        base.c.district_id == district_id, key.in_(keys)
+    return (
+        select(key, *(base.c[name] for name in NAMES[entity.name]))
+        .where(base.c.district_id == district_id, key.in_(keys))
+        .limit(MOST + 1)
     )
 
 
-def _filters(read: Read, district_id: str, entity: Entity, wanted: Wanted) -> Iterator[ColumnElement[bool]]:
-    """What every record has to fit, whatever it is found by."""
+def _is_rare(wanted: Wanted) -> bool:
+    """Whether a filter has an index, because few records fit it."""
+    return wanted.status not in {"", "active"} or wanted.role not in {"", "student"}
+
+
+def _is_common(read: Read, district_id: str, entity: Entity, text: str) -> bool:
+    """Whether so many names have a word that begins so that one had better look through something else."""
+    words = sorted(words_of(text), key=len)
+    names = _names_with(district_id, entity, words[-1]).limit(_COMMON) if words else None
+    return names is not None and len(read(names)) == _COMMON
+
+
+def _filters(
+    read: Read, district_id: str, entity: Entity, wanted: Wanted, *, told_by_index: bool
+) -> Iterator[ColumnElement[bool]]:
+    """What every record has to fit, whatever it is found by; `told_by_index`: role and status may be what finds it."""
     base = BASE[entity.name]
-    yield base.c.district_id == district_id
     yield base.c.status != "removed"
-    # What the few have is said in the words of their index too.
-    if wanted.status:
-        yield base.c.status == wanted.status
-        yield base.c.status != literal_column("'active'") if wanted.status != "active" else literal(True)
-    if wanted.role and entity is USERS:
-        yield base.c.role == wanted.role
-        yield base.c.role != literal_column("'student'") if wanted.role != "student" else literal(True)
+    for name, usual in (("status", "active"), ("role", "student")):
+        value = getattr(wanted, name) if name in base.c else ""
+        if value and told_by_index:
+            yield base.c[name] == value
+            # What few have is said in the words of its index too.
+            yield base.c[name] != literal_column(f"'{usual}'") if value != usual else literal(True)
+        elif value:
+            yield func.coalesce(base.c[name], "") == value
     if wanted.school is not None and entity is not ORGANIZATIONS:
         yield _of_school(district_id, entity, wanted.school)
     if wanted.code:
@@ -158,11 +191,15 @@ def _of_school(district_id: str, entity: Entity, school: int) -> ColumnElement[b
     if entity is CLASSES:
         return BASE[entity.name].c.organization_key == school
     users, links = BASE[USERS.name], BASE["memberships"]
-    members = select(links.c.user_key).where(links.c.organization_key == school, links.c.district_id == district_id)
-    return and_(
-        users.c.user_key.in_(members.where(links.c.status != "removed")),
-        or_(users.c.status != "active", users.c.user_key.in_(members.where(links.c.status == "active"))),
+    who = users.alias("member")
+    same = (who.c.district_id == links.c.district_id) & (who.c.user_key == links.c.user_key)
+    members = (
+        select(links.c.user_key)
+        .join_from(links, who, same)
+        .where(links.c.organization_key == school, links.c.district_id == district_id)
+        .where(or_(links.c.status == "active", and_(links.c.status == "inactive", who.c.status == "inactive")))
     )
+    return users.c.user_key.in_(members)
 
 
 def _with_finding(read: Read, district_id: str, entity: Entity, code: str) -> ColumnElement[Any]:
@@ -183,14 +220,14 @@ def _with_finding(read: Read, district_id: str, entity: Entity, code: str) -> Co
 def _ways(district_id: str, entity: Entity, text: str) -> Iterator[ColumnElement[bool]]:
     """Conditions, each answered by an index of its own, one of which a record has to fit to be found by the text."""
     base, text = BASE[entity.name], text.strip()
-    yield base.c[str(entity.identifier)] == text
-    yield and_(base.c.source.in_(sources()), base.c.source_key.in_(spellings(entity, {text})))
+    own = base.c.district_id == district_id
+    yield and_(own, base.c[str(entity.identifier)] == text)
+    yield and_(own, base.c.source.in_(sources()), base.c.source_key.in_(spellings(entity, {text})))
     history = IDENTIFIER_HISTORY
-    yield base.c[str(entity.key)].in_(
-        select(history.c.entity_key).where(
-            history.c.district_id == district_id, history.c.entity == entity.name, history.c.old_id == text
-        )
+    once = select(history.c.entity_key).where(
+        history.c.district_id == district_id, history.c.entity == entity.name, history.c.old_id == text
     )
+    yield and_(own, base.c[str(entity.key)].in_(once))
     for name in CODES.get(entity.name, ()):
         yield and_(base.c[name].is_not(None), looked_in(base.c[name]) == text)
     if entity is USERS:
@@ -216,6 +253,7 @@ def _names_with(district_id: str, entity: Entity, word: str) -> Select[Any]:
     """Names with a word that begins so; a single letter is a word of its own, such as an initial."""
     told = SEARCH_NAMES.c.word
     begins = told == word if len(word) == 1 else and_(told >= word, told < word + _LAST)
-    return select(SEARCH_NAMES.c.name).where(
+    # SQLite compares an indexed expression with another expression only.
+    return select(looked_in(SEARCH_NAMES.c.name)).where(
         SEARCH_NAMES.c.district_id == district_id, SEARCH_NAMES.c.entity == entity.name, begins
     )

@@ -50,6 +50,8 @@ def upgrade() -> None:
             f"ix_users_{column}", "users", [column, "district_id", "user_key"],
             postgresql_where=where, sqlite_where=where,
         )  # fmt: skip
+    if op.get_bind().dialect.name == "sqlite":
+        op.execute("ANALYZE")
 
 
 def _index(entity: str, column: str, told: str) -> None:

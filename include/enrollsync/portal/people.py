@@ -1,0 +1,170 @@
+"""People, classes and organizations: found, and each with its life, now or at the end of an earlier day."""
+
+from __future__ import annotations
+
+import logging
+from datetime import date, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi.responses import Response
+
+from enrollsync.as_of.day import end_of
+from enrollsync.portal.entry import DistrictVisit, Inside
+from enrollsync.portal.pages import show, when
+from enrollsync.portal.texts import say
+from enrollsync.records.profile import profile
+from enrollsync.records.search import Wanted, search
+from enrollsync.words.canonical import CLASSES, KINDS, ORGANIZATIONS, STATUSES, USERS, Entity
+from enrollsync.words.codes import CODES
+from enrollsync.words.masking import all_masked
+
+routes = APIRouter(prefix="/districts/{district_id}")
+log = logging.getLogger(__name__)
+
+_MOST_SCHOOLS = 1000
+"""That a list to choose from offers."""
+Page = Annotated[int, Query(ge=1, le=100_000)]
+Key = Annotated[int, Path(ge=1, le=2**62)]
+Text = Annotated[str, Query(max_length=200)]
+Number = Annotated[str, Query(max_length=18, pattern="^[0-9]*$")]
+
+
+@routes.get("/users")
+def users(
+    here: Inside, q: Text = "", school: Number = "", role: Text = "", status: Text = "", code: Text = "", page: Page = 1
+) -> Response:
+    """People who fit."""
+    return _listed(here, USERS, Wanted(q, int(school) if school else None, role, status, code), page)
+
+
+@routes.get("/classes")
+def classes(
+    here: Inside, q: Text = "", school: Number = "", status: Text = "", code: Text = "", page: Page = 1
+) -> Response:
+    """Classes that fit."""
+    return _listed(here, CLASSES, Wanted(q, int(school) if school else None, "", status, code), page)
+
+
+@routes.get("/organizations")
+def organizations(here: Inside, q: Text = "", status: Text = "", code: Text = "", page: Page = 1) -> Response:
+    """Organizations that fit."""
+    return _listed(here, ORGANIZATIONS, Wanted(q, None, "", status, code), page)
+
+
+@routes.get("/users/{key}")
+def user(here: Inside, key: Key, as_of: Text = "", reveal: bool = False, page: Page = 1) -> Response:
+    """One person."""
+    return _told(here, USERS, key, as_of, page, reveal=reveal)
+
+
+@routes.get("/classes/{key}")
+def one_class(here: Inside, key: Key, as_of: Text = "", reveal: bool = False, page: Page = 1) -> Response:
+    """One class."""
+    return _told(here, CLASSES, key, as_of, page, reveal=reveal)
+
+
+@routes.get("/organizations/{key}")
+def organization(here: Inside, key: Key, as_of: Text = "", reveal: bool = False, page: Page = 1) -> Response:
+    """One organization."""
+    return _told(here, ORGANIZATIONS, key, as_of, page, reveal=reveal)
+
+
+def _listed(here: DistrictVisit, entity: Entity, wanted: Wanted, page: int) -> Response:
+    district_id = here.district.district_id
+    with here.store.asking() as read:
+        found = search(read, district_id, entity, wanted, page)
+        schools = search(read, district_id, ORGANIZATIONS, Wanted(), size=_MOST_SCHOOLS).records
+    facts = {
+        "entity": entity.name,
+        "found": all_masked([_card(entity, row) for row in found.records]),
+        "total": found.total,
+        "more": found.more,
+        "page": found.page,
+        "pages": found.pages,
+        "schools": [(row["organization_key"], row["name"] or row["organization_id"]) for row in schools],
+        "roles": list(KINDS),
+        "statuses": list(STATUSES),
+        "known_codes": {name: code.title for name, code in CODES.items()},
+        "filters": {"school": entity is not ORGANIZATIONS, "role": entity is USERS},
+    }
+    return show(here, "people.html.j2", facts)
+
+
+def _card(entity: Entity, row: dict[str, Any]) -> dict[str, Any]:
+    """What a list and a link tell of a record."""
+    name = " ".join(row[part] for part in ("given_name", "middle_name", "family_name") if row.get(part))
+    return {
+        "entity": entity.name,
+        "key": row[str(entity.key)],
+        "name": name or row.get("name") or row[str(entity.identifier)] or row["source_key"],
+        "identifier": row[str(entity.identifier)] or row["source_key"],
+        "role": row.get("role") or row.get("type") or row.get("course_name"),
+        "grade": row.get("grade"),
+        "status": row["status"],
+        "is_primary": bool(row.get("is_primary")),
+        "organization": row.get("organization"),
+        "organization_key": row.get("organization_key"),
+    }
+
+
+def _told(here: DistrictVisit, entity: Entity, key: int, as_of: str, page: int, *, reveal: bool) -> Response:
+    if reveal and not here.may_change:
+        raise HTTPException(403, "Forbidden")
+    day = _day(as_of)
+    before = end_of(day, here.district.zone) if day else None
+    with here.store.asking() as read:
+        found = profile(read, here.district.district_id, entity, key, before, page)
+    if found is None:
+        raise HTTPException(404, say("The roster has no such record, or had none on that day."))
+    here.note_view(entity.name, key)
+    if reveal:
+        log.info("shown whole: %s %s of district %s to %s", entity.name, key, here.district.district_id,
+                 here.visitor.name)  # fmt: skip
+    facts = _facts(here, entity, found) | {"as_of": day.isoformat() if day else "", "revealed": reveal}
+    return show(here, "record.html.j2", facts if reveal else all_masked(facts) | {"hides": all_masked(facts) != facts})
+
+
+def _day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text) if text else None
+    except (ValueError, OverflowError):
+        raise HTTPException(422, say("{day} is no day; write one like 2026-11-24.", day=text[:20])) from None
+
+
+_HIDDEN = ("district_id", "source_key", "term_start", "term_end", "organization_key")
+
+
+def _facts(here: DistrictVisit, entity: Entity, found: dict[str, Any]) -> dict[str, Any]:
+    record = found["record"]
+    ends = {"organizations": ORGANIZATIONS, "classes": CLASSES, "people": USERS}
+    around = {name: [_card(end, row) for row in found[name]] for name, end in ends.items() if name in found}
+    school = found.get("organization")
+    return {
+        "entity": entity.name,
+        "key": record[str(entity.key)],
+        "card": _card(entity, record),
+        "values": [
+            {"name": name, "value": value, "origin": _event(here, found["origins"].get(name))}
+            for name, value in record.items()
+            if name not in _HIDDEN and name != entity.key
+        ],
+        "earlier": [
+            {"identifier": name["identifier"], "until": _when(here, name["until"])} for name in found["earlier"]
+        ],
+        "findings": [_event(here, event) for event in found["findings"]],
+        "life": [_event(here, event) for event in found["life"]],
+        "around": around,
+        "organization": _card(ORGANIZATIONS, school) if school else None,
+        "nights": found.get("nights", []),
+        **{name: found.get(name) for name in ("total", "more", "page", "pages", "classes_total", "classes_more")},
+    }
+
+
+def _event(here: DistrictVisit, event: dict[str, Any] | None) -> dict[str, Any] | None:
+    """An event of a life with its time as a person reads it."""
+    return event and {**event, "told": _when(here, event["when"])}
+
+
+def _when(here: DistrictVisit, instant: str) -> str:
+    return when(datetime.fromisoformat(instant), here.district.zone)
