@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from enrollsync.portal.districts import DistrictFile, list_districts
 from enrollsync.portal.entry import Here, Visit
 from enrollsync.portal.host import Schedule, Waiting
-from enrollsync.portal.pages import show, when
+from enrollsync.portal.pages import Page, show, when
 from enrollsync.portal.reader import roster
 from enrollsync.portal.texts import say
 from enrollsync.report.wording import OUTCOMES
@@ -22,6 +22,8 @@ from enrollsync.run.workspace import Workspace
 from enrollsync.settings import District, run_folder
 from enrollsync.words.errors import EnrollSyncError
 
+LINES = 50
+"""Districts on one page."""
 NIGHTS = 14
 """Nights of the strip."""
 _LATE = timedelta(minutes=30)
@@ -98,16 +100,24 @@ class Line:
 
 
 @routes.get("/")
-def this_morning(here: Here, q: str = "", verdict: str = "", sort: str = "worst") -> Response:
+def this_morning(here: Here, q: str = "", verdict: str = "", sort: str = "worst", page: Page = 1) -> Response:
     """Every district that the visitor may read, worst first."""
     now = datetime.now(UTC)
     lines = list_lines(here, now)
     kinds = [line.verdict.kind for line in sorted(lines, key=lambda line: line.verdict.rank)]
     counted = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
-    shown = [line for line in lines if _fits(line, q, verdict)]
     order = sort if sort in _ORDERS else "worst"
-    facts = {"districts": sorted(shown, key=lambda line: _order(line, order, now)), "verdicts": counted,
-             "all": len(lines), "sort": order, "now": now}  # fmt: skip
+    fitting = sorted((line for line in lines if _fits(line, q, verdict)), key=lambda line: _order(line, order, now))
+    facts = {
+        "districts": fitting[LINES * (page - 1) : LINES * page],
+        "found": len(fitting),
+        "all": len(lines),
+        "verdicts": counted,
+        "page": page,
+        "pages": max(1, -(-len(fitting) // LINES)),
+        "sort": order,
+        "now": now,
+    }
     return show(here, "morning.html.j2", facts)
 
 

@@ -7,11 +7,11 @@ import re
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -29,6 +29,8 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 """Of every answer; none of it is kept by a browser, and nothing in it comes from elsewhere."""
+Page = Annotated[int, Query(ge=1, le=100_000)]
+"""Which page of a list is asked for."""
 ASSETS = {"roster.css": "text/css", "roster.js": "text/javascript", "htmx.min.js": "text/javascript"}
 """What pages load, by name."""
 

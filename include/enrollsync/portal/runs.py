@@ -20,7 +20,7 @@ from enrollsync.portal.findings_view import PAGE as FINDINGS_PAGE
 from enrollsync.portal.findings_view import Sought, view_findings
 from enrollsync.portal.host import NotDone
 from enrollsync.portal.morning import list_lines
-from enrollsync.portal.pages import HEADERS, root_of, show, when
+from enrollsync.portal.pages import HEADERS, Page, root_of, show, when
 from enrollsync.portal.plan_view import PAGE, PlanView, Wanted, has_plan, view_plan
 from enrollsync.portal.run_view import COMPARED, Known, choices, downloads, reasons, told, usual
 from enrollsync.portal.texts import say
@@ -32,8 +32,6 @@ LISTED = 50
 """Runs on one page."""
 _LONGEST_COMMENT = 500
 routes = APIRouter(prefix="/districts/{district_id}")
-
-Page = Annotated[int, Query(ge=1, le=100_000)]
 
 
 @routes.get("")
