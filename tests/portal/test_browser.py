@@ -24,6 +24,11 @@ PAGES = {
     "runs": "/roster/districts/lincoln/runs",
     "a plan that waits": "/roster/districts/lincoln/runs/second",
     "a run that ended": "/roster/districts/oakland/runs/only",
+    "people": "/roster/districts/lincoln/users?q=mul",
+    "a person": "/roster/districts/lincoln/users/1",
+    "a person on an earlier day": "/roster/districts/lincoln/users/1?as_of=2099-01-01",
+    "a class": "/roster/districts/lincoln/classes/1",
+    "an organization": "/roster/districts/lincoln/organizations/1",
     "a problem": "/roster/districts/nowhere",
 }
 WIDTHS = (1280, 390, 360)

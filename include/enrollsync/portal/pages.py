@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from fastapi import Query, Request
+from fastapi import HTTPException, Query, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -125,6 +125,14 @@ def when(moment: datetime | None, zone: ZoneInfo) -> str:
 def clock(moment: datetime, zone: ZoneInfo) -> str:
     """`Wed 02:00 EST`."""
     return f"{moment.astimezone(zone):%a %H:%M %Z}"
+
+
+def read_day(text: str) -> date | None:
+    """The day that an address names; None where it names none. Raises HTTPException 422 for what is no day."""
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise HTTPException(422, say("{day} is no day; write one like 2026-11-24.", day=text[:20])) from None
 
 
 def age(moment: datetime, now: datetime) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from datetime import date, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query
@@ -11,7 +11,7 @@ from fastapi.responses import Response
 
 from enrollsync.as_of.day import end_of
 from enrollsync.portal.entry import DistrictVisit, Inside
-from enrollsync.portal.pages import show, when
+from enrollsync.portal.pages import Page, read_day, show, when
 from enrollsync.portal.texts import say
 from enrollsync.records.profile import profile
 from enrollsync.records.search import Wanted, search
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 _MOST_SCHOOLS = 1000
 """That a list to choose from offers."""
-Page = Annotated[int, Query(ge=1, le=100_000)]
 Key = Annotated[int, Path(ge=1, le=2**62)]
 Text = Annotated[str, Query(max_length=200)]
 Number = Annotated[str, Query(max_length=18, pattern="^[0-9]*$")]
@@ -111,7 +110,7 @@ def _card(entity: Entity, row: dict[str, Any]) -> dict[str, Any]:
 def _told(here: DistrictVisit, entity: Entity, key: int, as_of: str, page: int, *, reveal: bool) -> Response:
     if reveal and not here.may_change:
         raise HTTPException(403, "Forbidden")
-    day = _day(as_of)
+    day = read_day(as_of)
     before = end_of(day, here.district.zone) if day else None
     with here.store.asking() as read:
         found = profile(read, here.district.district_id, entity, key, before, page)
@@ -123,13 +122,6 @@ def _told(here: DistrictVisit, entity: Entity, key: int, as_of: str, page: int, 
                  here.visitor.name)  # fmt: skip
     facts = _facts(here, entity, found) | {"as_of": day.isoformat() if day else "", "revealed": reveal}
     return show(here, "record.html.j2", facts if reveal else all_masked(facts) | {"hides": all_masked(facts) != facts})
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except (ValueError, OverflowError):
-        raise HTTPException(422, say("{day} is no day; write one like 2026-11-24.", day=text[:20])) from None
 
 
 _HIDDEN = ("district_id", "source_key", "term_start", "term_end", "organization_key")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -20,7 +20,7 @@ from enrollsync.portal.findings_view import PAGE as FINDINGS_PAGE
 from enrollsync.portal.findings_view import Sought, view_findings
 from enrollsync.portal.host import NotDone
 from enrollsync.portal.morning import list_lines
-from enrollsync.portal.pages import HEADERS, Page, root_of, show, when
+from enrollsync.portal.pages import HEADERS, Page, read_day, root_of, show, when
 from enrollsync.portal.plan_view import PAGE, PlanView, Wanted, has_plan, view_plan
 from enrollsync.portal.run_view import COMPARED, Known, choices, downloads, reasons, told, usual
 from enrollsync.portal.texts import say
@@ -78,20 +78,13 @@ class Filters:
         last: Annotated[str, Query(alias="to")] = "",
     ) -> None:
         zone = here.district.zone
-        begin, end = _day(first), _day(last)
+        begin, end = read_day(first), read_day(last)
         self.wanted: dict[str, Any] = {
             "outcome": outcome if outcome in OUTCOMES else "",
             "person": person.strip(),
             "since": begin and datetime.combine(begin, time(), zone),
             "until": end and datetime.combine(end + timedelta(days=1), time(), zone),
         }
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text) if text else None
-    except ValueError:
-        raise HTTPException(422, say("{day} is no day; write one like 2026-11-24.", day=text[:20])) from None
 
 
 @routes.get("/runs")
