@@ -106,7 +106,7 @@ def test_run_and_tasks_have_notes_the_asset_has_moved_and_links_lead_to_the_file
     task = f"dags/{lincoln.sync}/dagRuns/{run['dag_run_id']}/taskInstances/report"
     assert airflow.call("GET", task)["note"] == run["note"]
     links = airflow.call("GET", f"{task}/links")["extra_links"]
-    assert set(links) == {"Report", "Quarantine", "Plan"}
+    assert set(links) == {"Review", "Report", "Quarantine", "Plan"}
     assert links["Plan"].endswith("/plan.csv")
     plan = lincoln.file(run["dag_run_id"], "plan.csv")
     assert plan.text.splitlines()[0] == "entity,operation,record,reason,file,line,before,after"
