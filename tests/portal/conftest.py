@@ -40,6 +40,7 @@ class FakeHost:
     session: str = "session of today"
     program: bool = False
     refuses: str | None = None
+    public: str = ""
     done: list[tuple[Any, ...]] = field(default_factory=list)
 
     def identify(self, request: Request) -> Visitor:
@@ -65,6 +66,9 @@ class FakeHost:
 
     def database_url(self, district: District) -> str:
         return str(district.database.url)
+
+    def address(self) -> str:
+        return self.public
 
     def secret(self) -> bytes:
         return b"of this test"

@@ -73,6 +73,26 @@ def test_change_needs_the_right_our_page_and_this_session(
     assert host.done == []
 
 
+@pytest.mark.parametrize("origin", ["http://[", "null", "http://testserver.evil.example", "//testserver", "é"])
+@pytest.mark.parametrize("token", ["ünknown", None])
+def test_form_that_no_browser_of_ours_sends_is_refused_in_one_line(
+    visitor: TestClient, host: FakeHost, origin: str, token: str | None
+) -> None:
+    data = {"token": token_of(visitor) if token is None else token}
+    for said in (origin, "http://testserver") if token else (origin,):
+        answer = visitor.post("/roster/districts/lincoln", data=data, headers={"Origin": said.encode()})
+        assert (answer.status_code, host.done) == (403, [])
+
+
+def test_form_comes_from_the_hosts_public_address_where_a_proxy_stands_before_it(
+    visitor: TestClient, host: FakeHost
+) -> None:
+    host.public = "https://airflow.example"
+    data = {"token": token_of(visitor)}
+    answer = visitor.post("/roster/districts/lincoln", data=data, headers={"Origin": "https://airflow.example"})
+    assert answer.status_code == 303
+
+
 def test_program_with_a_password_of_its_own_needs_no_page(visitor: TestClient, host: FakeHost) -> None:
     host.program = True
     assert visitor.post("/roster/districts/lincoln").status_code == 303

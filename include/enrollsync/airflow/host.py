@@ -102,6 +102,10 @@ class AirflowHost:
         """With the password of the Airflow connection that the district names."""
         return database_url(district) or str(district.database.url)
 
+    def address(self) -> str:
+        """As the API server is told that browsers find it."""
+        return str(conf.get("api", "base_url", fallback=""))
+
     def secret(self) -> bytes:
         """The API server's own, which all its processes share."""
         return str(conf.get("api", "secret_key")).encode()

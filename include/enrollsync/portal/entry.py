@@ -107,14 +107,22 @@ def changing(
         raise HTTPException(403, "Forbidden")
     if here.visitor.is_program:  # whoever sends a password of its own along is not led by another page
         return here
-    if not _is_ours(origin, here.request) or not hmac.compare_digest(token, here.token):
+    if not _is_ours(origin, here) or not hmac.compare_digest(token.encode(), here.token.encode()):
         raise HTTPException(403, say("This page is not the one that was asked for; load it again."))
     return here
 
 
-def _is_ours(origin: str, request: Request) -> bool:
-    """Whether the browser says that a page of this host sent the form; browsers always say so of a POST."""
-    return bool(origin) and urlsplit(origin).netloc == request.headers.get("host")
+def _is_ours(origin: str, here: Visit) -> bool:
+    """Whether the browser says that a page of this host sent the form; browsers always say so of a POST.
+
+    A proxy may have changed the request's own word for the host; then the public address counts.
+    """
+    try:
+        page = urlsplit(origin)
+    except ValueError:
+        return False
+    ours = {here.request.headers.get("host"), urlsplit(here.host.address()).netloc}
+    return page.scheme in ("http", "https") and bool(page.netloc) and page.netloc in ours
 
 
 def require_names(request: Request) -> None:

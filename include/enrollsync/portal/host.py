@@ -73,6 +73,9 @@ class Host(Protocol):
     def database_url(self, district: District) -> str:
         """The roster's URL; it may hold a password."""
 
+    def address(self) -> str:
+        """Where browsers find the host: `https://airflow.example`; empty where it is not known."""
+
     def secret(self) -> bytes:
         """What tokens of this host are signed with."""
 
