@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
@@ -14,11 +13,11 @@ from zoneinfo import ZoneInfo
 from fastapi import HTTPException, Query, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import HTMLResponse, JSONResponse, Response
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
+from jinja2 import Environment
 
 from enrollsync.portal.entry import DistrictVisit, Visit
 from enrollsync.portal.texts import CATALOGUE, say
+from enrollsync.report.page import strict_templates
 from enrollsync.words.codes import CODES
 
 HEADERS = {
@@ -88,24 +87,15 @@ def asset(name: str) -> tuple[bytes, str]:
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("enrollsync", "portal/templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=["jinja2.ext.i18n"],
-    )
+    environment = strict_templates("portal/templates")
     environment.install_gettext_translations(CATALOGUE, newstyle=True)  # type: ignore[attr-defined]
     environment.filters |= {
-        "number": "{:,}".format,
         "signed": lambda number: f"{number:+,}".replace("-", "−"),
         "when": when,
         "clock": clock,
         "age": age,
         "with_query": with_query,
         "field": lambda name: name.replace("_", " "),
-        "prose": prose,
         "value": value,
         "zip": zip,
         "zip_names": lambda names: [(name, name.replace("_", " ") if name.islower() else name) for name in names],
@@ -141,11 +131,6 @@ def age(moment: datetime, now: datetime) -> str:
     if hours < 1:
         return say("under 1 h")
     return say("{hours} h", hours=hours) if hours < 48 else say("{days} days", days=hours // 24)
-
-
-def prose(text: str) -> Markup:
-    """A sentence of ours, escaped, with what stands in backticks set as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def value(found: Any) -> str:

@@ -52,16 +52,22 @@ def render(facts: Facts) -> str:
 
 @cache
 def _environment() -> Environment:
+    environment = strict_templates("report")
+    environment.filters["expectation"] = _expectation
+    return environment
+
+
+def strict_templates(folder: str) -> Environment:
+    """The templates of one of the package's folders: every value is escaped, one that is missing is an error."""
     environment = Environment(
-        loader=PackageLoader("enrollsync", "report"),
+        loader=PackageLoader("enrollsync", folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        extensions=["jinja2.ext.i18n"],
     )
-    environment.filters["number"] = "{:,}".format
-    environment.filters["prose"] = _prose
-    environment.filters["expectation"] = _expectation
+    environment.filters |= {"number": "{:,}".format, "prose": _prose}
     return environment
 
 
