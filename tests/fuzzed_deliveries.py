@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pytest
 
+import one_engine
 import quicker
 from damage import (
     Told,
@@ -318,37 +318,10 @@ def fuzz_deliveries(name: str, cases: Iterable[int], *, whole: int = 1) -> tuple
         patch.setenv("ENROLLSYNC_HOME", folder)
         patch.setattr(collect, "write_checks", lambda *_: None)
         patch.setattr(checking, "run_suite", quicker.plainly)
-        engines = Engines(Path(folder))
-        patch.setattr(duckdb, "connect", engines.connect)
+        patch.setattr(engine, "duckdb", one_engine)
         nights = Nights(Path(folder), FORMATS[name], whole=whole)
         for case in cases:
             outcomes, found = nights.complaints(case)
             counts.update(outcomes)
-            engines.take_back()
             wrong += [f"deliveries --format {name} --seed {case} --cases 1: {one[:300]}" for one in found]
     return counts, wrong
-
-
-class Engines:
-    """What `duckdb.connect` gives: databases of their own in two engines, instead of engines that have to start."""
-
-    def __init__(self, folder: Path) -> None:
-        self.started = {ordered: engine.connect(folder, ordered=ordered) for ordered in (False, True)}
-        self.lent: list[tuple[duckdb.DuckDBPyConnection, str, bool]] = []
-        for connection in self.started.values():
-            connection.execute("SET threads = 1")
-
-    def connect(self, _: str, *, config: dict[str, Any]) -> duckdb.DuckDBPyConnection:
-        """A connection to a new database."""
-        ordered = config["preserve_insertion_order"]
-        connection, name = self.started[ordered].cursor(), f"lent{len(self.lent)}"
-        connection.execute(f"ATTACH ':memory:' AS {name}; USE {name}")
-        self.lent.append((connection, name, ordered))
-        return connection
-
-    def take_back(self) -> None:
-        """Drop what was lent and all that is in it."""
-        for connection, name, ordered in self.lent:
-            connection.close()
-            self.started[ordered].execute(f"DETACH {name}")
-        self.lent.clear()

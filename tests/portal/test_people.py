@@ -135,7 +135,7 @@ def test_what_could_be_a_social_security_number_is_hidden_until_an_editor_asks(
 ) -> None:
     key = key_of(visitor, SSN)
     assert SSN not in visitor.get(f"{BASE}/users").text + visitor.get(f"{BASE}/users/{key}").text
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="enrollsync")
     assert SSN in visitor.get(f"{BASE}/users/{key}?reveal=true").text
     assert f"shown whole: users {key} of district fresno to ada" in caplog.text
     host.changes = set()
