@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrollsync.database import RunRecord, Store, open_store
-from enrollsync.database.schema import CHANGES, arrow_schema, columns_of, typed_column
+from enrollsync.database.schema import CHANGES, Counts, arrow_schema, columns_of, typed_column
 from enrollsync.plan.shares import Share
 from enrollsync.words.canonical import ENTITIES
 
@@ -109,6 +109,7 @@ class SmallPlan:
     folder: Path
     run: RunRecord
     shares: tuple[Share, ...] = ()
+    students: dict[str, Counts] = field(default_factory=dict)
 
 
 @dataclass

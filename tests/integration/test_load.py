@@ -486,7 +486,10 @@ print(count)
 
 def _apply_elsewhere(url: str, plan, last: int) -> subprocess.CompletedProcess[str]:
     """Apply in a process that kills itself after write number `last` (-1: never)."""
-    facts = {name: getattr(plan, name) for name in ("plan_id", "district_id", "source", "state_version", "shares")}
+    facts = {
+        name: getattr(plan, name)
+        for name in ("plan_id", "district_id", "source", "state_version", "shares", "students")
+    }
     run = {**asdict(plan.run), "started_at": plan.run.started_at.isoformat()}
     arguments = [url, str(plan.folder), json.dumps(facts), json.dumps(run), json.dumps(last)]
     return subprocess.run([sys.executable, "-c", _KILLED, *arguments], capture_output=True, text=True, check=False)

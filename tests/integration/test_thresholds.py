@@ -189,6 +189,8 @@ def test_a_run_remembers_every_entity_and_the_schools_in_which_something_changed
     assert second["enrollments"] == {"": [40, 0, 0, 0]}
     assert third["users"] == {"": [40, 1, 0, 0], west: [0, 1, 0, 0]}
     assert third["classes"] == {"": [2, 1, 0, 0], west: [0, 1, 0, 0]}
+    assert first["students"] == {"": [0, 40, 0, 0], north: [0, 20, 0, 0], south: [0, 20, 0, 0]}
+    assert (second["students"], third["students"][west]) == ({"": [40, 0, 0, 0]}, [0, 1, 0, 0])
     assert open_store(district.database_url).shares_before("demo", 2) == [third, second]
     assert "shares_json" not in steps.runs(district.district)[0]
 

@@ -299,7 +299,7 @@ def test_no_plan_that_was_held_is_free_under_smaller_limits(
 
 
 def nights(*shares: Share, times: int = 10) -> list[RunShares]:
-    return [to_remember(shares)] * times
+    return [to_remember(shares, {})] * times
 
 
 def unusual(share: Share, runs: list[RunShares], **given: Any) -> list[str]:
@@ -307,7 +307,7 @@ def unusual(share: Share, runs: list[RunShares], **given: Any) -> list[str]:
 
 
 def test_an_unusual_share_is_told_with_the_usual_range() -> None:
-    runs = [to_remember([users(1000, 0, changed)]) for changed in (8, 9, 10, 8, 7, 8, 9, 6, 8, 8) * 3]
+    runs = [to_remember([users(1000, 0, changed)], {}) for changed in (8, 9, 10, 8, 7, 8, 9, 6, 8, 8) * 3]
     (notice,) = find_unusual([users(1000, 0, 410)], runs, rules())
     assert (notice.code, notice.severity) == ("GUARD-UNUSUAL", "warning")
     assert notice.message == "41 % of users would be updated; usual: 0.55 % to 1.05 %, the last 30 runs"

@@ -134,5 +134,7 @@ def test_entities_are_remembered_always_and_schools_where_something_changed() ->
         Share("users", "users of S1", 60, 1, 2, created=1, removed=2, organization="S1", organization_key=7),
         Share("users", "users of S2", 40, 0, 0, organization="S2", organization_key=8),
     ]  # fmt: skip
-    assert to_remember(shares) == {"users": {"": (100, 1, 2, 3), "7": (60, 1, 2, 3)}, "classes": {"": (9, 0, 0, 0)}}
-    assert to_remember([]) == {}
+    assert to_remember(shares, {}) == {"users": {"": (100, 1, 2, 3), "7": (60, 1, 2, 3)}, "classes": {"": (9, 0, 0, 0)}}
+    students = {"": (60, 1, 0, 0), "7": (50, 1, 0, 0), "8": (10, 0, 0, 0)}
+    assert to_remember([], students) == {"students": {"": (60, 1, 0, 0), "7": (50, 1, 0, 0)}}
+    assert to_remember([], {}) == {}

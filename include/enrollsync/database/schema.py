@@ -43,8 +43,10 @@ WHOLE = ""
 _FLAGS = frozenset(name for entity in ENTITIES for name in entity.of_kind("flag"))
 Counts = tuple[int, int, int, int]
 """Active before the run, then created, updated, deactivated."""
+STUDENTS = "students"
+"""Stands in `RunShares` beside the entities, for those of the users who are students."""
 RunShares = dict[str, dict[str, Counts]]
-"""Entity -> `WHOLE` or the key of an organization -> counts: what `runs.shares_json` holds of one run."""
+"""Entity or `STUDENTS` -> `WHOLE` or the key of an organization -> counts: what `runs.shares_json` holds of one run."""
 
 
 def link_keys(entity: Entity) -> tuple[str, ...]:

@@ -168,7 +168,7 @@ def _record(session: Session, plan: Plan, run: RunRecord) -> None:
     for statement in forget_run(run):
         session.execute(statement)
     states = {"state_before": plan.state_version, "state_after": plan.state_version + 1}
-    shares = json.dumps(to_remember(plan.shares), separators=(",", ":")) if plan.shares else None
+    shares = json.dumps(to_remember(plan.shares, plan.students), separators=(",", ":")) if plan.shares else None
     session.execute(insert(RUNS).values(**{**run.row(), **states, "shares_json": shares}))
     session.execute(_next_state(plan.district_id))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field
 
-from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, columns_of, primary_key, record_keys
+from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, Counts, columns_of, primary_key, record_keys
 from enrollsync.plan.shares import Share
 from enrollsync.run.engine import connect, literal, one_row, parquet, write_parquet
 from enrollsync.run.workspace import OPERATIONS, Notice, Workspace
@@ -40,6 +40,8 @@ class Plan(BaseModel):
     """What is to be told of it besides."""
     shares: list[Share] = Field(default_factory=list)
     """What it changes of each entity and organization; an undo has none, because nothing is learnt from it."""
+    students: dict[str, Counts] = Field(default_factory=dict)
+    """The same of the students alone, as `shares.measure_students` counts them."""
 
     def save(self, folder: Path) -> None:
         """Write `plan.json`, without the identifiers that its shares name: they may be social security numbers."""

@@ -92,6 +92,7 @@ def _recounted(connection: duckdb.DuckDBPyConnection, plan: Plan) -> Plan:
             "operations": sum(numbers[name] for numbers in counts.values() for name in OPERATIONS),
             "counts": counts,
             "shares": [_share_left(share, counts[share.entity]) for share in plan.shares],
+            "students": {key: (active, created, 0, 0) for key, (active, created, _, _) in plan.students.items()},
         }
     )
 

@@ -6,11 +6,11 @@ the district's limits and, with `usual.py`, against what earlier runs changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from enrollsync.database.schema import WHOLE, Counts, RunShares, primary_key
+from enrollsync.database.schema import STUDENTS, WHOLE, Counts, RunShares, primary_key
 from enrollsync.run.engine import masked, one_row
 from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, Entity
 
@@ -63,8 +63,46 @@ def measure(connection: duckdb.DuckDBPyConnection) -> list[Share]:
     return [*_by_entity(connection), *_by_organization(connection, "users"), *_by_organization(connection, "classes")]
 
 
-def to_remember(shares: Iterable[Share]) -> RunShares:
-    """Every entity, and the organizations in which something changes; an organization that is missing changes nothing.
+def measure_students(connection: duckdb.DuckDBPyConnection) -> dict[str, Counts]:
+    """How many of the users are students, of the whole district and of every organization, as `Share.key` names them.
+
+    Who changes is not told, only who comes and goes.
+    """
+    rows = connection.execute(f"""
+        WITH places AS ({_PLACES["users"]}),
+        new_places AS ({_NEW_PLACES["users"]}),
+        present AS (
+            SELECT organization_key, count(*) AS active, count(*) FILTER (operation = 'deactivate') AS deactivated
+            FROM db_users
+            LEFT JOIN places USING (user_key)
+            LEFT JOIN (SELECT user_key, operation FROM users_after) USING (user_key)
+            WHERE status = 'active' AND role = 'student'
+            GROUP BY organization_key
+        ),
+        coming AS (
+            SELECT organization_key, count(*) AS created
+            FROM users_after
+            LEFT JOIN new_places USING (user_key)
+            WHERE operation IN ('create', 'reactivate') AND role = 'student'
+            GROUP BY organization_key
+        )
+        SELECT coalesce(present.organization_key, coming.organization_key), coalesce(active, 0), coalesce(created, 0),
+            coalesce(deactivated, 0)
+        FROM present
+        FULL JOIN coming ON present.organization_key IS NOT DISTINCT FROM coming.organization_key
+        ORDER BY ALL
+    """).fetchall()
+    counted: dict[str, Counts] = {WHOLE: (0, 0, 0, 0)}
+    for key, active, created, deactivated in rows:
+        before = counted[WHOLE]
+        counted[WHOLE] = before[0] + active, before[1] + created, 0, before[3] + deactivated
+        if key is not None:
+            counted[str(key)] = active, created, 0, deactivated
+    return counted
+
+
+def to_remember(shares: Iterable[Share], students: Mapping[str, Counts]) -> RunShares:
+    """Every entity and the students, and the organizations in which something changes; one that is missing stays as is.
 
     A plan without shares (an undo) gives an empty dict.
     """
@@ -72,6 +110,9 @@ def to_remember(shares: Iterable[Share]) -> RunShares:
     for share in shares:
         if share.organization_key is None or any(share.counts[1:]):
             remembered.setdefault(share.entity, {})[share.key] = share.counts
+    if students:
+        changing = {key: counts for key, counts in students.items() if key == WHOLE or any(counts[1:])}
+        remembered[STUDENTS] = changing
     return remembered
 
 

@@ -6,6 +6,8 @@ import hashlib
 from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
+from itertools import groupby
+from operator import itemgetter
 from typing import Annotated, Any
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
@@ -97,6 +99,7 @@ def _environment() -> Environment:
         "with_query": with_query,
         "field": lambda name: name.replace("_", " "),
         "value": value,
+        "consecutive": lambda rows, name: [list(some) for _, some in groupby(rows, key=itemgetter(name))],
         "zip": zip,
         "zip_names": lambda names: [(name, name.replace("_", " ") if name.islower() else name) for name in names],
     }

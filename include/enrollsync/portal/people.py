@@ -6,15 +6,19 @@ import logging
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Path, Query
+from fastapi import APIRouter, Depends, HTTPException, Path, Query
 from fastapi.responses import Response
 
 from enrollsync.as_of.day import end_of
 from enrollsync.portal.entry import DistrictVisit, Inside
 from enrollsync.portal.pages import Page, read_day, show, when
 from enrollsync.portal.texts import say
+from enrollsync.records.open_findings import open_runs
 from enrollsync.records.profile import profile
 from enrollsync.records.search import Wanted, search
+from enrollsync.records.suggested import suggestion_for
+from enrollsync.run.workspace import Workspace
+from enrollsync.settings import run_folder
 from enrollsync.words.canonical import CLASSES, KINDS, ORGANIZATIONS, STATUSES, USERS, Entity
 from enrollsync.words.codes import CODES
 from enrollsync.words.masking import all_masked
@@ -22,6 +26,8 @@ from enrollsync.words.masking import all_masked
 routes = APIRouter(prefix="/districts/{district_id}")
 log = logging.getLogger(__name__)
 
+EVENTS = 50
+"""Of a life, on one page."""
 _MOST_SCHOOLS = 1000
 """That a list to choose from offers."""
 Key = Annotated[int, Path(ge=1, le=2**62)]
@@ -51,22 +57,32 @@ def organizations(here: Inside, q: Text = "", status: Text = "", code: Text = ""
     return _listed(here, ORGANIZATIONS, Wanted(q, None, "", status, code), page)
 
 
+class Asked:
+    """What is asked of a profile."""
+
+    def __init__(self, as_of: Text = "", reveal: bool = False, page: Page = 1, life: Page = 1) -> None:
+        self.day = read_day(as_of)
+        self.reveal = reveal
+        self.page, self.life = page, life
+        """Of the people around it, and of its life."""
+
+
 @routes.get("/users/{key}")
-def user(here: Inside, key: Key, as_of: Text = "", reveal: bool = False, page: Page = 1) -> Response:
+def user(here: Inside, key: Key, asked: Annotated[Asked, Depends()]) -> Response:
     """One person."""
-    return _told(here, USERS, key, as_of, page, reveal=reveal)
+    return _told(here, USERS, key, asked)
 
 
 @routes.get("/classes/{key}")
-def one_class(here: Inside, key: Key, as_of: Text = "", reveal: bool = False, page: Page = 1) -> Response:
+def one_class(here: Inside, key: Key, asked: Annotated[Asked, Depends()]) -> Response:
     """One class."""
-    return _told(here, CLASSES, key, as_of, page, reveal=reveal)
+    return _told(here, CLASSES, key, asked)
 
 
 @routes.get("/organizations/{key}")
-def organization(here: Inside, key: Key, as_of: Text = "", reveal: bool = False, page: Page = 1) -> Response:
+def organization(here: Inside, key: Key, asked: Annotated[Asked, Depends()]) -> Response:
     """One organization."""
-    return _told(here, ORGANIZATIONS, key, as_of, page, reveal=reveal)
+    return _told(here, ORGANIZATIONS, key, asked)
 
 
 def _listed(here: DistrictVisit, entity: Entity, wanted: Wanted, page: int) -> Response:
@@ -107,21 +123,32 @@ def _card(entity: Entity, row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _told(here: DistrictVisit, entity: Entity, key: int, as_of: str, page: int, *, reveal: bool) -> Response:
-    if reveal and not here.may_change:
+def _told(here: DistrictVisit, entity: Entity, key: int, asked: Asked) -> Response:
+    if asked.reveal and not here.may_change:
         raise HTTPException(403, "Forbidden")
-    day = read_day(as_of)
-    before = end_of(day, here.district.zone) if day else None
+    before = end_of(asked.day, here.district.zone) if asked.day else None
     with here.store.asking() as read:
-        found = profile(read, here.district.district_id, entity, key, before, page)
+        found = profile(read, here.district.district_id, entity, key, before, asked.page)
+        open_now = open_runs(read, here.district.district_id) if entity is CLASSES and before is None else []
     if found is None:
         raise HTTPException(404, say("The roster has no such record, or had none on that day."))
     here.note_view(entity.name, key)
-    if reveal:
+    if asked.reveal:
         log.info("shown whole: %s %s of district %s to %s", entity.name, key, here.district.district_id,
                  here.visitor.name)  # fmt: skip
-    facts = _facts(here, entity, found) | {"as_of": day.isoformat() if day else "", "revealed": reveal}
-    return show(here, "record.html.j2", facts if reveal else all_masked(facts) | {"hides": all_masked(facts) != facts})
+    facts = {
+        **_facts(here, entity, found),
+        **_life(here, found["life"], asked.life),
+        "suggestion": suggestion_for(found["record"], _workspaces(here, open_now)) if open_now else None,
+        "as_of": asked.day.isoformat() if asked.day else "",
+        "revealed": asked.reveal,
+    }
+    hidden = all_masked(facts)
+    return show(here, "record.html.j2", facts if asked.reveal else hidden | {"hides": hidden != facts})
+
+
+def _workspaces(here: DistrictVisit, run_ids: list[str]) -> list[Workspace]:
+    return [Workspace(run_folder(here.district, run_id)) for run_id in run_ids]
 
 
 _HIDDEN = ("district_id", "source_key", "term_start", "term_end", "organization_key")
@@ -145,12 +172,19 @@ def _facts(here: DistrictVisit, entity: Entity, found: dict[str, Any]) -> dict[s
             {"identifier": name["identifier"], "until": _when(here, name["until"])} for name in found["earlier"]
         ],
         "findings": [_event(here, event) for event in found["findings"]],
-        "life": [_event(here, event) for event in found["life"]],
         "around": around,
         "organization": _card(ORGANIZATIONS, school) if school else None,
         "nights": found.get("nights", []),
         **{name: found.get(name) for name in ("total", "more", "page", "pages", "classes_total", "classes_more")},
     }
+
+
+def _life(here: DistrictVisit, life: list[dict[str, Any]], page: int) -> dict[str, Any]:
+    """A page of the events, newest first, as `life`."""
+    pages = max(1, -(-len(life) // EVENTS))
+    page = min(page, pages)
+    shown = [_event(here, event) for event in life[(page - 1) * EVENTS : page * EVENTS]]
+    return {"life": shown, "life_total": len(life), "life_page": page, "life_pages": pages}
 
 
 def _event(here: DistrictVisit, event: dict[str, Any] | None) -> dict[str, Any] | None:

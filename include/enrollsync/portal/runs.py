@@ -12,7 +12,6 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Form, HTTPException, Query
 from fastapi.responses import RedirectResponse, Response
 
-from enrollsync.database.schema import WHOLE
 from enrollsync.plan import answers
 from enrollsync.portal.deliveries import list_deliveries
 from enrollsync.portal.entry import Changing, DistrictVisit, Inside
@@ -22,7 +21,8 @@ from enrollsync.portal.host import NotDone
 from enrollsync.portal.morning import list_lines
 from enrollsync.portal.pages import HEADERS, Page, read_day, root_of, show, when
 from enrollsync.portal.plan_view import PAGE, PlanView, Wanted, has_plan, view_plan
-from enrollsync.portal.run_view import COMPARED, Known, choices, downloads, reasons, told, usual
+from enrollsync.portal.run_view import Known, choices, downloads, reasons, told, usual
+from enrollsync.portal.students import by_night_and_school
 from enrollsync.portal.texts import say
 from enrollsync.report.wording import OUTCOMES, UNFINISHED, changes
 from enrollsync.run.workspace import Answer
@@ -35,24 +35,16 @@ routes = APIRouter(prefix="/districts/{district_id}")
 
 
 @routes.get("")
-def district(here: Inside) -> Response:
-    """The district: last night, what waits, and where to go on from here."""
+def district(here: Inside, page: Page = 1) -> Response:
+    """The district: last night, what waits, its students by night and school, and where to go on from here."""
     (line,) = list_lines(here, datetime.now(UTC), only=here.district.district_id)
     last = here.store.list_runs(here.district.district_id, limit=5)
     facts = {
         "line": line,
-        "active": active_by_night(here),
         "runs": [_listed(run, here.district) for run in last],
         "deliveries": list_deliveries(here.district),
     }
-    return show(here, "district.html.j2", facts)
-
-
-def active_by_night(here: DistrictVisit) -> list[tuple[datetime, int]]:
-    """When each of the last nights that were applied began, and how many people were active after it; oldest first."""
-    nights = here.store.shares_of_nights(here.district.district_id, COMPARED)
-    counted = [(began, shares.get("users", {}).get(WHOLE, (0, 0, 0, 0))) for began, shares in reversed(nights)]
-    return [(began, active + created - deactivated) for began, (active, created, _, deactivated) in counted]
+    return show(here, "district.html.j2", facts | by_night_and_school(here, page))
 
 
 @routes.post("")

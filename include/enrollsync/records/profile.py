@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from typing import Any
 
@@ -11,15 +10,13 @@ from sqlalchemy import Select, select
 from enrollsync.as_of.day import state_before
 from enrollsync.as_of.records import Read, Roster, Row, changes_since
 from enrollsync.database.memory import instant
-from enrollsync.database.schema import BASE, CHANGES, RUNS, Counts, RunShares
+from enrollsync.database.schema import BASE, CHANGES, STUDENTS
+from enrollsync.records.active import active_after, last_nights
 from enrollsync.records.open_findings import open_runs
 from enrollsync.records.search import PAGE, Wanted, search
 from enrollsync.report.explain import life_of
 from enrollsync.words.canonical import CLASSES, ENROLLMENTS, MEMBERSHIPS, ORGANIZATIONS, USERS, Entity
 from enrollsync.words.folding import words_of
-
-NIGHTS = 30
-"""Of which an organization's active people are told."""
 
 
 def profile(
@@ -30,8 +27,8 @@ def profile(
     `record`: the columns of the base table. `origins`: column -> the event of its life that gave it its value.
     `earlier`, `life`: as `explain.life_of` tells them. `findings`: the events of `life` that are open findings; none of
     an earlier day. Of a person: `organizations` and `classes`; of a class: `organization` and `people`; of an
-    organization: `people`, `classes` (the first ones) and `nights` (when a night began, how many people were active
-    after it). People are those of this page, with `total`, `more` (than that), `page` and `pages`.
+    organization: `people`, `classes` (the first ones) and `nights` (when a night began, how many students
+    were active after it). People are those of this page, with `total`, `more` (than that), `page` and `pages`.
     """
     state = None if before is None else state_before(read, district_id, before)
     roster = Roster(read, district_id, state)
@@ -84,7 +81,8 @@ def _around_class(roster: Roster, found: Row, page: int) -> Row:
 def _around_organization(roster: Roster, school: Row, page: int) -> Row:
     key = school["organization_key"]
     around = _school_then(roster, key, page) if roster.state is not None else _school_now(roster, key, page)
-    return {**around, "nights": _nights(roster, key)}
+    nights = last_nights(roster.read, roster.district_id, roster.state)
+    return {**around, "nights": active_after(nights, STUDENTS, str(key))}
 
 
 def _school_now(roster: Roster, key: int, page: int) -> Row:
@@ -141,31 +139,6 @@ def _classes_then(roster: Roster, key: int) -> list[Row]:
     since = changes_since(CLASSES, roster.district_id, roster.state, moved)
     keys = {row["class_key"] for query in (now, since) for row in roster.read(query)}
     return [row for row in roster.records(CLASSES, class_key=keys) if row["organization_key"] == key]
-
-
-def _nights(roster: Roster, key: int) -> list[tuple[datetime, int]]:
-    """Of the last nights that changed the roster, the oldest first; one that does not name the school left it alone."""
-    query = (
-        select(RUNS.c.started_at, RUNS.c.shares_json)
-        .where(RUNS.c.district_id == roster.district_id, RUNS.c.outcome == "applied", RUNS.c.shares_json.is_not(None))
-        .order_by(RUNS.c.state_after.desc())
-        .limit(NIGHTS)
-    )
-    if roster.state is not None:
-        query = query.where(RUNS.c.state_after <= roster.state)
-    told: list[tuple[datetime, Counts | None]] = []
-    for run in reversed(roster.read(query)):
-        shares: RunShares = json.loads(run["shares_json"])
-        told.append((datetime.fromisoformat(run["started_at"]), shares.get("users", {}).get(str(key))))
-    active = next((counts[0] for _, counts in told if counts), None)
-    nights = []
-    for began, counts in told:
-        if counts:
-            before, created, _, deactivated = counts
-            active = before + created - deactivated
-        if active is not None:
-            nights.append((began, active))
-    return nights
 
 
 _AROUND = {"users": _around_user, "classes": _around_class, "organizations": _around_organization}

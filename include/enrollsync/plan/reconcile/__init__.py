@@ -18,7 +18,7 @@ from enrollsync.plan.reconcile.changes import plan_changes
 from enrollsync.plan.reconcile.findings import write_findings
 from enrollsync.plan.reconcile.matching import match_entities
 from enrollsync.plan.reconcile.rekeying import propose_id_changes
-from enrollsync.plan.shares import measure
+from enrollsync.plan.shares import measure, measure_students
 from enrollsync.run import engine
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import OPERATIONS
@@ -59,6 +59,7 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             operations=sum(counts[entity][name] for entity in counts for name in OPERATIONS),
             counts=counts,
             shares=shares,
+            students=measure_students(connection),
             notices=[*all_terms_ended(connection, run), *unusual],
             holds=[*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
         )
