@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -112,6 +113,13 @@ class District:
         """Move the roster's version, as any other writer does."""
         with psycopg.connect(self.airflow.roster_url) as database:
             database.execute("UPDATE district_state SET version = version + 1 WHERE district_id = %s", [self.name])
+
+    def date_others_back(self, run_id: str, day: date) -> None:
+        """Let every other run have ended at noon of that day."""
+        with psycopg.connect(self.airflow.roster_url) as database:
+            ended = f"{day}T12:00:00.000000+00:00"
+            query = "UPDATE runs SET ended_at = %s WHERE district_id = %s AND run_id <> %s"
+            database.execute(query, [ended, self.name, run_id])
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from urllib.parse import quote, unquote
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from enrollsync.sample import write_sample
 from live.district import District
 from live.services import Airflow, until
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
+YESTERDAY = datetime.now(UTC).date() - timedelta(days=1)
 PATIENT = 180
 """Seconds until a page says that a run has gone on: a busy machine takes its time."""
 
@@ -107,6 +110,45 @@ def test_run_is_taken_back_after_a_look_at_what_that_would_do(
     page.locator("#answer-approve").get_by_role("button").click()
     comes_to(page, "Undone", airflow, jefferson.undo)
     assert jefferson.named("Renamed") == 0
+
+
+@pytest.fixture
+def moved(jefferson: District) -> str:
+    """A student who got another identifier, name and secondary ID today; what he was called until then."""
+    write_sample(jefferson.landing, "batch_upload", students=60, seed=3)
+    old: list[str] = []
+
+    def changed(row: dict[str, str]) -> dict[str, str]:
+        old.append(row["userId"])
+        new = {"userId": "moved1", "userLastName": "Ñuflórez", "userStateId": "ST-MOVED"}
+        return row | new if row["userId"] == old[0] else row
+
+    jefferson.change_students(changed)
+    (jefferson.landing / "id_changes.csv").write_text(f"entity,old_id,new_id\nuser,{old[0]},moved1\n")
+    run_id = jefferson.airflow.trigger(jefferson.sync)
+    jefferson.airflow.wait(jefferson.sync, run_id)
+    assert jefferson.run(run_id)[0] == "applied"
+    jefferson.date_others_back(run_id, YESTERDAY)
+    return old[0]
+
+
+def test_student_is_found_by_whatever_he_is_known_by_explained_and_shown_as_he_was_yesterday(
+    page: Page, airflow: Airflow, moved: str
+) -> None:
+    people = f"{airflow.place.address}/roster/districts/jefferson/users"
+    for known_by in (moved, "nuflorez", "ST-MOVED"):
+        page.goto(people)
+        page.get_by_role("search").get_by_role("searchbox").fill(known_by)
+        page.get_by_role("search").get_by_role("button").click()
+        expect(page.locator("table tbody tr")).to_have_count(1)
+    page.locator("table tbody a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Ñuflórez")
+    expect(page.locator("section[aria-labelledby=life]")).to_contain_text("reidentify")
+    page.get_by_label("At the end of the day").fill(YESTERDAY.isoformat())
+    page.get_by_role("button", name="Show", exact=True).click()
+    expect(page.locator("main")).to_contain_text(f"As it was at the end of {YESTERDAY}")
+    expect(page.locator("main")).to_contain_text(moved)
+    expect(page.get_by_role("heading", level=1)).not_to_contain_text("Ñuflórez")
 
 
 def test_airflow_shows_the_portal_within_its_own_navigation(page: Page, airflow: Airflow) -> None:
