@@ -15,7 +15,7 @@ from fastapi.testclient import TestClient
 
 from enrollsync import steps
 from enrollsync.portal.app import build
-from enrollsync.portal.host import NotDone, Schedule, Visitor, Waiting
+from enrollsync.portal.host import NotDone, Right, Schedule, Visitor, Waiting
 from enrollsync.settings import District
 from nightly import BATCH_HEADER, other, write_csv
 
@@ -33,6 +33,8 @@ class FakeHost:
     reads: set[str] | None = None
     """Districts; None: all."""
     changes: set[str] | None = None
+    answers: set[str] | None = None
+    """None: what may be changed."""
     waits: list[Waiting] = field(default_factory=list)
     goes: list[Waiting] = field(default_factory=list)
     next_run: datetime | None = None
@@ -48,12 +50,10 @@ class FakeHost:
             raise HTTPException(401, "Not authenticated")
         return Visitor(self.visitor, None, self.session, is_program=self.program)
 
-    def may(self, visitor: Visitor, district_id: str, *, change: bool = False) -> bool:
-        rights = self.changes if change else self.reads
-        return rights is None or district_id in rights
-
-    def readable(self, visitor: Visitor, district_ids: Collection[str]) -> set[str]:
-        return {one for one in district_ids if self.may(visitor, one)}
+    def allowed(self, visitor: Visitor, district_ids: Collection[str], right: Right) -> set[str]:
+        answers = self.changes if self.answers is None else self.answers
+        had = {"look": self.reads, "answer": answers, "edit": self.changes}[right]
+        return set(district_ids) if had is None else had & set(district_ids)
 
     def schedules(self, district_ids: Collection[str]) -> dict[str, Schedule]:
         return {one: Schedule(self.paused, None if self.paused else self.next_run) for one in district_ids}

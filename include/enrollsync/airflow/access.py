@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import quote
 
+from airflow.api_fastapi.app import create_auth_manager
 from fastapi import HTTPException, Request
 from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import RedirectResponse, Response
@@ -19,13 +20,24 @@ _LONGEST_PATH = 1000
 async def log_in_first(request: Request, refused: Exception) -> Response:
     """Send a person without a session to the login and then back here; a program gets the status, as JSON."""
     assert isinstance(refused, HTTPException)
-    if (
-        _has_no_session(refused)
-        and "text/html" in request.headers.get("accept", "").lower()
-        and not prefers_data(request)
-    ):
-        return RedirectResponse(login_path(_asked_for(request)), 303, headers={"Cache-Control": "no-store"})
-    return await http_exception_handler(request, refused)
+    if not _has_no_session(refused):
+        return await http_exception_handler(request, refused)
+    if "text/html" in request.headers.get("accept", "").lower() and not prefers_data(request):
+        return _without_old_login(
+            RedirectResponse(login_path(_asked_for(request)), 303, headers={"Cache-Control": "no-store"})
+        )
+    return await http_exception_handler(request, HTTPException(401, refused.detail, refused.headers))
+
+
+def _without_old_login(response: Response) -> Response:
+    """Have the browser forget a login of FAB's own, which outlives Airflow's session by weeks.
+
+    FAB's login page would not ask such a browser anything, and lead to Airflow's first page whatever was asked for.
+    """
+    if flask_app := getattr(create_auth_manager(), "flask_app", None):
+        told = flask_app.config
+        response.delete_cookie(told["SESSION_COOKIE_NAME"], path=told["SESSION_COOKIE_PATH"], httponly=True)
+    return response
 
 
 def _has_no_session(refused: HTTPException) -> bool:

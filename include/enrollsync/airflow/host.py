@@ -7,13 +7,14 @@ credentials: whoever may not do it there may not do it here, and both places agr
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import quote
 
 import httpx
 from airflow.api_fastapi.app import get_auth_manager
-from airflow.api_fastapi.auth.managers.models.resource_details import DagDetails
-from airflow.api_fastapi.core_api.security import GetUserDep
+from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_TOKEN
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
+from airflow.api_fastapi.core_api.security import GetUserDep, bearer_scheme
 from airflow.models.dag import DagModel
 from airflow.models.dagrun import DagRun
 from airflow.models.hitl import HITLDetail
@@ -21,19 +22,25 @@ from airflow.models.taskinstance import TaskInstance
 from airflow.sdk.configuration import conf
 from airflow.utils.session import create_session
 from airflow.utils.state import DagRunState
-from fastapi import Request
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials
 from sqlalchemy import select
 
 from enrollsync.airflow.approval import CHOICES, COMMENT
 from enrollsync.airflow.districts import district_of
 from enrollsync.airflow.links import run_page
 from enrollsync.airflow.runs import database_url
-from enrollsync.portal.host import NotDone, Schedule, Visitor, Waiting
+from enrollsync.portal.host import NotDone, Right, Schedule, Visitor, Waiting
 from enrollsync.settings import District
 
 AROUND = "enrollsync.airflow"
 """Key of a request's scope: the application that this one is mounted in."""
-_COOKIE = "_token"
+_ASKED: dict[Right, dict[str, Any]] = {
+    "look": {"method": "GET"},
+    "answer": {"method": "PUT", "access_entity": DagAccessEntity.HITL_DETAIL},
+    "edit": {"method": "POST", "access_entity": DagAccessEntity.RUN},
+}
+_Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_scheme)]
 _APPROVE = "approve"
 """The task at which a plan waits."""
 _SECONDS = 30
@@ -43,22 +50,26 @@ class AirflowHost:
     """See `portal.host.Host`."""
 
     @staticmethod
-    def identify(request: Request, user: GetUserDep) -> Visitor:
-        """Whoever Airflow says it is; Airflow raises HTTPException 401 for nobody."""
-        bearer = request.headers.get("authorization", "").lower().startswith("bearer ")
-        session = request.headers["authorization"][7:] if bearer else request.cookies.get(_COOKIE, "")
-        return Visitor(str(user.get_name()), user, session, is_program=bearer)
+    def identify(request: Request, user: GetUserDep, bearer: _Bearer) -> Visitor:
+        """Whoever Airflow says it is; Airflow raises HTTPException 401 for nobody.
 
-    def may(self, visitor: Visitor, district_id: str, *, change: bool = False) -> bool:
-        """By the rights on the district's DAG."""
-        dag_id = _dag_id(district_id)
-        details = DagDetails(id=dag_id, team_name=DagModel.get_team_name(dag_id))
-        method: Any = "PUT" if change else "GET"
-        return bool(get_auth_manager().is_authorized_dag(method=method, details=details, user=visitor.account))
+        Whether they came by a header or by a cookie is read as Airflow reads it: an empty header counts for nothing.
+        """
+        session = bearer.credentials if bearer else request.cookies.get(COOKIE_NAME_JWT_TOKEN, "")
+        return Visitor(str(user.get_name()), user, session, is_program=bearer is not None)
 
-    def readable(self, visitor: Visitor, district_ids: Collection[str]) -> set[str]:
-        """By the rights on the districts' DAGs."""
-        return {district_id for district_id in district_ids if self.may(visitor, district_id)}
+    def allowed(self, visitor: Visitor, district_ids: Collection[str], right: Right) -> set[str]:
+        """By the rights on the districts' DAGs, the same that Airflow asks for where it shows or does these things."""
+        dags = {_dag_id(district_id): district_id for district_id in district_ids}
+        teams = DagModel.get_dag_id_to_team_name_mapping(list(dags))
+        asked = _ASKED[right]
+        return {
+            district_id
+            for dag_id, district_id in dags.items()
+            if get_auth_manager().is_authorized_dag(
+                **asked, details=DagDetails(id=dag_id, team_name=teams.get(dag_id)), user=visitor.account
+            )
+        }
 
     def schedules(self, district_ids: Collection[str]) -> dict[str, Schedule]:
         """As the scheduler has them."""

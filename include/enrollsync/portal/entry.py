@@ -1,7 +1,7 @@
 """Who comes in, to which district, and whether what they send may change anything.
 
-Every route of the app stands behind `introduce`; a route of a district takes an `Inside`, one that changes something a
-`Changing`.
+Every route of the app stands behind `introduce`; a route of a district takes an `Inside`, one that answers a plan an
+`Answering`, one that changes anything else a `Changing`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fastapi import Depends, Form, Header, HTTPException, Request
 
 from enrollsync.database import Store
 from enrollsync.portal.districts import DistrictFile, find_district
-from enrollsync.portal.host import Host, Visitor
+from enrollsync.portal.host import Host, Right, Visitor
 from enrollsync.portal.reader import roster
 from enrollsync.portal.texts import say
 from enrollsync.settings import District
@@ -60,13 +60,22 @@ class DistrictVisit(Visit):
         return roster(self.host.database_url(self.district))
 
     @property
+    def may_answer(self) -> bool:
+        """Whether the visitor may answer a plan that waits."""
+        return _may(self, self.district.district_id, "answer")
+
+    @property
     def may_change(self) -> bool:
-        """Whether the visitor may decide here, and start runs."""
-        return self.host.may(self.visitor, self.district.district_id, change=True)
+        """Whether the visitor may start runs here, and change what is kept."""
+        return _may(self, self.district.district_id, "edit")
 
     def note_view(self, entity: str, key: int) -> None:
         """Log for the audit that a record was looked at, without what stands in it."""
         log.info("viewed: %s %s of district %s by %s", entity, key, self.district.district_id, self.visitor.name)
+
+
+def _may(here: Visit, district_id: str, right: Right) -> bool:
+    return bool(here.host.allowed(here.visitor, [district_id], right))
 
 
 def visit(request: Request) -> Visit:
@@ -80,7 +89,7 @@ def inside(district_id: str, here: Annotated[Visit, Depends(visit)]) -> District
     Raises HTTPException 403 for who may not look at it, be there such a district or not; 404 where there is none, and
     409 for one whose file cannot be used.
     """
-    if not here.host.may(here.visitor, district_id):
+    if not _may(here, district_id, "look"):
         raise HTTPException(403, "Forbidden")
     file = find_district(district_id)
     if file is None:
@@ -94,21 +103,33 @@ def _usable(file: DistrictFile) -> District:
     return file.settings
 
 
-def changing(
+def sent_by_us(
     here: Annotated[DistrictVisit, Depends(inside)],
     token: Annotated[str, Form(max_length=_LONGEST_NAME)] = "",
     origin: Annotated[str, Header()] = "",
 ) -> DistrictVisit:
-    """A visit that changes something: by who may, from a page of ours, in the session that the page was made for.
+    """A visit from a page of ours, in the session that the page was made for.
 
     Raises HTTPException 403.
     """
-    if not here.may_change:
-        raise HTTPException(403, "Forbidden")
     if here.visitor.is_program:  # whoever sends a password of its own along is not led by another page
         return here
     if not _is_ours(origin, here) or not hmac.compare_digest(token.encode(), here.token.encode()):
         raise HTTPException(403, say("This page is not the one that was asked for; load it again."))
+    return here
+
+
+def answering(here: Annotated[DistrictVisit, Depends(sent_by_us)]) -> DistrictVisit:
+    """A visit that answers a plan, by who may. Raises HTTPException 403."""
+    if not here.may_answer:
+        raise HTTPException(403, "Forbidden")
+    return here
+
+
+def changing(here: Annotated[DistrictVisit, Depends(sent_by_us)]) -> DistrictVisit:
+    """A visit that changes something else, by who may. Raises HTTPException 403."""
+    if not here.may_change:
+        raise HTTPException(403, "Forbidden")
     return here
 
 
@@ -134,4 +155,5 @@ def require_names(request: Request) -> None:
 
 Here = Annotated[Visit, Depends(visit)]
 Inside = Annotated[DistrictVisit, Depends(inside)]
+Answering = Annotated[DistrictVisit, Depends(answering)]
 Changing = Annotated[DistrictVisit, Depends(changing)]

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from fastapi import Request
 
 from enrollsync.settings import District
+
+Right = Literal["look", "answer", "edit"]
+"""On a district: see it; answer a plan that waits; start runs, take them back, correct records, see all of a number."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +58,8 @@ class Host(Protocol):
     def identify(self, *args: Any, **kwargs: Any) -> Any:
         """A FastAPI dependency that gives the Visitor, and raises HTTPException 401 for nobody."""
 
-    def may(self, visitor: Visitor, district_id: str, *, change: bool = False) -> bool:
-        """Whether the visitor may look at a district, or change it; there need not be such a district."""
-
-    def readable(self, visitor: Visitor, district_ids: Collection[str]) -> set[str]:
-        """Those of the districts that the visitor may look at."""
+    def allowed(self, visitor: Visitor, district_ids: Collection[str], right: Right) -> set[str]:
+        """Those of the districts on which the visitor has the right; there need not be such districts."""
 
     def schedules(self, district_ids: Collection[str]) -> dict[str, Schedule]:
         """When they run next; a district whose DAG is not there yet is left out."""

@@ -124,8 +124,9 @@ def this_morning(here: Here, q: str = "", verdict: str = "", sort: str = "worst"
 def list_lines(here: Visit, now: datetime, only: str | None = None) -> list[Line]:
     """A line for each district that the visitor may read, or for one alone, in no order."""
     files = [file for file in list_districts() if only in (None, file.district_id)]
-    readable = here.host.readable(here.visitor, [file.district_id for file in files])
+    readable = here.host.allowed(here.visitor, [file.district_id for file in files], "look")
     files = [file for file in files if file.district_id in readable]
+    changeable = here.host.allowed(here.visitor, readable, "edit")
     ids = [file.district_id for file in files if file.settings]
     schedules = here.host.schedules(ids)
     waiting = {one.district_id: one for one in reversed(here.host.waiting(ids))}
@@ -134,10 +135,7 @@ def list_lines(here: Visit, now: datetime, only: str | None = None) -> list[Line
         _line(file, runs.get(file.district_id, []), waiting.get(file.district_id), schedules.get(file.district_id), now)
         for file in files
     ]
-    return [
-        replace(_with_problem(line, problems), may_change=here.host.may(here.visitor, line.district_id, change=True))
-        for line in lines
-    ]
+    return [replace(_with_problem(line, problems), may_change=line.district_id in changeable) for line in lines]
 
 
 def _with_problem(line: Line, problems: Mapping[str, str]) -> Line:

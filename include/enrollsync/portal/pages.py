@@ -65,6 +65,7 @@ def render(here: Visit, template: str, facts: dict[str, Any]) -> str:
         "here": here,
         "root": root_of(here.request),
         "district": here.district if isinstance(here, DistrictVisit) else None,
+        "may_answer": here.may_answer if isinstance(here, DistrictVisit) else False,
         "may_change": here.may_change if isinstance(here, DistrictVisit) else False,
         "codes": CODES,
         "asked": _Asked((name, value) for name, value in here.request.query_params.items() if value),

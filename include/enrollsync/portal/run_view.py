@@ -170,7 +170,7 @@ def reasons(manifest: RunManifest | None) -> list[Reason]:
 
 def choices(known: Known, view: PlanView) -> list[Choice]:
     """The answers that fit the plan that waits; none where nothing waits, or this visitor may not decide."""
-    if known.waiting is None or known.manifest is None or not known.here.may_change:
+    if known.waiting is None or known.manifest is None or not known.here.may_answer:
         return []
     fitting = answers.possible(known.manifest)
     return [Choice(answer, say(_ANSWERS[answer]), consequences(view, answer)) for answer in fitting]

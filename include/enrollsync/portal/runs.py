@@ -14,7 +14,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from enrollsync.plan import answers
 from enrollsync.portal.deliveries import list_deliveries
-from enrollsync.portal.entry import Changing, DistrictVisit, Inside
+from enrollsync.portal.entry import Answering, Changing, DistrictVisit, Inside
 from enrollsync.portal.findings_view import PAGE as FINDINGS_PAGE
 from enrollsync.portal.findings_view import Sought, view_findings
 from enrollsync.portal.host import NotDone
@@ -195,7 +195,7 @@ def _may_undo(known: Known) -> bool:
 
 @routes.post("/runs/{run_id}")
 async def decide(
-    here: Changing,
+    here: Answering,
     run_id: str,
     answer: Annotated[Literal["approve", "without_removals", "use_proposal", "reject", "undo"], Form()],
     comment: Annotated[str, Form(max_length=_LONGEST_COMMENT)] = "",
@@ -205,6 +205,8 @@ async def decide(
     """Answer a plan that waits, or begin to take a run back; taking back is a plan that waits, too."""
     known = _known(here, run_id)
     if answer == "undo":
+        if not here.may_change:
+            raise HTTPException(403, "Forbidden")
         if not _may_undo(known):
             raise HTTPException(409, say("This run changed nothing, or is taken back already."))
         wishes = {"run": run_id, "keep_later": keep_later}
