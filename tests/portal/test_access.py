@@ -73,6 +73,19 @@ def test_change_needs_the_right_our_page_and_this_session(
     assert host.done == []
 
 
+def test_who_may_answer_alone_answers_and_changes_nothing_else(visitor: TestClient, host: FakeHost) -> None:
+    data = {"token": token_of(visitor)}
+    host.changes, host.answers = set(), {"lincoln"}
+    assert "Run now" not in visitor.get("/roster/").text + visitor.get("/roster/districts/lincoln").text
+    run = "/roster/districts/lincoln/runs"
+    for path, answer in (("/roster/districts/lincoln", ""), (f"{run}/first", "undo")):
+        assert visitor.post(path, data=data | {"answer": answer}, headers=ORIGIN).status_code == 403
+    plan = visitor.get(f"{run}/second", headers={"Accept": "application/json"}).json()["run"]["plan_id"]
+    sent = data | {"answer": "reject", "plan_id": plan}
+    assert visitor.post(f"{run}/second", data=sent, headers=ORIGIN).status_code == 303
+    assert [done[0] for done in host.done] == ["answer"]
+
+
 @pytest.mark.parametrize("origin", ["http://[", "null", "http://testserver.evil.example", "//testserver", "é"])
 @pytest.mark.parametrize("token", ["ünknown", None])
 def test_form_that_no_browser_of_ours_sends_is_refused_in_one_line(
