@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from enrollsync.portal import plan_view
 from enrollsync.portal.host import Waiting
 from portal.conftest import GONE, RENAMED, FakeHost
 
@@ -45,6 +48,18 @@ def test_plan_is_told_by_field_and_by_school(visitor: TestClient) -> None:
     assert changed["users", "family_name"] == RENAMED
     schools = {one["name"]: (one["changed"], one["deactivated"], one["enrollments_gone"]) for one in plan["schools"]}
     assert schools == {"North": (RENAMED // 2, GONE // 2, GONE // 2), "South <b>": (RENAMED // 2, GONE // 2, GONE // 2)}
+
+
+def test_what_is_said_of_a_whole_plan_is_worked_out_once_for_all_pages_of_it(
+    visitor: TestClient, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schools = facts(visitor)["plan"]["schools"]
+    monkeypatch.setattr(plan_view, "_schools", lambda connection: [])
+    assert facts(visitor, f"{RUN}?page=2")["plan"]["schools"] == schools
+    (written,) = home.glob("data/runs/lincoln/second/plan/users.parquet")
+    os.utime(written)  # as when the plan is made again
+    assert facts(visitor)["plan"]["schools"] == []
+    os.utime(written, ns=(1, 1))
 
 
 def test_reasons_stand_a_sentence_each_and_codes_once(visitor: TestClient) -> None:

@@ -9,9 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from enrollsync.database.schema import primary_key
 from enrollsync.portal.texts import count_of, say
 from enrollsync.run.workspace import OPERATIONS, Workspace
 from enrollsync.words.canonical import BY_NAME, ENTITIES
@@ -104,9 +107,18 @@ def has_plan(place: Workspace) -> bool:
 
 def view_plan(place: Workspace, wanted: Wanted) -> PlanView:
     """Read a plan; one that was applied in part is shown as it was applied."""
+    written = place.written(place.plan_table("users"))
+    whole = _told_whole(place.root, written, written.stat().st_mtime_ns)
     with _opened(place) as connection:
         found, changes = _changes(connection, wanted)
-        return PlanView(_fields(connection), _schools(connection), changes, found, _losing(connection))
+    return replace(whole, changes=changes, found=found)
+
+
+@lru_cache(maxsize=64)
+def _told_whole(root: Path, written: Path, made: int) -> PlanView:
+    """What is said of all changes together, which may take seconds; `written` and `made` tell plans apart."""
+    with _opened(Workspace(root)) as connection:
+        return PlanView(_fields(connection), _schools(connection), losing=_losing(connection))
 
 
 def consequences(view: PlanView, answer: str) -> list[str]:
@@ -166,48 +178,24 @@ def _overlaid(entity: str, columns: str) -> str:
         SELECT {key}, {columns} FROM stored_{entity} ANTI JOIN planned_{entity} USING ({key})"""
 
 
-def _operations(entity: str, key: str, organization: str, name: str, joins: str) -> str:
-    identifier = BY_NAME[entity].identifier
-    said = f"coalesce(planned.{identifier}, planned.source_key)" if identifier else "NULL"
-    return f"""
-        SELECT '{entity}' AS entity, planned.operation, {key} AS key, {said} AS identifier, {name} AS name,
-            {organization} AS organization_key, before_json, after_json, reason, file, line
-        FROM planned_{entity} AS planned{joins}"""
-
-
-_PERSON = "concat_ws(', ', people.family_name, people.given_name)"
-_WITH_PERSON = " LEFT JOIN people USING (user_key)"
-_WITH_ROOM = " LEFT JOIN rooms USING (class_key)"
-_WITH_PLACE = " LEFT JOIN places USING (user_key)"
 _VIEWS = (
     f"CREATE VIEW people AS {_overlaid('users', 'family_name, given_name')}",
     f"CREATE VIEW schools AS {_overlaid('organizations', 'name, organization_id')}",
     f"CREATE VIEW rooms AS {_overlaid('classes', 'name, class_id, organization_key')}",
-    # Where a person counts: the primary school as it will be, else as it was.
+    # Where a person may count: the primary school as it will be, else as it was.
     """
-    CREATE VIEW places AS
-        SELECT user_key, arg_min(organization_key, rank) AS organization_key
-        FROM (
-            SELECT user_key, organization_key, CASE WHEN is_primary AND status = 'active' THEN 0 ELSE 2 END AS rank
-            FROM planned_memberships
-            UNION ALL
-            SELECT user_key, organization_key, CASE WHEN is_primary THEN 1 ELSE 3 END FROM stored_memberships
-        )
-        GROUP BY user_key""",
-    "CREATE VIEW operations AS " + " UNION ALL ".join(
-        (
-            _operations("organizations", "organization_key", "organization_key", "planned.name", ""),
-            _operations("users", "user_key", "places.organization_key",
-                        "concat_ws(', ', planned.family_name, planned.given_name)", _WITH_PLACE),
-            _operations("memberships", "NULL", "planned.organization_key",
-                        f"{_PERSON} || ' · ' || coalesce(schools.name, '')",
-                        f"{_WITH_PERSON} LEFT JOIN schools ON schools.organization_key = planned.organization_key"),
-            _operations("classes", "class_key", "planned.organization_key", "planned.name", ""),
-            _operations("enrollments", "NULL", "rooms.organization_key",
-                        f"{_PERSON} || ' · ' || coalesce(rooms.name, '')", _WITH_PERSON + _WITH_ROOM),
-        )
-    ),
-)  # fmt: skip
+    CREATE VIEW stays AS
+        SELECT user_key, organization_key, CASE WHEN is_primary AND status = 'active' THEN 0 ELSE 2 END AS rank
+        FROM planned_memberships
+        UNION ALL
+        SELECT user_key, organization_key, CASE WHEN is_primary THEN 1 ELSE 3 END FROM stored_memberships""",
+)
+
+
+def _places(whose: str = "true") -> str:
+    """Where people count; a condition on `stays` says of whom to tell, so that not all are looked through."""
+    place = "arg_min(organization_key, rank) AS organization_key"
+    return f"SELECT user_key, {place} FROM stays WHERE {whose} GROUP BY user_key"
 
 
 def _fields(connection: duckdb.DuckDBPyConnection) -> list[Field]:
@@ -242,7 +230,7 @@ def _schools(connection: duckdb.DuckDBPyConnection) -> list[School]:
                 count(*) FILTER (operation IN {_CHANGED}) AS changed,
                 count(*) FILTER (operation = 'deactivate') AS deactivated
             FROM planned_users
-            LEFT JOIN places USING (user_key)
+            LEFT JOIN ({_places()}) AS places USING (user_key)
             GROUP BY places.organization_key
         ),
         going AS (
@@ -290,49 +278,149 @@ def _losing(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
 # ---- one by one ------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class _Told:
+    """How operations on an entity are put in order, found and told, in SQL on its planned rows."""
+
+    order: str
+    """Before their keys, of these rows alone: what is at the ends of a link is looked up for one page only."""
+    of_school: str
+    with_word: str
+    """That a word, `$word`, stands in what it is called."""
+    name: str
+    school: str
+    """Key of the organization."""
+    joins: str = ""
+    """What `name` and `school` need besides `shown`, the rows of the page."""
+
+
+def _has_word(*columns: str) -> str:
+    """Column by column, because a name that many have is looked at once."""
+    return " OR ".join(f"contains({_FOLDED.format(column)}, {_FOLDED.format('$word')})" for column in columns)
+
+
+def _own_word(entity: str, *names: str) -> str:
+    return f"{_has_word(*names)} OR contains(lower(coalesce({BY_NAME[entity].identifier}, source_key)), lower($word))"
+
+
+def _end_with_word(key: str, ends: str, *names: str) -> str:
+    return f"{key} IN (SELECT {key} FROM {ends} WHERE {_has_word(*names)})"
+
+
+_FOLDED = "strip_accents(lower({}))"
+_NAME = ("family_name", "given_name")
+_LINKED = "concat_ws(', ', people.family_name, people.given_name) || ' · ' || coalesce({}.name, '')"
+_OF_THAT_SCHOOL = f"""user_key IN (
+    SELECT user_key
+    FROM ({_places("user_key IN (SELECT user_key FROM stays WHERE organization_key = $school)")})
+    WHERE organization_key = $school)"""
+_SHOWN_PEOPLE = "LEFT JOIN people USING (user_key)"
+_TOLD = {
+    "organizations": _Told(
+        "name", "organization_key = $school", _own_word("organizations", "name"), "shown.name", "shown.organization_key"
+    ),
+    "users": _Told(
+        "family_name, given_name", _OF_THAT_SCHOOL, _own_word("users", *_NAME),
+        "concat_ws(', ', shown.family_name, shown.given_name)", "places.organization_key",
+        f"LEFT JOIN ({_places('user_key IN (SELECT user_key FROM shown)')}) AS places USING (user_key)",
+    ),
+    "memberships": _Told(
+        "", "organization_key = $school",
+        f"{_end_with_word('user_key', 'people', *_NAME)} OR {_end_with_word('organization_key', 'schools', 'name')}",
+        _LINKED.format("schools"), "shown.organization_key", _SHOWN_PEOPLE,
+    ),
+    "classes": _Told(
+        "name", "organization_key = $school", _own_word("classes", "name"), "shown.name", "shown.organization_key"
+    ),
+    "enrollments": _Told(
+        "", "class_key IN (SELECT class_key FROM rooms WHERE organization_key = $school)",
+        f"{_end_with_word('user_key', 'people', *_NAME)} OR {_end_with_word('class_key', 'rooms', 'name')}",
+        _LINKED.format("rooms"), "rooms.organization_key", f"{_SHOWN_PEOPLE} LEFT JOIN rooms USING (class_key)",
+    ),
+}  # fmt: skip
+
+
 def _changes(connection: duckdb.DuckDBPyConnection, wanted: Wanted) -> tuple[int, list[Change]]:
-    conditions, values = _conditions(wanted)
-    where = " AND ".join(conditions) or "true"
-    ((found,),) = connection.execute(f"SELECT count(*) FROM operations WHERE {where}", values).fetchall()
-    order = ", ".join(f"'{entity.name}'" for entity in ENTITIES)
+    """How many fit, and one page of them: kind by kind, in the order in which they matter to somebody who decides.
+
+    Only the kinds that the page falls into are read, and of those no more than puts them in order.
+    """
+    found, changes = 0, []
+    first, last = PAGE * (wanted.page - 1), PAGE * wanted.page
+    for entity, operation, count in _counted(connection, wanted):
+        begin, end = max(first - found, 0), min(last - found, count)
+        if begin < end:
+            changes += _shown(connection, wanted, entity, operation, begin, end - begin)
+        found += count
+    return found, changes
+
+
+def _counted(connection: duckdb.DuckDBPyConnection, wanted: Wanted) -> list[tuple[str, str, int]]:
+    """Entity, operation, and how many changes fit; those first that a page shows first."""
+    entities = [wanted.entity] if wanted.entity in BY_NAME else [entity.name for entity in ENTITIES]
+    counts = []
+    for entity in entities:
+        where, values = _conditions(entity, wanted)
+        if not connection.execute(f"SELECT count(*) FROM planned_{entity}").fetchall()[0][0]:
+            continue  # names of its ends would be looked through for nothing
+        query = f"SELECT operation, count(*) FROM planned_{entity} WHERE {where} GROUP BY operation"
+        counts += [(entity, *row) for row in connection.execute(query, values).fetchall()]
+    order = ("deactivate", "reidentify", "update", "reactivate", "create")
+    return sorted(counts, key=lambda row: (order.index(row[1]), entities.index(row[0])))
+
+
+def _shown(
+    connection: duckdb.DuckDBPyConnection, wanted: Wanted, entity: str, operation: str, offset: int, limit: int
+) -> list[Change]:
+    """Some changes of one kind."""
+    told, declared = _TOLD[entity], BY_NAME[entity]
+    where, values = _conditions(entity, wanted)
+    identifier = f"coalesce(shown.{declared.identifier}, shown.source_key)" if declared.identifier else "NULL"
+    key = f"shown.{declared.key}" if declared.key else "NULL"
+    keys = ", ".join(primary_key(declared))
+    order = f"{told.order}, {keys}" if told.order else keys
     rows = connection.execute(
         f"""
-        SELECT entity, operation, key, name, identifier, school, before_json, after_json, reason, file, line
-        FROM (
-            SELECT operations.*, schools.name AS school
-            FROM operations
-            LEFT JOIN schools USING (organization_key)
-            WHERE {where}
+        WITH page AS (
+            SELECT {order}
+            FROM planned_{entity}
+            WHERE operation = $kind AND {where}
+            ORDER BY {order}
+            LIMIT {limit:d} OFFSET {offset:d}
+        ),
+        shown AS (
+            SELECT planned.*, row_number() OVER (ORDER BY {order}) AS place
+            FROM planned_{entity} AS planned
+            SEMI JOIN page USING ({keys})
         )
-        ORDER BY list_position(['deactivate', 'reidentify', 'update', 'reactivate', 'create'], operation),
-            list_position([{order}], entity), name, identifier, key
-        LIMIT {PAGE} OFFSET $offset""",
-        values | {"offset": PAGE * (wanted.page - 1)},
+        SELECT '{entity}', operation, {key}, {told.name}, {identifier}, schools.name,
+            before_json, after_json, reason, file, line
+        FROM shown {told.joins}
+        LEFT JOIN schools ON schools.organization_key = {told.school}
+        ORDER BY place""",
+        values | {"kind": operation},
     ).fetchall()
-    return found, [_change(row) for row in rows]
+    return [_change(row) for row in rows]
 
 
-def _conditions(wanted: Wanted) -> tuple[list[str], dict[str, Any]]:
-    conditions: list[str] = []
-    values: dict[str, Any] = {}
-    if wanted.entity in BY_NAME:
-        conditions.append("entity = $entity")
-        values["entity"] = wanted.entity
+def _conditions(entity: str, wanted: Wanted) -> tuple[str, dict[str, Any]]:
+    """What a planned row of the entity has to fit, and the values in it."""
+    told = _TOLD[entity]
+    conditions: dict[str, tuple[str, Any]] = {}
     if wanted.operation in OPERATIONS:
-        conditions.append("operation = $operation")
-        values["operation"] = wanted.operation
+        conditions["operation"] = "operation = $operation", wanted.operation
     if wanted.field:
-        conditions.append(f"list_contains(json_keys(after_json), $field) AND operation IN {_CHANGED}")
-        values["field"] = wanted.field
+        # Within a value a quotation mark has a backslash before it.
+        conditions["named"] = (
+            f"operation IN {_CHANGED} AND contains(after_json, $named)",
+            json.dumps(wanted.field, ensure_ascii=False) + ":",
+        )
     if wanted.school is not None:
-        conditions.append("organization_key = $school")
-        values["school"] = wanted.school
-    if wanted.q.strip():
-        folded = "strip_accents(lower({}))"
-        text = "concat_ws(' ', operations.name, operations.identifier)"
-        conditions.append(f"contains({folded.format(text)}, {folded.format('$q')})")
-        values["q"] = wanted.q.strip()
-    return conditions, values
+        conditions["school"] = told.of_school, wanted.school
+    for number, word in enumerate(wanted.q.replace(",", " ").split()):
+        conditions[f"word_{number}"] = told.with_word.replace("$word", f"$word_{number}"), word
+    where = " AND ".join(f"({condition})" for condition, _ in conditions.values()) or "true"
+    return where, {name: value for name, (_, value) in conditions.items()}
 
 
 def _change(row: tuple[Any, ...]) -> Change:
