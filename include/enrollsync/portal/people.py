@@ -15,7 +15,7 @@ from enrollsync.portal.pages import Page, read_day, show, when
 from enrollsync.portal.texts import say
 from enrollsync.records.open_findings import open_runs
 from enrollsync.records.profile import profile
-from enrollsync.records.search import Wanted, search
+from enrollsync.records.search import Wanted, organizations_to_choose, search
 from enrollsync.records.suggested import suggestion_for
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import run_folder
@@ -28,8 +28,6 @@ log = logging.getLogger(__name__)
 
 EVENTS = 50
 """Of a life, on one page."""
-_MOST_SCHOOLS = 1000
-"""That a list to choose from offers."""
 Key = Annotated[int, Path(ge=1, le=2**62)]
 Text = Annotated[str, Query(max_length=200)]
 Number = Annotated[str, Query(max_length=18, pattern="^[0-9]*$")]
@@ -89,7 +87,7 @@ def _listed(here: DistrictVisit, entity: Entity, wanted: Wanted, page: int) -> R
     district_id = here.district.district_id
     with here.store.asking() as read:
         found = search(read, district_id, entity, wanted, page)
-        schools = search(read, district_id, ORGANIZATIONS, Wanted(), size=_MOST_SCHOOLS).records
+        schools = organizations_to_choose(read, district_id)
     facts = {
         "entity": entity.name,
         "found": all_masked([_card(entity, row) for row in found.records]),
@@ -97,7 +95,7 @@ def _listed(here: DistrictVisit, entity: Entity, wanted: Wanted, page: int) -> R
         "more": found.more,
         "page": found.page,
         "pages": found.pages,
-        "schools": [(row["organization_key"], row["name"] or row["organization_id"]) for row in schools],
+        "schools": schools,
         "roles": list(KINDS),
         "statuses": list(STATUSES),
         "known_codes": {name: code.title for name, code in CODES.items()},

@@ -69,6 +69,21 @@ class Found:
     pages: int
 
 
+@dataclass(frozen=True)
+class _Word:
+    """Names with a word that begins as one of the text's does."""
+
+    query: Select[Any]
+    """Finds all of them."""
+    names: list[str] | None
+    """None: they are so many that one had better look through something else."""
+
+    @property
+    def found(self) -> Select[Any] | list[str]:
+        """Of names that are told one by one, a database knows how many people have them."""
+        return self.query if self.names is None else self.names
+
+
 def search(
     read: Read, district_id: str, entity: Entity, wanted: Wanted, page: int = 1, size: int | None = None
 ) -> Found:
@@ -84,6 +99,15 @@ def search(
     page = min(max(page, 1), pages)
     keys = [row[str(entity.key)] for row in found[:MOST][(page - 1) * size : page * size]]
     return Found(_described(read, district_id, entity, keys), total, more, page, pages)
+
+
+def organizations_to_choose(read: Read, district_id: str) -> list[tuple[int, str]]:
+    """Key and name, or identifier, of the district's organizations, by name; at most `MOST`."""
+    base = BASE[ORGANIZATIONS.name]
+    query = select(base.c.organization_key, base.c.name, base.c.organization_id)
+    rows = read(query.where(base.c.district_id == district_id, base.c.status != "removed").limit(MOST))
+    _sort(ORGANIZATIONS, rows)
+    return [(row["organization_key"], row["name"] or row["organization_id"]) for row in rows]
 
 
 def _sort(entity: Entity, found: list[Row]) -> None:
@@ -130,10 +154,11 @@ def _schools(district_id: str, entity: Entity, keys: list[int]) -> Select[Any]:
 def _found(read: Read, district_id: str, entity: Entity, wanted: Wanted) -> Select[Any]:
     """Key and names of what fits: all, or more than `MOST` of them."""
     base, key = BASE[entity.name], BASE[entity.name].c[str(entity.key)]
-    ways = [*_ways(district_id, entity, wanted.text)] if wanted.text.strip() else []
+    words = _words(read, district_id, entity, wanted.text)
+    ways = [*_ways(district_id, entity, wanted.text, words)] if wanted.text.strip() else []
     through_links = wanted.school is not None or bool(wanted.code)
     rare = entity is USERS and _is_rare(wanted)
-    few = through_links or rare and (not ways or _is_common(read, district_id, entity, wanted.text))
+    few = through_links or rare and (not ways or bool(words) and words[0].names is None)
     fitting = [*_filters(read, district_id, entity, wanted, told_by_index=few)]
     # A district tells nobody apart, but where all of it is wanted.
     whole = through_links or not (ways or rare)
@@ -157,13 +182,6 @@ def _found(read: Read, district_id: str, entity: Entity, wanted: Wanted) -> Sele
 def _is_rare(wanted: Wanted) -> bool:
     """Whether a filter has an index, because few records fit it."""
     return wanted.status not in {"", "active"} or wanted.role not in {"", "student"}
-
-
-def _is_common(read: Read, district_id: str, entity: Entity, text: str) -> bool:
-    """Whether so many names have a word that begins so that one had better look through something else."""
-    words = sorted(words_of(text), key=len)
-    names = _names_with(district_id, entity, words[-1]).limit(_COMMON) if words else None
-    return names is not None and len(read(names)) == _COMMON
 
 
 def _filters(
@@ -217,7 +235,7 @@ def _with_finding(read: Read, district_id: str, entity: Entity, code: str) -> Co
     )  # type: ignore[return-value]
 
 
-def _ways(district_id: str, entity: Entity, text: str) -> Iterator[ColumnElement[bool]]:
+def _ways(district_id: str, entity: Entity, text: str, words: list[_Word]) -> Iterator[ColumnElement[bool]]:
     """Conditions, each answered by an index of its own, one of which a record has to fit to be found by the text."""
     base, text = BASE[entity.name], text.strip()
     own = base.c.district_id == district_id
@@ -232,21 +250,30 @@ def _ways(district_id: str, entity: Entity, text: str) -> Iterator[ColumnElement
         yield and_(base.c[name].is_not(None), looked_in(base.c[name]) == text)
     if entity is USERS:
         yield and_(base.c.email.is_not(None), folded_email() == func.lower(text))
-    words = sorted(words_of(text), key=len, reverse=True)
     if words:
-        yield from _named(district_id, entity, words)
+        yield from _named(entity, words)
 
 
-def _named(district_id: str, entity: Entity, words: list[str]) -> Iterator[ColumnElement[bool]]:
-    """Every word begins a word of one of the names; for each name, that the longest word is in that one."""
+def _named(entity: Entity, words: list[_Word]) -> Iterator[ColumnElement[bool]]:
+    """Every word begins a word of one of the names; for each name, that the rarest word is in that one."""
     columns = [BASE[entity.name].c[name] for name in NAMES[entity.name]]
-    first, *others = [_names_with(district_id, entity, word) for word in words]
+    first, *others = words
     for column in columns:
         yield and_(
             column.is_not(None),
-            looked_in(column).in_(first),
-            *(or_(*(looked_in(each).in_(names) for each in columns)) for names in others),
+            looked_in(column).in_(first.found),
+            *(or_(*(looked_in(each).in_(word.found) for each in columns)) for word in others),
         )
+
+
+def _words(read: Read, district_id: str, entity: Entity, text: str) -> list[_Word]:
+    """The words of the text, the one first that is in the fewest names, as far as that is known."""
+    words = []
+    for word in dict.fromkeys(sorted(words_of(text), key=len, reverse=True)):
+        query = _names_with(district_id, entity, word)
+        names = [row["name"] for row in read(query.distinct().limit(_COMMON))]
+        words.append(_Word(query, names if len(names) < _COMMON else None))
+    return sorted(words, key=lambda word: _COMMON if word.names is None else len(word.names))
 
 
 def _names_with(district_id: str, entity: Entity, word: str) -> Select[Any]:
@@ -254,6 +281,6 @@ def _names_with(district_id: str, entity: Entity, word: str) -> Select[Any]:
     told = SEARCH_NAMES.c.word
     begins = told == word if len(word) == 1 else and_(told >= word, told < word + _LAST)
     # SQLite compares an indexed expression with another expression only.
-    return select(looked_in(SEARCH_NAMES.c.name)).where(
+    return select(looked_in(SEARCH_NAMES.c.name).label("name")).where(
         SEARCH_NAMES.c.district_id == district_id, SEARCH_NAMES.c.entity == entity.name, begins
     )

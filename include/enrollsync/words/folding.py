@@ -18,7 +18,10 @@ _BETWEEN_WORDS = r"[^\p{L}\p{N}]+"
 
 def words_of(text: str) -> list[str]:
     """The words of a text, folded; none twice."""
-    folded = _folded(re.sub(_WITHIN_WORDS, "", text))
+    whole = re.sub(_WITHIN_WORDS, "", text)
+    if whole.isascii():  # the same for most names, a page of which has thousands, ten times as fast
+        return list(dict.fromkeys(re.findall("[a-z0-9]+", whole.lower())))
+    folded = _folded(whole)
     spaced = "".join(letter if unicodedata.category(letter)[0] in "LN" else " " for letter in folded)
     return list(dict.fromkeys(spaced.split()))
 
