@@ -14,6 +14,7 @@ from sqlalchemy import Select, text
 from enrollsync.database import Store, migrations
 from enrollsync.database.schema import CODES, FINDINGS, NAMES, arrow_schema, said_columns
 from enrollsync.load.apply import apply
+from enrollsync.records import profile as profiling
 from enrollsync.records import search as searching
 from enrollsync.records.search import Wanted, search
 from enrollsync.words.canonical import BY_NAME
@@ -192,6 +193,9 @@ _OF_A_MILLION = [
     ("users", "ix_users_middle_name", "289744 251 251"), ("users", "ix_users_status", "760 1001 1001 1"),
     ("users", "ix_users_role", "34604 1001 1001 1"), ("users", "ix_users_email", "548416 1 1"),
     ("users", "ix_users_user_state_id", "999161 1 1"), ("users", "ix_users_user_district_id", "999161 1 1"),
+    ("changes", "ix_changes_state_after", "8700000 200000"), ("changes", "ix_changes_user_key", "8700000 9 9"),
+    ("changes", "ix_changes_class_key", "6700000 26 26"), ("changes", "ix_changes_classes", "5000 5000 200"),
+    ("changes", "ix_changes_organization_key", "1100000 650 650"),
 ]  # fmt: skip
 """What SQLite finds in a roster of a million people."""
 
@@ -211,12 +215,7 @@ def test_no_search_reads_a_whole_table(roster: Store, kind: str, wanted: dict[st
             return read(query)
 
         search(noting, DISTRICT, BY_NAME[kind], Wanted(**wanted))
-    if roster.backend.dialect.name == "sqlite":
-        with roster.backend.connect().begin() as connection:
-            connection.execute(text("DELETE FROM sqlite_stat1"))
-            for table, index, spread in _OF_A_MILLION:
-                told = {"table": table, "index": index, "spread": spread}
-                connection.execute(text("INSERT INTO sqlite_stat1 VALUES (:table, :index, :spread)"), told)
+    pretend_millions(roster)
     steps = [step for query in asked for step in explained(roster, query)]
     assert steps
     large = ("users", "classes", "memberships", "search_names", "findings", "identifier_history")
@@ -226,6 +225,36 @@ def test_no_search_reads_a_whole_table(roster: Store, kind: str, wanted: dict[st
     reading = [f"{verb}{table}" for table in large for verb in ("SCAN ", "Seq Scan on ")]
     whole = [step for step in steps if any(words in step for words in reading)]
     assert whole == []
+
+
+@pytest.mark.parametrize("kind", ["users", "classes", "organizations"])
+def test_no_profile_of_a_day_reads_what_all_nights_since_then_changed(
+    roster: Store, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(profiling, "state_before", lambda *asked: 1)
+    asked: list[Select[Any]] = []
+    with roster.asking() as read:
+
+        def noting(query: Select[Any]) -> list[dict[str, Any]]:
+            asked.append(query)
+            return read(query)
+
+        assert profiling.profile(noting, DISTRICT, BY_NAME[kind], 1, STARTED)
+    pretend_millions(roster)
+    steps = [step for query in asked for step in explained(roster, query)]
+    assert [step for step in steps if "ix_changes_" in step] != []
+    reading = ("ix_changes_state_after", "Seq Scan on changes", "SCAN changes")
+    assert [step for step in steps if any(words in step for words in reading)] == []
+
+
+def pretend_millions(store: Store) -> None:
+    """PostgreSQL is told to count on them by `explained`."""
+    if store.backend.dialect.name == "sqlite":
+        with store.backend.connect().begin() as connection:
+            connection.execute(text("DELETE FROM sqlite_stat1"))
+            for table, index, spread in _OF_A_MILLION:
+                told = {"table": table, "index": index, "spread": spread}
+                connection.execute(text("INSERT INTO sqlite_stat1 VALUES (:table, :index, :spread)"), told)
 
 
 def explained(store: Store, query: Select[Any]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import ColumnElement, Select, literal_column, select
 
 from enrollsync.database.schema import BASE, CHANGES, columns_of, primary_key
 from enrollsync.words.canonical import Entity
@@ -17,13 +17,20 @@ Read = Callable[[Select[Any]], list[Row]]
 """Answers a question with rows, such as `Store.rows`; several answers are of one state only within one transaction."""
 
 
-def changes_since(entity: Entity, district_id: str, state: int, *of_these: ColumnElement[bool]) -> Select[Any]:
-    """What runs changed of some records of the entity after that state, the newest first, as `taken_back` needs it."""
+def changes_since(
+    entity: Entity, district_id: str, state: int, *of_these: ColumnElement[bool], by_state: bool = False
+) -> Select[Any]:
+    """What runs changed of some records of the entity after that state, the newest first, as `taken_back` needs it.
+
+    `by_state`: the state finds them, not one of the keys in `of_these`.
+    """
     told = (*primary_key(entity), "operation", "before_json")
+    # Looked up by its index, a state brings all that the nights since then changed.
+    after = CHANGES.c.state_after if by_state else CHANGES.c.state_after + literal_column("0")
     return (
         select(*(CHANGES.c[name] for name in told))
         .where(CHANGES.c.district_id == district_id, CHANGES.c.entity == entity.name, *of_these)
-        .where(CHANGES.c.state_after > state)
+        .where(after > state)
         .order_by(CHANGES.c.state_after.desc(), CHANGES.c.sequence.desc())
     )
 

@@ -267,6 +267,13 @@ for _key in RECORD_KEYS:
         f"ix_changes_{_key}", CHANGES.c[_key], CHANGES.c.district_id, postgresql_where=_touched, sqlite_where=_touched
     )
 
+CHANGED_CLASS = (CHANGES.c.entity == literal_column("'classes'")) & CHANGES.c.before_json.is_not(None)
+"""Which operations say that a class belonged to another organization before; few do, among millions."""
+Index(
+    "ix_changes_classes", CHANGES.c.district_id, CHANGES.c.state_after, postgresql_where=CHANGED_CLASS,
+    sqlite_where=CHANGED_CLASS,
+)  # fmt: skip
+
 IDENTIFIER_HISTORY = Table(
     "identifier_history",
     METADATA,

@@ -10,7 +10,7 @@ from sqlalchemy import Select, select
 from enrollsync.as_of.day import state_before
 from enrollsync.as_of.records import Read, Roster, Row, changes_since
 from enrollsync.database.memory import instant
-from enrollsync.database.schema import BASE, CHANGES, STUDENTS
+from enrollsync.database.schema import BASE, CHANGED_CLASS, CHANGES, STUDENTS
 from enrollsync.records.active import active_after, last_nights
 from enrollsync.records.open_findings import open_runs
 from enrollsync.records.search import PAGE, Wanted, search
@@ -136,7 +136,7 @@ def _classes_then(roster: Roster, key: int) -> list[Row]:
     base = BASE[CLASSES.name]
     now = select(base.c.class_key).where(base.c.organization_key == key, base.c.district_id == roster.district_id)
     moved = CHANGES.c.before_json.like(f'%"organization_key":{key:d}%')
-    since = changes_since(CLASSES, roster.district_id, roster.state, moved)
+    since = changes_since(CLASSES, roster.district_id, roster.state, CHANGED_CLASS, moved, by_state=True)
     keys = {row["class_key"] for query in (now, since) for row in roster.read(query)}
     return [row for row in roster.records(CLASSES, class_key=keys) if row["organization_key"] == key]
 
