@@ -227,6 +227,23 @@ def test_no_search_reads_a_whole_table(roster: Store, kind: str, wanted: dict[st
     assert whole == []
 
 
+def test_names_of_classes_with_all_words_are_found_out_before_any_class(
+    roster: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(searching, "_COMMON", 0)
+    asked: list[Select[Any]] = []
+    with roster.asking() as read:
+
+        def noting(query: Select[Any]) -> list[dict[str, Any]]:
+            asked.append(query)
+            return read(query)
+
+        assert search(noting, DISTRICT, BY_NAME["classes"], Wanted(text="mul 1 ar")).total == 1
+    steps = [step for query in asked for step in explained(roster, query)]
+    # Else each class is held against each name that has a word.
+    assert any("intersect" in step.lower() for step in steps)
+
+
 @pytest.mark.parametrize("kind", ["users", "classes", "organizations"])
 def test_no_profile_of_a_day_reads_what_all_nights_since_then_changed(
     roster: Store, kind: str, monkeypatch: pytest.MonkeyPatch

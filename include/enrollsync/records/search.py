@@ -10,7 +10,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, or_, select, union, union_all
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    func,
+    intersect,
+    literal,
+    literal_column,
+    or_,
+    select,
+    union,
+    union_all,
+)
 
 from enrollsync.as_of.records import Read, Row
 from enrollsync.database.dialects import passed_over
@@ -258,6 +270,10 @@ def _named(entity: Entity, words: list[_Word]) -> Iterator[ColumnElement[bool]]:
     """Every word begins a word of one of the names; for each name, that the rarest word is in that one."""
     columns = [BASE[entity.name].c[name] for name in NAMES[entity.name]]
     first, *others = words
+    if others and len(columns) == 1:
+        # Tens of thousands of class names may have a word: whose names have all of them is found out first.
+        yield and_(columns[0].is_not(None), looked_in(columns[0]).in_(intersect(*(word.query for word in words))))
+        return
     for column in columns:
         yield and_(
             column.is_not(None),
