@@ -29,7 +29,7 @@ from enrollsync.plan import answers
 from enrollsync.run.breakage import one_line
 from enrollsync.run.run import Run, database_url_of
 from enrollsync.run.step import INGEST, LOAD, PLAN, REPORT, VALIDATE, step
-from enrollsync.run.workspace import COUNTED, Answer, RunManifest, Workspace
+from enrollsync.run.workspace import COUNTED, Answer, Edit, RunManifest, Workspace
 from enrollsync.settings import load_district, run_folder
 from enrollsync.words.canonical import ENTITIES
 from enrollsync.words.errors import ConfigurationError, EnrollSyncError, StalePlan
@@ -142,7 +142,7 @@ def ingest(
         mark = shortcut.fingerprint(batch.digest, run.settings) + (" adds only" if asked.adds_only else "")
         overdue = find_overdue(run, batch.delivery.delivered_at)
         run.note(fingerprint=mark, checked_at=asked.as_of, notices=overdue, taken_by=None)
-        force = force or asked.dry_run or asked.release or asked.adds_only
+        force = force or asked.edit is not None or asked.dry_run or asked.release or asked.adds_only
         if not force and _nothing_to_do(run):
             return {"workspace": workspace, "outcome": "in_sync"}
         from enrollsync.ingest.batch import read_batch
@@ -427,6 +427,36 @@ def _written_run(store: Store, district_id: str, run_id: str) -> dict[str, Any]:
     if found["state_after"] is None:
         raise ConfigurationError(f"run {run_id}: it wrote nothing ({found['outcome']}), so there is nothing to undo")
     return found
+
+
+def start_edit(
+    district: str, edit: Edit, *, run_id: str, as_of: datetime, reason: str | None = None, dry_run: bool = False
+) -> str:
+    """Make the workspace of a run that changes one record as a person asks, and return its path; `reason` is theirs."""
+    return start(district, run_id=run_id, as_of=as_of, edit=edit, comment=reason, dry_run=dry_run)
+
+
+def edit(
+    workspace: str, *, person: str, only_plan: str | None = None, database_url: str | None = None
+) -> dict[str, Any]:
+    """Check and plan the edit like a batch and apply it, unless the run only looks; returns the result.
+
+    An edit of which the rules would let through only a part, or nothing, is `rejected` and changes nothing. Limits do
+    not hold it: somebody has looked at it. Raises StalePlan when the plan is not the one that was shown.
+    """
+    from enrollsync.plan.edited import does_what_was_asked
+
+    def apply(_: str) -> None:
+        run = Run.open(workspace)
+        if not does_what_was_asked(run):
+            reject(
+                workspace, rejected_by=person, reason="what was asked cannot be stored as it is; nothing was changed"
+            )
+        elif not run.manifest.dry_run:
+            load(workspace, approved_by=person, only_plan=only_plan, database_url=database_url)
+
+    night(workspace, then=apply, force=True, database_url=database_url)
+    return result(workspace)
 
 
 def plan_undo(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:

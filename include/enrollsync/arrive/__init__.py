@@ -2,7 +2,7 @@
 
 `found_batch` finds the delivery and says which format it is, and reads nothing but for its hash, because most nights
 nothing has changed. `Batch.take` then makes it the run's own. Today a delivery lies in a folder (`folder.py`), perhaps
-packed (`archive.py`).
+packed (`archive.py`), or is what a person changes on a profile page (`edit.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from enrollsync.arrive.delivery import Batch
+from enrollsync.arrive.edit import edited_batch
 from enrollsync.arrive.folder import find_delivery, resolved
 from enrollsync.arrive.recognise import recognise
 from enrollsync.run.run import Run
@@ -36,6 +37,8 @@ def found_batch(run: Run) -> Iterator[Batch]:
 
 def _find_batch(run: Run) -> Batch:
     asked, district = run.manifest, run.settings
+    if asked.edit:
+        return edited_batch(run)
     if district.source.connection and not asked.source:
         raise ConfigurationError(
             f"district {district.district_id}: `source.connection` cannot be used yet; copy the delivery to a folder "

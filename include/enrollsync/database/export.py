@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Table, and_, false, func, not_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, false, func, not_, select
 
 from enrollsync.database.access import Database, state_version
 from enrollsync.database.dialects import Session
 from enrollsync.database.messages import one_line_errors
-from enrollsync.database.schema import BASE, CHANGES, IDENTIFIER_HISTORY, RUNS, USUAL_ENROLLMENT, arrow_schema
-from enrollsync.database.undos import list_undos, undo_runs, write_undos
+from enrollsync.database.schema import (
+    BASE,
+    CHANGES,
+    EDITED,
+    IDENTIFIER_HISTORY,
+    RECORD_KEYS,
+    RUNS,
+    USUAL_ENROLLMENT,
+    arrow_schema,
+)
+from enrollsync.database.undos import list_undos, undo_runs, undone_runs, write_undos
 from enrollsync.words.canonical import ENROLLMENTS
 
 if TYPE_CHECKING:
@@ -36,6 +45,7 @@ class Exports(Database):
             for table in _EXPORTED:
                 pq.write_table(_schema_of(table).empty_table(), folder / f"{table.name}.parquet")
             write_undos([], folder)
+            _write_edits([], folder)
             return 0
         with one_line_errors(self.backend, files=False), self.backend.reading() as session:
             version = state_version(session, district_id)
@@ -43,7 +53,11 @@ class Exports(Database):
                 if table is not BASE[ENROLLMENTS.name]:
                     self._export_table(session, table, district_id, folder)
             self._export_enrollments(session, district_id, folder, source)
-            write_undos(list_undos(session.rows(undo_runs(district_id))), folder)
+            undos = list_undos(session.rows(undo_runs(district_id)))
+            write_undos(undos, folder)
+            undone = undone_runs(undos)
+            edits = [told for run_id, *told in session.rows(_edits(district_id)) if run_id not in undone]
+            _write_edits(edits, folder)
         return version
 
     def export_changes(self, district_id: str, since: int, folder: Path) -> None:
@@ -107,6 +121,29 @@ def _all_alike(value: str | bool | None, type_: pa.DataType, rows: int) -> pa.Ar
     if not pa.types.is_dictionary(type_):
         return pa.repeat(pa.scalar(value, type_), rows)
     return pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, type_.index_type), rows), [value])
+
+
+def _edits(district_id: str) -> Select[Any]:
+    """What runs changed that applied a person's edit of one record: the run, and what `edits.parquet` has."""
+    key = func.coalesce(*(CHANGES.c[name] for name in RECORD_KEYS))
+    same = (RUNS.c.district_id == CHANGES.c.district_id) & (RUNS.c.state_after == CHANGES.c.state_after)
+    told = (CHANGES.c.entity, key, CHANGES.c.state_after, CHANGES.c.before_json, CHANGES.c.after_json)
+    return (
+        select(RUNS.c.run_id, *told)
+        .join_from(RUNS, CHANGES, same)
+        .where(RUNS.c.district_id == district_id, RUNS.c.message == EDITED, CHANGES.c.before_json.is_not(None))
+    )
+
+
+def _write_edits(rows: Iterable[Sequence[Any]], folder: Path) -> None:
+    """`edits.parquet`: record, version of the state after the edit, and the values before and after as JSON."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema([("entity", pa.string()), ("entity_key", pa.int64()), ("state_after", pa.int64()),
+                        ("before_json", pa.string()), ("after_json", pa.string())])  # fmt: skip
+    told = [dict(zip(schema.names, row, strict=True)) for row in rows]
+    pq.write_table(pa.Table.from_pylist(told, schema), folder / "edits.parquet")
 
 
 _EXPORTED = (*BASE.values(), IDENTIFIER_HISTORY)

@@ -227,6 +227,8 @@ why, in their words."""
 
 UNDO_OF = "undo of run "
 """Begins the `message` of a run with outcome `undone`; the id of the run that it undid follows."""
+EDITED = "changed on a profile page"
+"""The `message` of a run that applied what a person changed of one record."""
 
 RECORD_KEYS = ("user_key", "organization_key", "class_key")
 """The keys by which an operation names the records it touches: a keyed entity's own, or both ends of a link."""

@@ -15,7 +15,7 @@ from enrollsync.words.canonical import ENTITIES
 
 __all__ = [
     "FORMATS", "ID_CHANGES_FILE", "UNREAD", "Cell", "FileSpec", "Format", "Lookup", "Mapping", "Mode", "Source",
-    "Unread", "When", "identifier_settings", "sources",
+    "Unread", "When", "identifier_settings", "sources", "why_not_editable",
 ]  # fmt: skip
 
 FORMATS: dict[str, Format] = {declared.name: declared for declared in (BATCH_UPLOAD, CLEVER)}
@@ -25,6 +25,15 @@ def sources() -> dict[str, Source]:
     """Name -> every source that a district may name, also one of which no format can be read yet."""
     known = [*(declared.source for declared in FORMATS.values()), *(unread.source for unread in UNREAD)]
     return {source.name: source for source in known if source}
+
+
+def why_not_editable(primary_source: str, source: str) -> str | None:
+    """Why nobody may edit the identifiers of a record from `source`, in one sentence; None where one may."""
+    known = sources()
+    for name in dict.fromkeys((primary_source, source)):
+        if name in known and known[name].third_party:
+            return f"its identifiers come from {known[name].title}: change them there, and the next night brings them"
+    return None if source == primary_source else f"it comes from {source}, which is not the district's primary source"
 
 
 def identifier_settings() -> tuple[str, ...]:

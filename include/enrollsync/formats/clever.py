@@ -56,7 +56,7 @@ def _taught_by(column: str) -> Mapping:
 CLEVER = Format(
     name="clever",
     title="Clever (SFTP CSV)",
-    source=Source("clever", "Clever"),
+    source=Source("clever", "Clever", third_party=True),
     mode="snapshot",
     header_case=False,
     unknown_headers=True,

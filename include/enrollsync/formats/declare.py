@@ -153,6 +153,8 @@ class Source:
     """As a person calls it."""
     is_guest: bool = False
     """Whether it may be delivered beside another primary source; it brings staff only then."""
+    third_party: bool = False
+    """Whether another system is where its identifiers are changed: nobody edits them here."""
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ UNREAD: tuple[Unread, ...] = (
     Unread(
         "OneRoster",
         ("orgs.csv", "manifest.csv", "academicsessions.csv", "courses.csv"),
-        Source("oneroster", "OneRoster"),
+        Source("oneroster", "OneRoster", third_party=True),
     ),
 )
 """The first that fits is named."""

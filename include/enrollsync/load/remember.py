@@ -12,6 +12,7 @@ from enrollsync.words.errors import EnrollSyncError
 
 if TYPE_CHECKING:
     from enrollsync.database import RunRecord
+    from enrollsync.run.workspace import RunManifest
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +20,6 @@ log = logging.getLogger(__name__)
 def record_of(run: Run, **done: Any) -> RunRecord:
     """What the database is to remember of the run, as it stands now but for what is `done` to it."""
     from enrollsync.database import RunRecord
-    from enrollsync.database.schema import UNDO_OF
 
     manifest = run.manifest.model_copy(update=done)
     return RunRecord(
@@ -34,15 +34,24 @@ def record_of(run: Run, **done: Any) -> RunRecord:
         answer=manifest.answer,
         comment=manifest.comment,
         delivered_at=manifest.delivered_at,
-        source=run.source,
-        mode=None if manifest.undoes else manifest.mode,
+        # What is remembered of a source is what its deliveries said.
+        source=None if manifest.edit else run.source,
+        mode=None if manifest.undoes or manifest.edit else manifest.mode,
         counts=manifest.counts,
         findings=manifest.findings,
-        message=f"{UNDO_OF}{manifest.undoes}" if manifest.undoes else manifest.error,
+        message=_message(manifest),
         fingerprint=manifest.fingerprint,
         checked_at=manifest.checked_at,
         state_version=manifest.state_version,
     )
+
+
+def _message(manifest: RunManifest) -> str | None:
+    from enrollsync.database.schema import EDITED, UNDO_OF
+
+    if manifest.undoes:
+        return f"{UNDO_OF}{manifest.undoes}"
+    return manifest.error or (EDITED if manifest.edit else None)
 
 
 def record_run(run: Run) -> None:

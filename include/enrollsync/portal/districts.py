@@ -19,6 +19,7 @@ class DistrictFile:
     settings: District | None
     problem: str | None = None
     """Why it cannot be used, in one line."""
+    path: Path = Path()
 
 
 def list_districts() -> list[DistrictFile]:
@@ -59,4 +60,4 @@ def _parsed(path: Path, changed: int, size: int) -> DistrictFile:
         settings = load_district(str(path))
     except ConfigurationError as error:
         return DistrictFile(path.stem, None, str(error).replace(f"{path}: ", f"{path.name}: "))
-    return DistrictFile(settings.district_id, settings)
+    return DistrictFile(settings.district_id, settings, path=path)

@@ -10,6 +10,7 @@ import hashlib
 import hmac
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
@@ -53,6 +54,8 @@ class DistrictVisit(Visit):
     """A request about a district that the visitor may look at."""
 
     district: District
+    file: Path
+    """The district's."""
 
     @property
     def store(self) -> Store:
@@ -94,7 +97,7 @@ def inside(district_id: str, here: Annotated[Visit, Depends(visit)]) -> District
     file = find_district(district_id)
     if file is None:
         raise HTTPException(404, say("There is no such district."))
-    return DistrictVisit(here.request, here.host, here.visitor, _usable(file))
+    return DistrictVisit(here.request, here.host, here.visitor, _usable(file), file.path)
 
 
 def _usable(file: DistrictFile) -> District:

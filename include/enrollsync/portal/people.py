@@ -10,6 +10,8 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query
 from fastapi.responses import Response
 
 from enrollsync.as_of.day import end_of
+from enrollsync.formats import why_not_editable
+from enrollsync.portal.edits import editable_columns, seen
 from enrollsync.portal.entry import DistrictVisit, Inside
 from enrollsync.portal.pages import Page, read_day, show, when
 from enrollsync.portal.texts import say
@@ -142,7 +144,21 @@ def _told(here: DistrictVisit, entity: Entity, key: int, asked: Asked) -> Respon
         "revealed": asked.reveal,
     }
     hidden = all_masked(facts)
-    return show(here, "record.html.j2", facts if asked.reveal else hidden | {"hides": hidden != facts})
+    facts = facts if asked.reveal else hidden | {"hides": hidden != facts}
+    return show(here, "record.html.j2", facts | _form(here, entity, found["record"], asked))
+
+
+def _form(here: DistrictVisit, entity: Entity, record: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    """What may be changed here by this visitor, or why nothing may."""
+    why = why_not_editable(here.district.primary_source, record["source"])
+    open_now = here.may_change and asked.day is None and record["status"] != "removed"
+    if why or not open_now:
+        return {"editing": None, "not_edited": why if open_now else None}
+    columns = {"identifier" if name == entity.identifier else name: record[name] for name in editable_columns(entity)}
+    masked = columns if asked.reveal else all_masked(columns)
+    # A form with a mask in it would store that.
+    editing = {"columns": masked, "hidden": masked != columns, "seen": seen(here, entity, record)}
+    return {"editing": editing, "not_edited": None}
 
 
 def _workspaces(here: DistrictVisit, run_ids: list[str]) -> list[Workspace]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from enrollsync.formats import FORMATS, Format
+from enrollsync.formats.edit import editable
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
 from enrollsync.settings.connections import database_url
@@ -39,7 +40,10 @@ class Run:
 
     @property
     def format(self) -> Format:
-        """The format that the delivery was recognised as, fitted to the district's files."""
+        """The format that the delivery was recognised as, fitted to the district's files; of an edit, the source's."""
+        if self.manifest.edit:
+            ours = (one for one in FORMATS.values() if one.source.name == self.settings.primary_source)
+            return editable(self.settings.fitted(next(ours)))
         return self.settings.fitted(FORMATS[self.manifest.format or ""])
 
     @property

@@ -63,6 +63,15 @@ class SourceFile(BaseModel):
     """Columns (as the file spells them) that must never be copied anywhere."""
 
 
+class Edit(BaseModel):
+    """What a person changes of one record on its profile page."""
+
+    entity: str
+    key: int
+    changes: dict[str, str | None]
+    """Column of the base table -> new value; the identifier or a secondary ID."""
+
+
 class RunManifest(BaseModel):
     """What the steps of one run tell each other: `run.json` in the workspace."""
 
@@ -95,6 +104,8 @@ class RunManifest(BaseModel):
     """Who has taken this run's proposed identifier changes as delivered."""
     undoes: str | None = None
     """The run that this run takes back; None for a run that reads a delivery."""
+    edit: Edit | None = None
+    """What a person changes; such a run reads no delivery."""
     keep_later: bool = False
     """Whether an undo leaves alone what later runs changed."""
     format: str | None = None

@@ -326,6 +326,8 @@ class District(_Settings):
     database: DatabaseSettings
     identifiers: IdentifierSettings = IdentifierSettings()
     thresholds: Thresholds = Thresholds()
+    edits: Literal["stick", "yield"] = "stick"
+    """Whether what a person changed on a profile page stays while deliveries still say what was before, or they win."""
     recheck_days: int = Field(7, ge=0, le=36_500)
     """A run takes no short cut when the last full check is so many days old."""
     data_docs: bool = False

@@ -289,6 +289,12 @@ _TABLE = (
         "rule 9", WARNING, Scope.RECORD,
     ),
     Code(
+        "PLAN-EDIT-KEPT", "The row says what a person has changed since",
+        "The identifier was changed on its profile page, and the district keeps such changes (`edits: stick`).",
+        "Change it in the source too; or set `edits: yield`, and the delivery wins.",
+        "rule 9", INFO, Scope.NONE,
+    ),
+    Code(
         "PLAN-TERMS-ENDED", "All terms have ended",
         "Classes of a term that has ended are left as they are, so that a file of last term hides what is missing.",
         "Nothing between two school years; otherwise ask for the classes of the present term.",

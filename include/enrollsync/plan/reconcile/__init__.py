@@ -35,7 +35,7 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
     with engine.connect(workspace.root) as connection:
         for entity in ENTITIES:
             connection.execute(_stored(entity, state))
-        for name, file in (("history", "identifier_history"), ("undos", "undos")):
+        for name, file in (("history", "identifier_history"), ("undos", "undos"), ("edits", "edits")):
             connection.execute(f"CREATE VIEW stored_{name} AS FROM {engine.parquet(state / f'{file}.parquet')}")
         match_entities(connection, run)
         find_departures(connection, run)
@@ -58,8 +58,9 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             state_version=state_version,
             operations=sum(counts[entity][name] for entity in counts for name in OPERATIONS),
             counts=counts,
-            shares=shares,
-            students=measure_students(connection),
+            # Of what one person changes, nothing is learnt about nights.
+            shares=[] if run.manifest.edit else shares,
+            students={} if run.manifest.edit else measure_students(connection),
             notices=[*all_terms_ended(connection, run), *unusual],
             holds=[*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
         )

@@ -13,13 +13,16 @@ import pyarrow as pa
 from enrollsync.database.schema import record_keys
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan.reconcile.clashes import CODES_OF_CLASHES
+from enrollsync.plan.reconcile.edits import are_kept
 from enrollsync.plan.reconcile.tables import RECORDS, empty
 from enrollsync.run import engine
 from enrollsync.run.run import Run
+from enrollsync.run.workspace import Workspace
 from enrollsync.validate.consequences import SET_ASIDE_TOO, WAITS, waits_for
 from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, Entity
 from enrollsync.words.codes import CODES
 
+_KEPT = "PLAN-EDIT-KEPT"
 _PLANNED_CODES = ("PLAN-AMBIGUOUS", "PLAN-RECYCLED", "PLAN-REIDENTIFY-TAKEN", "ID-LEADING-ZERO")
 _ASKED_CODES = ("REF-UNKNOWN", WAITS, *CODES_OF_CLASHES)
 """Codes that checks give too, to rows that they name by `row_id`."""
@@ -28,10 +31,11 @@ _ASKED_CODES = ("REF-UNKNOWN", WAITS, *CODES_OF_CLASHES)
 def write_findings(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     """Put the plan's own findings into `findings.parquet`, in the place of an earlier plan's."""
     connection.execute(empty("told"))
-    for found in _found(connection, run.format.source.name):
+    kept = [_kept_edits(entity, run.place) for entity in RECORDS] if are_kept(connection, run) else []
+    for found in (*_found(connection, run.format.source.name), *kept):
         connection.execute(f"INSERT INTO told BY NAME {found}")
     connection.register("names", _names(run))
-    ours = ", ".join(f"'{code}'" for code in (*_PLANNED_CODES, *_ASKED_CODES))
+    ours = ", ".join(f"'{code}'" for code in (*_PLANNED_CODES, *_ASKED_CODES, _KEPT))
     engine.write_parquet(
         connection,
         f"""
@@ -43,6 +47,17 @@ def write_findings(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
         ORDER BY file, line, code""",
         run.place.findings,
     )
+
+
+def _kept_edits(entity: Entity, workspace: Workspace) -> str:
+    """Rows under an identifier that a person has changed since."""
+    return f"""
+            SELECT DISTINCT '{_KEPT}' AS code, '{CODES[_KEPT].severity}' AS severity, '{entity.name}' AS entity, file,
+                unnest(lines) AS line, '{entity.identifier}' AS field,
+                'a person has changed it on the profile page; the row is read as if it said the new one' AS message
+            FROM {engine.parquet(workspace.canonical_table(entity.name))} AS said
+            JOIN {entity.name}_edited AS edited USING (source_key)
+            WHERE said.{entity.identifier} = edited.old_id"""
 
 
 def _found(connection: duckdb.DuckDBPyConnection, source: str) -> Iterator[str]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import duckdb
 
-from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan.reconcile.clashes import find_clashes
+from enrollsync.plan.reconcile.edits import are_kept, with_edited_values
 from enrollsync.plan.reconcile.likeness import KINDS_OF_PEOPLE, find_lookalikes, resemblance
 from enrollsync.plan.reconcile.renames import read_id_changes, renamed_without_a_row, respoken
 from enrollsync.plan.reconcile.tables import empty
@@ -28,10 +28,10 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     connection.execute(KINDS_OF_PEOPLE)
     connection.execute("SET VARIABLE source = ?", [run.format.source.name])
     connection.execute("SET VARIABLE primary_source = ?", [run.settings.primary_source])
-    read_id_changes(connection, run)
-    renamed = ID_CHANGES_FILE.name in {file.name for file in manifest.files}
+    renamed = read_id_changes(connection, run)
+    edited = are_kept(connection, run)
     for entity in ENTITIES:
-        connection.execute(_delivered(entity, workspace, renamed=renamed))
+        connection.execute(_delivered(entity, workspace, renamed=renamed, edited=edited))
     connection.execute(f"CREATE TABLE removals AS FROM {engine.parquet(workspace.accepted_table('removals'))}")
     for entity in ENTITIES:
         connection.execute(_removals(entity, renamed=renamed))
@@ -49,7 +49,7 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
             find_clashes(connection, manifest)
 
 
-def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool) -> str:
+def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool, edited: bool) -> str:
     """What may load, and every record that the batch mentions at all, rejected ones included."""
     canonical = engine.parquet(workspace.canonical_table(entity.name))
     accepted = records(entity, workspace)
@@ -60,6 +60,8 @@ def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool) -> str:
     if renamed:
         accepted = respoken(entity, accepted, entity.columns)
         present = respoken(entity, present, entity.identity)
+    if edited and entity is USERS:
+        accepted = with_edited_values(accepted)
     return f"""
         CREATE VIEW {entity.name}_accepted AS {accepted};
         CREATE VIEW {entity.name}_delivered AS {present};

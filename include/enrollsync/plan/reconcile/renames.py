@@ -14,24 +14,34 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync.formats import ID_CHANGES_FILE, Format
-from enrollsync.plan.reconcile.tables import empty
+from enrollsync.plan.reconcile.edits import are_kept, read_edits
+from enrollsync.plan.reconcile.tables import RECORDS, empty
 from enrollsync.run import engine
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Workspace
-from enrollsync.words.canonical import ENTITIES, ID_CHANGES, Entity
+from enrollsync.words.canonical import ID_CHANGES, Entity
 
 
-def read_id_changes(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
-    """Judge the lines of `id_changes.csv`, if the batch has one."""
-    keyed = [entity for entity in ENTITIES if entity.key]
-    if ID_CHANGES_FILE.name not in {file.name for file in run.manifest.files}:
-        for entity in keyed:
+def read_id_changes(connection: duckdb.DuckDBPyConnection, run: Run) -> bool:
+    """Judge the lines of `id_changes.csv`, if the batch has one; whether rows are to be read as `respoken`."""
+    told, kept = ID_CHANGES_FILE.name in {file.name for file in run.manifest.files}, are_kept(connection, run)
+    if told:
+        _judge_lines(connection, run)
+    else:
+        for entity in RECORDS:
             connection.execute(_nothing_renamed(entity))
-        return
+    if kept:
+        read_edits(connection, run.place, {entity.name: _rekeyed(entity, run.format) for entity in RECORDS})
+        for entity in RECORDS:
+            connection.execute(_edited_aliases(entity, told=told))
+    return told or kept
+
+
+def _judge_lines(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     workspace, declared = run.place, run.format
     connection.execute(_lines(workspace))
     connection.execute(_lasting_history())
-    for entity in keyed:
+    for entity in RECORDS:
         rekeyed = _rekeyed(entity, declared)
         connection.execute(_entity_lines(entity, workspace, rekeyed))
         _follow(connection, f"{entity.name}_lines", "this.has_it")
@@ -83,7 +93,17 @@ def _nothing_renamed(entity: Entity) -> str:
     return f"""
         {empty("{entity}_renames", entity)};
         {empty("{entity}_in_id_changes", entity)};
+        {empty("{entity}_aliases", entity)};
         CREATE VIEW {entity.name}_addressed AS FROM db_{entity.name}"""
+
+
+def _edited_aliases(entity: Entity, *, told: bool) -> str:
+    """What a person has changed is read like a line that is done, but where a line is about it."""
+    lines = f"SELECT identifier FROM identifiers_in_lines WHERE entity = '{entity.name}'"
+    return f"""
+        INSERT INTO {entity.name}_aliases
+        FROM {entity.name}_edited
+        {f"WHERE old_id NOT IN ({lines}) AND new_id NOT IN ({lines})" if told else ""}"""
 
 
 def _lines(workspace: Workspace) -> str:

@@ -90,6 +90,12 @@ RELATIONS: tuple[Relation, ...] = (
         "Undos, and which run each takes back or restores.",
         _ALONE,
     ),
+    Relation(
+        "stored_edits",
+        "entity VARCHAR, entity_key BIGINT, state_after BIGINT, before_json VARCHAR, after_json VARCHAR",
+        "What persons changed on profile pages, but for what was undone.",
+        _ALONE,
+    ),
     # ---- lines of `id_changes.csv` (`renames.py`)
     Relation(
         "id_changes",

@@ -1,0 +1,143 @@
+"""What a person changes on a profile page: checked, planned, applied, remembered and undone like a batch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from enrollsync import steps
+from enrollsync.database import open_store
+from enrollsync.formats import why_not_editable
+from enrollsync.run.workspace import Edit
+from nightly import Nightly, other, student
+
+ROWS = [student(userStateId="ST1"), other(1, userStateId="ST2"), other(2, userId="LEE")]
+
+
+def key_of(nightly: Nightly, identifier: str, entity: str = "users") -> int:
+    singular = {"users": "user", "classes": "class", "organizations": "organization"}[entity]
+    ((key,),) = nightly.view(entity, f"{singular}_key", f"{singular}_id = '{identifier}'")
+    return int(key)
+
+
+def edit(nightly: Nightly, identifier: str, entity: str = "users", **changes: str | None) -> dict[str, Any]:
+    """Change a record as its profile page does."""
+    asked = Edit(entity=entity, key=key_of(nightly, identifier, entity), changes=changes)
+    number = len(steps.runs(nightly.district)) + 1
+    nightly.workspace = steps.start_edit(
+        nightly.district, asked, run_id=f"edit-{number}", as_of=datetime(2026, 11, 23, 12, tzinfo=UTC), reason="asked"
+    )
+    return steps.edit(nightly.workspace, person="pat")
+
+
+@pytest.fixture
+def edited(nightly_everywhere: Nightly) -> Nightly:
+    nightly_everywhere.begin(ROWS)
+    return nightly_everywhere
+
+
+@pytest.fixture
+def begun(nightly: Nightly) -> Nightly:
+    nightly.begin(ROWS)
+    return nightly
+
+
+def test_an_identifier_is_changed_with_its_history_and_an_undo_gives_it_back(edited: Nightly) -> None:
+    key = key_of(edited, "300")
+    result = edit(edited, "300", user_id="301")
+    assert (result["outcome"], result["counts"]["users"]["reidentify"]) == ("applied", 1)
+    assert key_of(edited, "301") == key
+    run = steps.runs(edited.district)[0]
+    assert (run["approved_by"], run["comment"], run["source"]) == ("pat", "asked", None)
+    assert edited.undo(result["run_id"])["outcome"] == "undone"
+    assert key_of(edited, "300") == key
+
+
+@pytest.mark.parametrize(
+    "entity, old, column", [("classes", "C1", "class_id"), ("organizations", "S1", "organization_id")]
+)
+def test_classes_and_organizations_change_their_identifiers_too(
+    begun: Nightly, entity: str, old: str, column: str
+) -> None:
+    result = edit(begun, old, entity, **{column: "NEW1"})
+    assert (result["outcome"], result["findings"]) == ("applied", {})
+    assert key_of(begun, "NEW1", entity)
+
+
+def test_secondary_ids_change_and_empty_ones_are_cleared(begun: Nightly) -> None:
+    assert edit(begun, "300", user_state_id="ST9", user_district_id="D1")["outcome"] == "applied"
+    assert begun.view("users", "user_district_id, user_state_id", "user_id = '300'") == [("D1", "ST9")]
+    assert edit(begun, "300", user_state_id=None)["outcome"] == "applied"
+    assert begun.view("users", "user_district_id, user_state_id", "user_id = '300'") == [("D1", None)]
+    assert begun.view("memberships", "user_key", "status <> 'active'") == []
+
+
+@pytest.mark.parametrize("changes, code, outcome", [
+    ({"user_id": "u1"}, "PLAN-REIDENTIFY-TAKEN", "rejected"), ({"user_id": "123-45-6789"}, "ID-CHARSET", "rejected"),
+    ({"user_id": "123456789"}, "ID-SSN", "applied"), ({"user_id": "lee"}, "ID-CASE", "applied"),
+    ({"user_state_id": "ST2"}, "SEC-DUPLICATE", "rejected"),
+])  # fmt: skip
+def test_what_a_batch_would_be_told_an_edit_is_told(
+    begun: Nightly, changes: dict[str, str], code: str, outcome: str
+) -> None:
+    result = edit(begun, "300", **changes)
+    assert code in result["findings"] and result["outcome"] == outcome
+    if outcome == "rejected":
+        assert begun.view("users", "user_state_id", "user_id IN ('300', 'u1')") == [("ST1",), ("ST2",)]
+
+
+def test_the_next_night_is_in_sync_with_what_was_edited_when_it_says_the_same(begun: Nightly) -> None:
+    edit(begun, "300", user_id="301")
+    assert begun.run([ROWS[0] | {"userId": "301"}, *ROWS[1:]])["outcome"] == "in_sync"
+
+
+def test_nothing_is_learnt_of_an_edit(begun: Nightly) -> None:
+    edit(begun, "300", user_id="301")
+    assert len(open_store(begun.database_url).shares_before("demo", 9)) == 1
+
+
+@pytest.mark.parametrize("mode", ["delta", "snapshot"])
+@pytest.mark.parametrize("edits, identifier", [("stick", "301"), ("yield", "300")])
+def test_a_night_that_says_the_old_identifier_leaves_the_edit_or_takes_it_back_as_the_district_wants(
+    nightly: Nightly, mode: str, edits: str, identifier: str
+) -> None:
+    nightly.settings = {"edits": edits, "source": {"path": str(nightly.folder / "delivery"), "mode": mode}}
+    nightly.begin(ROWS)
+    key = key_of(nightly, "300")
+    edit(nightly, "300", user_id="301", user_state_id="ST9")
+    night = nightly.run([ROWS[0] | ({} if edits == "stick" else {"userStateId": "ST9"}), *ROWS[1:]])
+    assert night["outcome"] == ("in_sync" if edits == "stick" else "applied")
+    assert ("PLAN-EDIT-KEPT" in night["findings"]) is (edits == "stick")
+    assert key_of(nightly, identifier) == key
+    assert nightly.view("users", "user_state_id", f"user_id = '{identifier}'") == [("ST9",)]
+    enrolled = nightly.view("enrollments", "user_id", "status = 'active'")
+    assert enrolled == [(name,) for name in sorted((identifier, "LEE", "u1"))]
+
+
+def test_what_a_row_says_anew_wins_over_an_edit(begun: Nightly) -> None:
+    edit(begun, "300", user_state_id="ST9")
+    begun.run([ROWS[0] | {"userStateId": "ST7"}, *ROWS[1:]])
+    assert begun.view("users", "user_state_id", "user_id = '300'") == [("ST7",)]
+    begun.run(ROWS)
+    assert begun.view("users", "user_state_id", "user_id = '300'") == [("ST1",)]
+
+
+def test_an_edit_that_was_undone_sticks_no_more(begun: Nightly) -> None:
+    begun.undo(edit(begun, "300", user_id="301")["run_id"])
+    assert begun.run(ROWS)["outcome"] == "in_sync"
+    assert key_of(begun, "300")
+
+
+def test_somebody_new_under_the_old_identifier_beside_the_new_one_is_somebody_new(begun: Nightly) -> None:
+    edit(begun, "300", user_id="301")
+    night = begun.run([ROWS[0] | {"userId": "301"}, other(7, userId="300"), *ROWS[1:]])
+    assert night["counts"]["users"]["create"] == 1 and "PLAN-EDIT-KEPT" not in night["findings"]
+
+
+def test_identifiers_that_come_from_a_third_party_are_changed_there() -> None:
+    assert why_not_editable("clever", "clever") == (
+        "its identifiers come from Clever: change them there, and the next night brings them"
+    )
+    assert why_not_editable("batch_upload", "batch_upload") is None

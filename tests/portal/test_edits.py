@@ -1,0 +1,146 @@
+"""Changing identifiers on a profile page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+import quicker
+from enrollsync.portal import reader
+from enrollsync.portal.app import build
+from nightly import other
+from portal.conftest import FIRST, HTML, FakeHost, deliver, run, write_district
+
+JSON = {"Accept": "application/json"}
+ORIGIN = {"Origin": "http://testserver"}
+BASE = "/roster/districts/merced"
+SSN = "123456789"
+
+
+@pytest.fixture
+def host() -> FakeHost:
+    return FakeHost()
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Merced, after its first night; every test has a copy."""
+    home = tmp_path_factory.mktemp("edits")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENROLLSYNC_HOME", str(home))
+        patch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
+        patch.setattr("enrollsync.validate.checking.run_suite", quicker.plainly)
+        write_district(home, "merced", source={"path": "data/landing/merced", "mode": "delta"})
+        deliver(home, "merced", [other(1, userStateId="ST1"), other(2), other(3, userId=SSN)])
+        run("merced", "first", FIRST)
+    return home
+
+
+@pytest.fixture
+def visitor(
+    template: Path, host: FakeHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain_checks: None
+) -> Iterator[TestClient]:
+    shutil.copytree(template, tmp_path / "home")
+    monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
+    reader.roster.cache_clear()  # the same address is another file now
+    around = FastAPI()
+    around.mount("/roster", build(host))
+    with TestClient(around, follow_redirects=False, headers=HTML) as client:
+        yield client
+
+
+def address_of(visitor: TestClient, asked: str, kind: str = "users") -> str:
+    (one,) = visitor.get(f"{BASE}/{kind}?q={asked}", headers=JSON).json()["found"]
+    return f"{BASE}/{kind}/{one['key']}"
+
+
+def fields(page: str) -> dict[str, str]:
+    """What a browser would send of the page's only form that is posted."""
+    (form,) = re.findall(r'<form method="post".*?</form>', page, re.DOTALL)
+    inputs = re.findall(r"<input([^>]*)>", form)
+    told = [dict(re.findall(r'(name|value)="([^"]*)"', one)) for one in inputs]
+    return {one["name"]: one.get("value", "") for one in told}
+
+
+def change(visitor: TestClient, address: str, **changes: str) -> httpx.Response:
+    asked = fields(visitor.get(address).text) | {"reason": "the family asked"} | changes
+    return visitor.post(address, data=asked, headers=ORIGIN)
+
+
+def told_of(visitor: TestClient, address: str) -> dict[str, Any]:
+    told: dict[str, Any] = visitor.get(address, headers=JSON).json()
+    return told
+
+
+def test_a_change_is_looked_at_then_applied_as_a_run_with_its_reason(visitor: TestClient) -> None:
+    address = address_of(visitor, "u1")
+    look = change(visitor, address, identifier="n1", user_state_id="")
+    assert look.status_code == 200 and "This would change" in look.text
+    assert told_of(visitor, address)["card"]["identifier"] == "u1"
+    done = visitor.post(address, data=fields(look.text), headers=ORIGIN)
+    assert (done.status_code, done.headers["location"]) == (303, address)
+    told = told_of(visitor, address)
+    assert (told["card"]["identifier"], [one["identifier"] for one in told["earlier"]]) == ("n1", ["u1"])
+    assert (told["life"][0]["approved_by"], told["life"][0]["comment"]) == ("ada", "the family asked")
+    assert "the family asked" in visitor.get(address).text
+    assert visitor.get(f"{BASE}/runs/{told['life'][0]['run_id']}").status_code == 200
+    assert visitor.get(f"{BASE}/runs").status_code == 200
+
+
+@pytest.mark.parametrize("changes, said", [
+    ({"identifier": "u2"}, "PLAN-REIDENTIFY-TAKEN"), ({"identifier": "no good"}, "ID-CHARSET"),
+    ({"identifier": "U2"}, "ID-CASE"), ({"identifier": "123456780"}, "ID-SSN"),
+])  # fmt: skip
+def test_the_rules_answer_in_the_words_of_a_batch(visitor: TestClient, changes: dict[str, str], said: str) -> None:
+    look = change(visitor, address_of(visitor, "u1"), **changes)
+    assert said in look.text
+    assert ("This cannot be stored" in look.text) is (said in ("PLAN-REIDENTIFY-TAKEN", "ID-CHARSET"))
+
+
+def test_of_two_who_edit_at_once_the_second_is_told(visitor: TestClient) -> None:
+    address = address_of(visitor, "u1")
+    mine = fields(visitor.get(address).text) | {"reason": "mine", "identifier": "m1"}
+    look = change(visitor, address, identifier="n1")
+    assert visitor.post(address, data=fields(look.text), headers=ORIGIN).status_code == 303
+    late = visitor.post(address, data=mine, headers=ORIGIN)
+    assert late.status_code == 409 and "Somebody changed this record" in late.text
+
+
+def test_a_change_needs_a_reason_and_something_to_change(visitor: TestClient) -> None:
+    address = address_of(visitor, "u1")
+    assert change(visitor, address, identifier="n1", reason=" ").status_code == 422
+    assert change(visitor, address).status_code == 422
+
+
+@pytest.mark.parametrize("kind, old", [("classes", "C1"), ("organizations", "S1")])
+def test_classes_and_schools_are_changed_too(visitor: TestClient, kind: str, old: str) -> None:
+    address = address_of(visitor, old, kind)
+    look = change(visitor, address, identifier="NEW1")
+    assert visitor.post(address, data=fields(look.text), headers=ORIGIN).status_code == 303
+    assert told_of(visitor, address)["card"]["identifier"] == "NEW1"
+
+
+def test_who_may_only_look_is_offered_nothing_and_a_hidden_number_is_not_in_the_form(
+    visitor: TestClient, host: FakeHost
+) -> None:
+    hidden = address_of(visitor, SSN)
+    assert SSN not in visitor.get(hidden).text + visitor.get(hidden, headers=JSON).text
+    host.changes = set()
+    assert "Change identifiers" not in visitor.get(address_of(visitor, "u1")).text
+
+
+def test_a_third_partys_identifiers_are_shown_and_not_edited(visitor: TestClient, tmp_path: Path) -> None:
+    address = address_of(visitor, "u1")
+    asked = fields(visitor.get(address).text) | {"reason": "mine", "identifier": "m1"}
+    write_district(tmp_path / "home", "merced", primary_source="clever")
+    assert "Not to be changed here: its identifiers come from Clever" in visitor.get(address).text
+    assert visitor.post(address, data=asked, headers=ORIGIN).status_code == 409
