@@ -112,7 +112,7 @@ def test_run_is_taken_back_after_a_look_at_what_that_would_do(
     assert jefferson.named("Renamed") == 0
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def moved(jefferson: District) -> str:
     """A student who got another identifier, name and secondary ID today; what he was called until then."""
     write_sample(jefferson.landing, "batch_upload", students=60, seed=3)
@@ -149,6 +149,27 @@ def test_student_is_found_by_whatever_he_is_known_by_explained_and_shown_as_he_w
     expect(page.locator("main")).to_contain_text(f"As it was at the end of {YESTERDAY}")
     expect(page.locator("main")).to_contain_text(moved)
     expect(page.get_by_role("heading", level=1)).not_to_contain_text("Ñuflórez")
+
+
+def test_identifier_changed_on_the_profile_page_is_kept_against_tonights_file(
+    page: Page, airflow: Airflow, jefferson: District, moved: str
+) -> None:
+    page.goto(f"{airflow.place.address}/roster/districts/jefferson/users?q=moved1")
+    page.locator("table tbody a").first.click()
+    page.get_by_text("Change identifiers").click()
+    page.get_by_label("identifier").fill("edited1")
+    page.get_by_label("Why").fill("the family asked")
+    page.get_by_role("button", name="Look at the change").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("This would change", timeout=PATIENT * 1000)
+    page.get_by_role("button", name="Change it").click()
+    expect(page.locator("section[aria-labelledby=life]")).to_contain_text("the family asked", timeout=PATIENT * 1000)
+    expect(page.locator("main")).to_contain_text("was moved1 until")
+    (jefferson.landing / "id_changes.csv").unlink()
+    run_id = jefferson.airflow.trigger(jefferson.sync)
+    jefferson.airflow.wait(jefferson.sync, run_id)
+    assert jefferson.run(run_id)[0] == "in_sync"
+    kept = "SELECT count(*) FROM roster_users WHERE district_id = 'jefferson' AND user_id = 'edited1'"
+    assert jefferson.rows(kept) == [(1,)]
 
 
 def test_airflow_shows_the_portal_within_its_own_navigation(page: Page, airflow: Airflow) -> None:
