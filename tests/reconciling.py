@@ -69,6 +69,8 @@ class Roster:
     mode: str = "delta"
     release: bool = False
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {entity.name: [] for entity in ENTITIES})
+    edits: list[dict[str, Any]] = field(default_factory=list)
+    """What persons changed on profile pages, as `edits.parquet` has it."""
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     workspace: Workspace = field(init=False)
 
@@ -137,6 +139,9 @@ class Roster:
         undos = pa.schema([("number", pa.int64()), ("run_id", pa.string()), ("first_run", pa.string()),
                            ("takes_back", pa.bool_())])  # fmt: skip
         pq.write_table(undos.empty_table(), self.workspace.state / "undos.parquet")
+        edits = pa.schema([("entity", pa.string()), ("entity_key", pa.int64()), ("state_after", pa.int64()),
+                           ("before_json", pa.string()), ("after_json", pa.string())])  # fmt: skip
+        pq.write_table(pa.Table.from_pylist(self.edits, edits), self.workspace.state / "edits.parquet")
 
 
 def _key(entity: str, row: dict[str, Any]) -> tuple[Any, ...]:

@@ -158,7 +158,78 @@ WHERE fate IN ('open', 'done')
         )
     );
 
+CREATE TABLE users_edited AS
+WITH said AS (
+    SELECT DISTINCT source_key
+    FROM read_parquet('canonical/users.parquet')
+    WHERE source_key IS NOT NULL
+),
+lost AS (
+    SELECT entity_key, json_extract_string(before_json, '$.user_id') AS old_id, state_after
+    FROM stored_edits
+    WHERE entity = 'users'
+),
+meant AS (
+    SELECT CASE
+            WHEN holder.source <> getvariable('source') THEN holder.source_key
+            WHEN holder.source_key = '' || holder.user_id THEN '' || old_id
+            ELSE holder.source_key
+        END AS source_key,
+        holder.source_key AS new_source_key, old_id, holder.user_id AS new_id, state_after
+    FROM lost
+    JOIN db_users AS holder ON holder.user_key = entity_key
+    WHERE old_id NOT IN (SELECT user_id FROM db_users WHERE user_id IS NOT NULL)
+        AND holder.user_id IS NOT NULL AND holder.source = getvariable('source')
+)
+SELECT source_key, new_source_key, old_id, new_id
+FROM meant
+WHERE source_key IN (FROM said) AND (source_key = new_source_key OR new_source_key NOT IN (FROM said))
+QUALIFY row_number() OVER (PARTITION BY source_key ORDER BY state_after DESC) = 1;
+
+CREATE TABLE users_edited_values AS
+WITH last AS (
+    SELECT entity_key,
+        arg_max({
+            'was': json_extract_string(before_json, '$.user_district_id'),
+            'made': json_extract_string(after_json, '$.user_district_id')
+        }, state_after) FILTER (json_exists(before_json, '$.user_district_id')) AS user_district_id,
+        arg_max({
+            'was': json_extract_string(before_json, '$.user_state_id'),
+            'made': json_extract_string(after_json, '$.user_state_id')
+        }, state_after) FILTER (json_exists(before_json, '$.user_state_id')) AS user_state_id
+    FROM stored_edits
+    WHERE entity = 'users'
+    GROUP BY entity_key
+)
+SELECT source_key,
+    CASE
+        WHEN old.user_district_id IS NOT DISTINCT FROM last.user_district_id.made THEN last.user_district_id
+    END AS user_district_id,
+    CASE
+        WHEN old.user_state_id IS NOT DISTINCT FROM last.user_state_id.made THEN last.user_state_id
+    END AS user_state_id
+FROM last
+JOIN db_users AS old ON old.user_key = entity_key AND old.source = getvariable('source');
+
+INSERT INTO users_aliases
+FROM users_edited
+WHERE old_id NOT IN (SELECT identifier FROM identifiers_in_lines WHERE entity = 'users')
+    AND new_id NOT IN (SELECT identifier FROM identifiers_in_lines WHERE entity = 'users');
+
 CREATE VIEW users_accepted AS
+SELECT given.* REPLACE (
+    CASE
+        WHEN edited.user_district_id IS NOT NULL AND edited.user_district_id.was IS NOT DISTINCT FROM given.user_district_id
+        THEN edited.user_district_id.made
+        ELSE given.user_district_id
+    END AS user_district_id,
+    CASE
+        WHEN edited.user_state_id IS NOT NULL AND edited.user_state_id.was IS NOT DISTINCT FROM given.user_state_id
+        THEN edited.user_state_id.made
+        ELSE given.user_state_id
+    END AS user_state_id
+)
+FROM (
 SELECT given.* REPLACE (
     coalesce(users_alias.new_source_key, given.source_key) AS source_key,
     CASE WHEN given.user_id = users_alias.old_id THEN users_alias.new_id ELSE given.user_id END AS user_id
@@ -175,7 +246,9 @@ SELECT file, line, lines, files, kept,
     username, grade, birth_date, status
 FROM read_parquet('accepted/users.parquet')
 ) AS given
-LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.source_key;
+LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.source_key
+) AS given
+LEFT JOIN users_edited_values AS edited USING (source_key);
 CREATE VIEW users_delivered AS
 SELECT given.* REPLACE (
     coalesce(users_alias.new_source_key, given.source_key) AS source_key

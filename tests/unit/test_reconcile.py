@@ -27,6 +27,10 @@ Row = dict[str, Any]
 GOLDEN = Path(__file__).parent.parent / "golden"
 LONGEST = 5_900
 """Characters of a statement; twice as many nobody could read."""
+EDIT = {
+    "entity": "users", "entity_key": 1, "state_after": 1, "before_json": '{"user_id":"0","user_state_id":null}',
+    "after_json": '{"user_id":"0000","user_state_id":"90"}',
+}  # fmt: skip
 WIDEST = 150
 """Characters of a line of one."""
 
@@ -69,10 +73,11 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recorded]:
 
 
 def a_night(roster: Roster) -> Recorded:
-    """What planning made of a rejected row, lost zeros, a clash, a new identifier by a row and another by a line."""
+    """What planning made of a rejected row, lost zeros, a clash, a new identifier by a row, another by a line, an edit."""
     rows = [student(f"{number:04}", userFirstName=f"Ann{number}", userStateId=f"9{number}") for number in range(6)]
     new = [("0009", "Ann3", "93"), ("5", "Bo", ""), ("0010", "Cy", "94")]
     roster.night(rows)
+    roster.edits = [EDIT]
     recorded: list[Recorded] = []
 
     def connect(workspace: Path) -> Recorded:

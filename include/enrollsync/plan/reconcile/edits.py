@@ -38,8 +38,11 @@ def read_edits(connection: duckdb.DuckDBPyConnection, workspace: Workspace, reke
 def with_edited_values(query: str) -> str:
     """The rows of people in `query`, each with the secondary IDs that a person gave since."""
     values = ",\n            ".join(
-        f"CASE WHEN edited.{name} IS NOT NULL AND edited.{name}.before IS NOT DISTINCT FROM given.{name} "
-        f"THEN edited.{name}.after ELSE given.{name} END AS {name}"
+        f"""CASE
+                WHEN edited.{name} IS NOT NULL AND edited.{name}.was IS NOT DISTINCT FROM given.{name}
+                THEN edited.{name}.made
+                ELSE given.{name}
+            END AS {name}"""
         for name in _SECONDARY
     )
     return f"""
@@ -84,14 +87,16 @@ def _edited_values() -> str:
     """Source key -> of each secondary ID what was there before its last edit and what is there since."""
     values = ", ".join(
         f"""
-            CASE WHEN old.{name} IS NOT DISTINCT FROM last.{name}.after THEN last.{name} END AS {name}"""
+            CASE
+                WHEN old.{name} IS NOT DISTINCT FROM last.{name}.made THEN last.{name}
+            END AS {name}"""
         for name in _SECONDARY
     )
     lasts = ", ".join(
         f"""
                 arg_max({{
-                    'before': json_extract_string(before_json, '$.{name}'),
-                    'after': json_extract_string(after_json, '$.{name}')
+                    'was': json_extract_string(before_json, '$.{name}'),
+                    'made': json_extract_string(after_json, '$.{name}')
                 }}, state_after) FILTER (json_exists(before_json, '$.{name}')) AS {name}"""
         for name in _SECONDARY
     )
@@ -105,4 +110,4 @@ def _edited_values() -> str:
         )
         SELECT source_key, {values}
         FROM last
-        JOIN db_users AS old ON old.user_key = entity_key"""
+        JOIN db_users AS old ON old.user_key = entity_key AND old.source = getvariable('source')"""

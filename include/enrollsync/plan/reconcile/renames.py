@@ -100,10 +100,12 @@ def _nothing_renamed(entity: Entity) -> str:
 def _edited_aliases(entity: Entity, *, told: bool) -> str:
     """What a person has changed is read like a line that is done, but where a line is about it."""
     lines = f"SELECT identifier FROM identifiers_in_lines WHERE entity = '{entity.name}'"
+    apart = f"""WHERE old_id NOT IN ({lines})
+            AND new_id NOT IN ({lines})"""
     return f"""
         INSERT INTO {entity.name}_aliases
         FROM {entity.name}_edited
-        {f"WHERE old_id NOT IN ({lines}) AND new_id NOT IN ({lines})" if told else ""}"""
+        {apart if told else ""}"""
 
 
 def _lines(workspace: Workspace) -> str:

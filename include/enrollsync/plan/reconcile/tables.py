@@ -141,6 +141,20 @@ RELATIONS: tuple[Relation, ...] = (
         "Old identifiers that rows still say, beyond doubt.",
         RECORDS,
     ),
+    # ---- what persons have changed (`edits.py`)
+    Relation(
+        "{entity}_edited",
+        "source_key VARCHAR, new_source_key VARCHAR, old_id VARCHAR, new_id VARCHAR",
+        "Identifiers that rows still say and a person has changed since.",
+        RECORDS,
+    ),
+    Relation(
+        "users_edited_values",
+        "source_key VARCHAR, user_district_id STRUCT(was VARCHAR, made VARCHAR), "
+        "user_state_id STRUCT(was VARCHAR, made VARCHAR)",
+        "Secondary IDs that a person gave, and what was there before.",
+        _ALONE,
+    ),
     # ---- which row is which record (`matching.py`)
     Relation("stored_{entity}", "{row}", "The roster as it is, with what an undo has removed."),
     Relation("db_{entity}", "{row}", "The roster as it is."),
