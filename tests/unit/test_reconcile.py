@@ -73,7 +73,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recorded]:
 
 
 def a_night(roster: Roster) -> Recorded:
-    """What planning made of a rejected row, lost zeros, a clash, a new identifier by a row, another by a line, an edit."""
+    """What planning made of a rejected row, lost zeros, a clash, new identifiers by a row and a line, an edit."""
     rows = [student(f"{number:04}", userFirstName=f"Ann{number}", userStateId=f"9{number}") for number in range(6)]
     new = [("0009", "Ann3", "93"), ("5", "Bo", ""), ("0010", "Cy", "94")]
     roster.night(rows)
