@@ -157,7 +157,7 @@ def test_identifier_changed_on_the_profile_page_is_kept_against_tonights_file(
     page.goto(f"{airflow.place.address}/roster/districts/jefferson/users?q=moved1")
     page.locator("table tbody a").first.click()
     page.get_by_text("Change identifiers").click()
-    page.get_by_label("identifier").fill("edited1")
+    page.get_by_label("identifier", exact=True).fill("edited1")
     page.get_by_label("Why").fill("the family asked")
     page.get_by_role("button", name="Look at the change").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("This would change", timeout=PATIENT * 1000)
