@@ -19,12 +19,13 @@ export AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT := 60
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up pools test check lint docs lock browser secrets
+.PHONY: help setup demo up pools roles test check lint docs lock browser secrets
 
 help:
 	@echo "make demo    run the demo district through Airflow and show what came of it"
 	@echo "make up      start Airflow with the demo district on http://localhost:8080, or PORT=8090"
 	@echo "make pools   make every district's pool in Airflow, which a run's start does by itself"
+	@echo "make roles   make every district's roles under Airflow's FAB auth manager"
 	@echo "make test    run all tests"
 	@echo "make check   lint, types and the quick tests, in about a minute"
 	@echo "make lint    check style and types"
@@ -66,6 +67,9 @@ up: setup $(DEMO)/users.csv
 # The scheduler does so by itself; this is for an Airflow that does not load plugins/.
 pools: setup
 	@python scripts/pools.py
+
+roles: setup
+	@python scripts/roles.py
 
 # A file's tests stay on one worker, so that what a file sets up is set up once. Three workers for two cores, because
 # one of them mostly waits for Airflow; files in their own order, because the slow ones come first then.
