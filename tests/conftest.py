@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gc
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -12,11 +14,16 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+import in_memory
 import one_engine
 from nightly import Nightly, Query
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+
+# Tests write and remove many small files, and their databases wait for disks; what a test starts inherits this.
+if memory := in_memory.folder():
+    os.environ["TMPDIR"] = tempfile.tempdir = memory
 
 # How long an example takes depends on what else the machine does.
 settings.register_profile("any machine", deadline=None)
@@ -76,8 +83,14 @@ def great_expectations(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def nightly(tmp_path: Path, sqlite_url: str, query: Query, plain_checks: None) -> Nightly:
+def nightly(tmp_path: Path, sqlite_roster_url: str, query: Query, plain_checks: None) -> Nightly:
     """A district on SQLite."""
+    return Nightly(tmp_path, sqlite_roster_url, query)
+
+
+@pytest.fixture
+def nightly_from_nothing(tmp_path: Path, sqlite_url: str, query: Query, plain_checks: None) -> Nightly:
+    """The same before anything was loaded: there is no database yet."""
     return Nightly(tmp_path, sqlite_url, query)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import random
 import re
 import sys
@@ -137,11 +136,6 @@ def sound_files(declared: Format) -> dict[str, bytes]:
         [{"School_id": "S1", "School_name": "North"}, {"School_id": "S2", "School_name": '"South, Old"'}],
     )  # fmt: skip
     return {name: text.encode() for name, text in files.items()}
-
-
-def quick_folder() -> str | None:
-    """Where files are written in memory; None where there is no such place."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 # ---- what is right, by other means --------------------------------------------------------------

@@ -17,6 +17,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+import in_memory
 import one_engine
 import quicker
 from damage import (
@@ -26,7 +27,6 @@ from damage import (
     excuse,
     fields_of,
     lines_of,
-    quick_folder,
     sound_files,
     text_of,
 )
@@ -314,7 +314,7 @@ def fuzz_deliveries(name: str, cases: Iterable[int], *, whole: int = 1) -> tuple
     Every `whole`th case is checked by Great Expectations too, which must say the same.
     """
     counts, wrong = Counter[str](), list[str]()
-    with tempfile.TemporaryDirectory(dir=quick_folder()) as folder, pytest.MonkeyPatch.context() as patch:
+    with tempfile.TemporaryDirectory(dir=in_memory.folder()) as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ENROLLSYNC_HOME", folder)
         patch.setattr(collect, "write_checks", lambda *_: None)
         patch.setattr(checking, "run_suite", quicker.plainly)

@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from damage import Told, complaints_on, damaged, excuse, fields_of, lines_of, quick_folder, sound_files, text_of
+import in_memory
+from damage import Told, complaints_on, damaged, excuse, fields_of, lines_of, sound_files, text_of
 from enrollsync.formats import FORMATS, FileSpec, Format
 from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.lines import load_text, record_width, split_records
@@ -86,7 +87,7 @@ def fuzz_files(name: str, cases: Iterable[int], *, whole: int = 1) -> tuple[Coun
     """
     declared = FORMATS[name]
     sound, wrong, counts = sound_files(declared), list[str](), Counter[str]()
-    with tempfile.TemporaryDirectory(dir=quick_folder()) as folder:
+    with tempfile.TemporaryDirectory(dir=in_memory.folder()) as folder:
         files = Files(Path(folder), declared)
         for case in cases:
             chance = random.Random(f"{name} {case}")

@@ -1,4 +1,4 @@
-"""Databases to test against: an SQLite file and a real PostgreSQL server, fresh for every test; and plans to apply."""
+"""Databases to test against, SQLite files and a real PostgreSQL, fresh for every test; and plans to apply."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -58,27 +59,70 @@ def _command(url: str, sql: str) -> None:
 _databases = itertools.count(1)
 
 
+@contextmanager
+def _postgres(server: str, template: str = "template1") -> Iterator[str]:
+    name = f"test_{next(_databases)}"
+    _command(server, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield server.replace("/postgres?", f"/{name}?")
+    _command(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
 @pytest.fixture
 def postgres_url(postgres_server: str) -> Iterator[str]:
     """The URL of a new, empty PostgreSQL database."""
-    name = f"test_{next(_databases)}"
-    _command(postgres_server, f"CREATE DATABASE {name}")
-    yield postgres_server.replace("/postgres?", f"/{name}?")
-    _command(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+    with _postgres(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> str:
+    """The name of a database with an empty roster, for others to be made of."""
+    _command(postgres_server, "CREATE DATABASE roster_template")
+    open_store(postgres_server.replace("/postgres?", "/roster_template?")).migrate()
+    return "roster_template"
+
+
+@pytest.fixture
+def postgres_roster_url(postgres_server: str, postgres_template: str) -> Iterator[str]:
+    """The URL of a new PostgreSQL database with an empty roster."""
+    with _postgres(postgres_server, postgres_template) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """An SQLite file with an empty roster, for others to be copies of."""
+    path = tmp_path_factory.mktemp("template") / "roster.db"
+    open_store(f"sqlite:///{path}").migrate()
+    return path.read_bytes()
+
+
+@pytest.fixture
+def sqlite_roster_url(sqlite_url: str, sqlite_template: bytes) -> str:
+    """The URL of a new SQLite file with an empty roster."""
+    path = Path(sqlite_url.removeprefix("sqlite:///"))
+    path.parent.mkdir(mode=0o700)
+    path.touch(mode=0o600)
+    path.write_bytes(sqlite_template)
+    return sqlite_url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest) -> str:
+def unmigrated_url(request: pytest.FixtureRequest) -> str:
     """An empty database of either kind."""
     return str(request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url"))
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A database of either kind with an empty roster: a copy of one that was migrated before."""
+    return str(request.getfixturevalue("sqlite_roster_url" if request.param == "sqlite" else "postgres_roster_url"))
+
+
 @pytest.fixture
 def store(database_url: str) -> Store:
-    """A migrated, empty roster of either kind."""
-    store = open_store(database_url)
-    store.migrate()
-    return store
+    """An empty roster of either kind."""
+    return open_store(database_url)
 
 
 @pytest.fixture(scope="session")

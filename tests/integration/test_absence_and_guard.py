@@ -30,13 +30,10 @@ def status(district: Nightly, user_id: str) -> list[tuple[Any, ...]]:
     return district.view("users", "status", f"user_id = '{user_id}'")
 
 
-# ---- the plain operations, on both databases ----------------------------------------------------
+# ---- the plain operations -----------------------------------------------------------------------
 
 
-def test_create_update_deactivate_and_reactivate_reach_the_views(nightly_everywhere: Nightly) -> None:
-    district = nightly_everywhere
-    district.settings["primary_source"] = "clever"
-    district.begin(clever(TWENTY))
+def test_create_update_deactivate_and_reactivate_reach_the_views(district: Nightly) -> None:
     changed = district.run(clever([pupil(1, Grade="6"), *TWENTY[1:-1]]))
     assert changed["counts"]["users"] | {"update": 1, "deactivate": 1, "unchanged": 19} == changed["counts"]["users"]
     assert changed["counts"]["enrollments"]["deactivate"] == changed["counts"]["memberships"]["deactivate"] == 1
@@ -47,7 +44,7 @@ def test_create_update_deactivate_and_reactivate_reach_the_views(nightly_everywh
     back = district.run(clever([pupil(1, Grade="6"), *TWENTY[1:]]))
     assert back["counts"]["users"] | {"reactivate": 1, "update": 0} == back["counts"]["users"]
     assert status(district, "p-20") == [("active",)]
-    assert district.run()["outcome"] == "in_sync"
+    assert district.again()["outcome"] == "in_sync"
 
 
 def test_batch_upload_reaches_the_views_and_is_in_sync_the_next_night(nightly: Nightly) -> None:
@@ -111,7 +108,7 @@ def test_remove_class_wins_over_other_rows_of_the_class(nightly: Nightly) -> Non
 
 
 def test_remove_class_of_an_unknown_class_is_said(nightly: Nightly) -> None:
-    nightly.run([student(), {"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C9"}])
+    nightly.run([student(), {"action": "REMOVE-CLASS", "schoolId": "S1", "classId": "C9"}], until="plan")
     assert nightly.findings() == [("REF-UNKNOWN", "users.csv", 3)]
 
 
@@ -416,10 +413,10 @@ def test_the_plan_is_the_same_for_any_row_order_and_binds_the_state(nightly: Nig
     assert nightly.run(rows, until="plan")["plan_id"] != first
 
 
-def test_planning_without_a_database_leaves_it_missing(nightly: Nightly) -> None:
-    result = nightly.run([student()], until="plan")
+def test_planning_without_a_database_leaves_it_missing(nightly_from_nothing: Nightly) -> None:
+    result = nightly_from_nothing.run([student()], until="plan")
     assert (result["outcome"], result["counts"]["users"]["create"]) == ("planned", 1)
-    assert not Path(nightly.database_url.removeprefix("sqlite:///")).exists()
+    assert not Path(nightly_from_nothing.database_url.removeprefix("sqlite:///")).exists()
 
 
 def test_a_plan_that_a_person_approved_is_refused_when_the_database_moved(nightly: Nightly) -> None:

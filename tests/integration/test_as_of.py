@@ -62,7 +62,7 @@ def definitions(tmp_path: Path, query: Query) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     ("database_url", "seed"),
-    [*(("sqlite", seed) for seed in range(5)), ("postgresql", 5)], indirect=["database_url"],
+    [("sqlite", 0), ("sqlite", 1), ("postgresql", 5)], indirect=["database_url"],
 )  # fmt: skip
 def test_every_earlier_state_is_what_the_views_showed_then(
     store: Store, database_url: str, query: Query, definitions: dict[str, str], tmp_path: Path, seed: int

@@ -55,7 +55,7 @@ _SIZES = (0, 2_000, 2_600, 3_200, 8_000)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files as Linux does")
 def test_a_workspace_without_room_ends_with_one_line_whatever_could_still_be_written(nightly: Nightly) -> None:
-    nightly.run([student(), other(1)])
+    nightly.begin([student(), other(1)])
     nightly.deliver([student(userGrade="6"), other(1), student("")])
     done = subprocess.run(
         [sys.executable, "-c", _AT_MANY_SIZES, nightly.district, *map(str, _SIZES)], capture_output=True, text=True

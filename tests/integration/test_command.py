@@ -43,7 +43,9 @@ def test_the_version_is_that_of_the_package() -> None:
     assert (result.exit_code, result.stdout) == (0, f"enrollsync {version('enrollsync')}\n")
 
 
-def test_check_touches_no_database(district: Nightly) -> None:
+def test_check_touches_no_database(nightly_from_nothing: Nightly) -> None:
+    district = nightly_from_nothing
+    district.deliver([student(), other(1)])
     result = enrollsync("check", "--district", district.district, "--json")
     assert result.exit_code == 0
     printed = json.loads(result.stdout)
@@ -74,7 +76,7 @@ def test_without_json_a_person_reads_counts_and_where_the_report_is(district: Ni
 
 def test_a_held_plan_ends_with_3_and_approving_that_plan_applies_it(district: Nightly) -> None:
     district.settings["thresholds"] = {"update_percent": 0, "floor": 1}
-    enrollsync("sync", "--district", district.district)
+    district.begin([student(), other(1)])
     district.deliver([student(userGrade="6")])
     held = enrollsync("sync", "--district", district.district, "--json")
     assert held.exit_code == 3
@@ -88,7 +90,7 @@ def test_a_held_plan_ends_with_3_and_approving_that_plan_applies_it(district: Ni
 
 def test_a_plan_that_would_be_held_says_so(district: Nightly) -> None:
     district.settings["thresholds"] = {"update_percent": 0, "floor": 1}
-    enrollsync("sync", "--district", district.district)
+    district.begin([student(), other(1)])
     district.deliver([student(userGrade="6")])
     assert enrollsync("plan", "--district", district.district).exit_code == 3
 
@@ -163,7 +165,7 @@ def test_plan_without_approve_is_wrong_usage(district: Nightly) -> None:
 ])  # fmt: skip
 def test_an_empty_option_is_wrong_usage_and_not_taken_for_none(district: Nightly, arguments: tuple[str, ...]) -> None:
     district.settings["thresholds"] = {"update_percent": 0, "floor": 1}
-    enrollsync("sync", "--district", district.district)
+    district.begin([student(), other(1)])
     district.deliver([student(userGrade="6")])
     before = district.everything()
     result = enrollsync(*arguments, "--district", district.district, "--json")
@@ -288,7 +290,7 @@ cli.app(sys.argv[1:])
 
 @pytest.mark.skipif(sys.platform != "linux", reason="switches users as Linux does")
 def test_a_read_only_database_ends_with_5_and_one_line(district: Nightly) -> None:
-    enrollsync("sync", "--district", district.district)
+    district.begin([student(), other(1)])
     district.deliver([student(userGrade="6")])
     roster = Path(district.database_url.removeprefix("sqlite:///"))
     before = roster.read_bytes()

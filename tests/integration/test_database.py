@@ -107,8 +107,8 @@ def test_migrating_twice_changes_nothing(store: Store) -> None:
     assert store.is_current()
 
 
-def test_a_new_database_is_not_current(database_url: str) -> None:
-    assert not open_store(database_url).is_current()
+def test_a_new_database_is_not_current(unmigrated_url: str) -> None:
+    assert not open_store(unmigrated_url).is_current()
 
 
 def test_migration_makes_the_folder_of_the_file(sqlite_url: str) -> None:
@@ -183,13 +183,13 @@ def test_export_of_a_server_without_that_database_is_empty(postgres_url: str, tm
     assert open_store(postgres_url.replace("/test_", "/absent_")).export("demo", tmp_path) == 0
 
 
-def test_export_of_a_database_without_tables_is_empty(database_url: str, tmp_path: Path) -> None:
-    if database_url.startswith("sqlite"):
-        path = Path(database_url.removeprefix("sqlite:///"))
+def test_export_of_a_database_without_tables_is_empty(unmigrated_url: str, tmp_path: Path) -> None:
+    if unmigrated_url.startswith("sqlite"):
+        path = Path(unmigrated_url.removeprefix("sqlite:///"))
         path.parent.mkdir()
         path.touch()
-    assert open_store(database_url).export("demo", tmp_path / "state") == 0
-    assert not open_store(database_url).is_current()
+    assert open_store(unmigrated_url).export("demo", tmp_path / "state") == 0
+    assert not open_store(unmigrated_url).is_current()
 
 
 def test_export_has_the_same_columns_and_types_full_or_empty(store: Store, plans, tmp_path: Path) -> None:
@@ -277,28 +277,30 @@ def test_a_newer_schema_says_so_and_is_left_alone(store: Store, tmp_path: Path) 
     assert "newer EnrollSync" in _message(store.migrate)
 
 
-def test_an_older_roster_keeps_its_audit_when_the_schema_moves(database_url: str, query) -> None:
-    store = open_store(database_url)
+def test_an_older_roster_keeps_its_audit_when_the_schema_moves(unmigrated_url: str, query) -> None:
+    store = open_store(unmigrated_url)
     store.backend.prepare()
     with store.backend.connect(create=True).begin() as connection:
         migrations.upgrade(connection, "0001")
         for statement in OLD_ROSTER:
             connection.exec_driver_sql(statement)
     store.migrate()
-    told = query(database_url, "SELECT run_id, entity_id, operation, after_json, reason FROM roster_changes ORDER BY 2")
+    told = query(
+        unmigrated_url, "SELECT run_id, entity_id, operation, after_json, reason FROM roster_changes ORDER BY 2"
+    )
     assert [tuple(row.values()) for row in told] == [
         ("run-1", "300", "create", '{"user_id":"300"}', "the batch says so"),
         ("run-1", "300 S1", "create", '{"role":"student"}', "the batch says so"),
         ("run-1", "S1", "create", '{"name":"North"}', "by hand"),
     ]
-    keys = query(database_url, "SELECT user_key, organization_key FROM roster_changes WHERE entity_id = '300 S1'")
+    keys = query(unmigrated_url, "SELECT user_key, organization_key FROM roster_changes WHERE entity_id = '300 S1'")
     assert keys == [{"user_key": 7, "organization_key": 3}]
 
 
 def test_an_older_rosters_memberships_keep_their_roles_and_a_role_that_changed_is_told_as_two_memberships(
-    database_url: str, query
+    unmigrated_url: str, query
 ) -> None:
-    store = open_store(database_url)
+    store = open_store(unmigrated_url)
     store.backend.prepare()
     with store.backend.connect(create=True).begin() as connection:
         migrations.upgrade(connection, "0007")
@@ -306,7 +308,7 @@ def test_an_older_rosters_memberships_keep_their_roles_and_a_role_that_changed_i
             connection.exec_driver_sql(statement)
     store.migrate()
     found = query(
-        database_url,
+        unmigrated_url,
         "SELECT user_id, organization_id, role, is_primary, status FROM roster_memberships ORDER BY 1, 2, 3",
     )
     assert [(*row.values(),) for row in found] == [
@@ -314,7 +316,7 @@ def test_an_older_rosters_memberships_keep_their_roles_and_a_role_that_changed_i
         ("7", "S2", "staff", False, "active"), ("8", "S1", "student", True, "active"),
     ]  # fmt: skip
     told = query(
-        database_url,
+        unmigrated_url,
         "SELECT state_after, operation, user_key, organization_key, role, before_json, after_json FROM changes"
         " WHERE entity = 'memberships' ORDER BY sequence, operation DESC",
     )
@@ -326,20 +328,22 @@ def test_an_older_rosters_memberships_keep_their_roles_and_a_role_that_changed_i
          '{"is_primary":false,"status":"inactive"}'),
         (2, "create", 7, 1, "teacher", None, membership("teacher", "true")),
     ]  # fmt: skip
-    assert query(database_url, "SELECT role FROM roster_changes WHERE entity = 'users'") == [{"role": None}] * 2
+    assert query(unmigrated_url, "SELECT role FROM roster_changes WHERE entity = 'users'") == [{"role": None}] * 2
 
 
-def test_an_older_rosters_inactive_memberships_lose_their_mark_and_their_runs_say_so(database_url: str, query) -> None:
-    store = open_store(database_url)
+def test_an_older_rosters_inactive_memberships_lose_their_mark_and_their_runs_say_so(
+    unmigrated_url: str, query
+) -> None:
+    store = open_store(unmigrated_url)
     store.backend.prepare()
     with store.backend.connect(create=True).begin() as connection:
         migrations.upgrade(connection, "0005")
         for statement in MOVED_BEFORE:
             connection.exec_driver_sql(statement)
     store.migrate()
-    found = query(database_url, "SELECT organization_key, is_primary FROM roster_memberships ORDER BY 1")
+    found = query(unmigrated_url, "SELECT organization_key, is_primary FROM roster_memberships ORDER BY 1")
     assert [bool(row["is_primary"]) for row in found] == [False, False, True]
-    told = query(database_url, "SELECT before_json FROM changes ORDER BY sequence")
+    told = query(unmigrated_url, "SELECT before_json FROM changes ORDER BY sequence")
     assert [row["before_json"] for row in told] == [
         '{"status":"active"}', '{"is_primary":true,"status":"active"}', '{"status":"active"}',
     ]  # fmt: skip
@@ -382,8 +386,8 @@ OLD_ROSTER = (
 # ---- runs ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_missing_database_has_no_runs_and_stays_missing(database_url: str) -> None:
-    store = open_store(database_url)
+def test_a_missing_database_has_no_runs_and_stays_missing(unmigrated_url: str) -> None:
+    store = open_store(unmigrated_url)
     assert store.runs("demo") == []
     assert store.last_applied("demo", "batch_upload") is None
     assert not store.is_current()
@@ -424,8 +428,8 @@ def test_last_applied_is_the_newest_of_its_source_that_was_written(store: Store,
     assert store.last_applied("demo", "batch_upload") == ("two", delivered)
 
 
-def test_recording_where_nothing_was_migrated_says_what_to_do(database_url: str) -> None:
-    message = _message(lambda: open_store(database_url).record_run(RUN))
+def test_recording_where_nothing_was_migrated_says_what_to_do(unmigrated_url: str) -> None:
+    message = _message(lambda: open_store(unmigrated_url).record_run(RUN))
     assert "enrollsync sync" in message
 
 
@@ -499,9 +503,8 @@ def test_a_read_only_file_is_named_before_anything_is_written(tmp_path: Path, ac
     assert len(done.stdout.splitlines()) == 1
 
 
-def test_a_locked_file_is_waited_for_and_then_named(sqlite_url: str, monkeypatch) -> None:
-    store = open_store(sqlite_url)
-    store.migrate()
+def test_a_locked_file_is_waited_for_and_then_named(sqlite_roster_url: str, monkeypatch) -> None:
+    store = open_store(sqlite_roster_url)
     monkeypatch.setattr(dialects, "LOCK_SECONDS", 0)
     with sqlite3.connect(store.backend.place) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -510,9 +513,8 @@ def test_a_locked_file_is_waited_for_and_then_named(sqlite_url: str, monkeypatch
     store.record_run(RUN)
 
 
-def test_a_reader_does_not_wait_for_a_writer(sqlite_url: str, tmp_path: Path) -> None:
-    store = open_store(sqlite_url)
-    store.migrate()
+def test_a_reader_does_not_wait_for_a_writer(sqlite_roster_url: str, tmp_path: Path) -> None:
+    store = open_store(sqlite_roster_url)
     with sqlite3.connect(store.backend.place) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute("INSERT INTO district_state VALUES ('demo', 7)")
@@ -549,14 +551,15 @@ def test_a_server_that_forbids_tables_is_named(postgres_url: str) -> None:
     ("ALTER DATABASE {} SET default_transaction_read_only = on", "can only be read by this login: it is a standby, or"),
     ("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC", "refuses this user (permission denied for "),
 ])  # fmt: skip
-def test_a_server_that_only_lets_read_is_told_in_its_own_words(postgres_url: str, change: str, says: str) -> None:
-    open_store(postgres_url).migrate()
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+def test_a_server_that_only_lets_read_is_told_in_its_own_words(
+    postgres_roster_url: str, change: str, says: str
+) -> None:
+    with psycopg.connect(postgres_roster_url, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS reader")
         connection.execute("CREATE ROLE reader LOGIN")
         connection.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
         connection.execute(change.format(connection.info.dbname))
-    message = _message(lambda: open_store(postgres_url.replace("postgres:@", "reader@")).record_run(RUN))
+    message = _message(lambda: open_store(postgres_roster_url.replace("postgres:@", "reader@")).record_run(RUN))
     assert says in message
     assert "file" not in message
 
@@ -582,10 +585,9 @@ def test_a_new_file_its_companions_and_its_folders_are_their_owners_alone(tmp_pa
 @pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o664, 0o600), (0o444, 0o400), (0o640, 0o640),
                                                (0o600, 0o600)])  # fmt: skip
 def test_a_file_that_everybody_may_read_is_shut_and_one_opened_to_a_group_stays(
-    sqlite_url: str, before: int, after: int
+    sqlite_roster_url: str, before: int, after: int
 ) -> None:
-    store = open_store(sqlite_url)
-    store.migrate()
+    store = open_store(sqlite_roster_url)
     path = Path(store.backend.place)
     path.chmod(before)
     path.parent.chmod(0o755)

@@ -145,8 +145,7 @@ def test_what_is_held_stays_explained_after_the_next_run(nightly: Nightly) -> No
     assert "set aside on line 2 of users.csv" in command(nightly, "user", "300").stdout
 
 
-def test_findings_of_a_held_plan_are_remembered_and_those_of_a_dry_run_are_not(nightly_everywhere: Nightly) -> None:
-    nightly = nightly_everywhere
+def test_findings_of_a_held_plan_are_remembered_and_those_of_a_dry_run_are_not(nightly: Nightly) -> None:
     nightly.settings["thresholds"] = {"update_percent": 0, "floor": 1}
     nightly.begin([student()])
     rows = [student(userGrade="6"), other(1, userId="1!")]
@@ -157,8 +156,7 @@ def test_findings_of_a_held_plan_are_remembered_and_those_of_a_dry_run_are_not(n
     assert (finding["run_id"], finding["outcome"], finding["finding"]) == ("run-003", "held", "ID-CHARSET")
 
 
-def test_a_run_that_is_held_and_then_applied_remembers_its_findings_once(nightly_everywhere: Nightly) -> None:
-    nightly = nightly_everywhere
+def test_a_run_that_is_held_and_then_applied_remembers_its_findings_once(nightly: Nightly) -> None:
     nightly.settings["thresholds"] = {"update_percent": 0, "floor": 1}
     nightly.begin([student()])
     nightly.run([student(userGrade="6"), other(1, userId="1!")])
@@ -246,9 +244,9 @@ def test_an_unknown_identifier_ends_with_2_and_one_line(nightly: Nightly) -> Non
         assert result.exit_code == 2 and len(result.stderr.splitlines()) == 1 and arguments[1] in result.stderr
 
 
-def test_a_missing_database_knows_nobody_and_stays_missing(nightly: Nightly) -> None:
-    assert command(nightly, "user", "300").exit_code == 2
-    assert not Path(nightly.database_url.removeprefix("sqlite:///")).parent.exists()
+def test_a_missing_database_knows_nobody_and_stays_missing(nightly_from_nothing: Nightly) -> None:
+    assert command(nightly_from_nothing, "user", "300").exit_code == 2
+    assert not Path(nightly_from_nothing.database_url.removeprefix("sqlite:///")).parent.exists()
 
 
 def test_another_kind_of_thing_is_wrong_usage(nightly: Nightly) -> None:

@@ -79,7 +79,7 @@ def _zip(path: Path, entries: dict[str, str]) -> str:
 
 def test_a_zip_is_read_like_a_folder_and_leaves_no_copy_behind(nightly: Nightly) -> None:
     source = _zip(nightly.folder / "set.zip", {"export/users.csv": f"{HEADER}\n{GOOD}\n"})
-    assert nightly.run(source=source)["outcome"] == "applied"
+    assert nightly.run(source=source, until="check")["outcome"] == "checked"
     assert not (Path(nightly.workspace) / "batch").exists()
 
 
@@ -109,8 +109,8 @@ def test_of_several_deliveries_the_newest_complete_one_is_taken(nightly: Nightly
         moment = 1_790_000_000 - age
         os.utime(landing / name / "users.csv", (moment, moment))
     (landing / "c" / "users.csv.part").touch()
-    nightly.run(source=str(landing))
-    assert nightly.view("users", "user_id") == [("u2",)]
+    nightly.run(source=str(landing), until="check")
+    assert nightly.accepted("users", "user_id") == [("u2",)]
 
 
 # ---- never a problem ----------------------------------------------------------------------------
@@ -118,16 +118,16 @@ def test_of_several_deliveries_the_newest_complete_one_is_taken(nightly: Nightly
 
 def test_spelling_of_the_file_is_never_a_problem(nightly: Nightly) -> None:
     header, first, second = (",".join(reversed(text.split(","))) for text in (HEADER, GOOD, SECOND))
-    nightly.run({"users.csv": f"\ufeff{header},,\r\n\n{first},,\n\r\r\n{second},,".encode()})
+    nightly.run({"users.csv": f"\ufeff{header},,\r\n\n{first},,\n\r\r\n{second},,".encode()}, until="check")
     assert nightly.findings() == []
-    assert nightly.view("users", "user_id, given_name, grade") == [("300", "Leena", "5"), ("u2", "Given2", "5")]
+    assert nightly.accepted("users", "user_id, given_name, grade") == [("300", "Leena", "5"), ("u2", "Given2", "5")]
 
 
 def test_another_encoding_and_renamed_headers_are_read_when_the_district_names_them(nightly: Nightly) -> None:
     nightly.settings["source"] = {"path": "x", "encoding": "cp1252", "columns": {"sis_id": "userId"}}
     text = f"{HEADER.replace('userId', 'sis_id')}\n{line(**student(userFirstName='José'))}\n"
-    nightly.run({"users.csv": text.encode("cp1252")})
-    assert nightly.view("users", "user_id, given_name") == [("300", "José")]
+    nightly.run({"users.csv": text.encode("cp1252")}, until="check")
+    assert nightly.accepted("users", "user_id, given_name") == [("300", "José")]
 
 
 # ---- row level: a finding on that line, the rest goes on ----------------------------------------
@@ -140,29 +140,29 @@ def test_a_malformed_line_is_reported_alone_and_the_rest_goes_on(nightly: Nightl
     ]  # fmt: skip
     good = [line(**other(number)) for number in range(10, 10 + len(bad))]
     lines = [text for pair in zip(bad, good, strict=True) for text in pair]
-    result = nightly.run({"users.csv": "\n".join([HEADER, *lines, ""])})
+    result = nightly.run({"users.csv": "\n".join([HEADER, *lines, ""])}, until="check")
     assert nightly.findings() == [("ROW-MALFORMED", "users.csv", number) for number in range(2, 2 + len(lines), 2)]
-    assert len(nightly.view("users", "user_id")) == len(good)
+    assert len(nightly.accepted("users", "user_id")) == len(good)
     assert result["counts"]["users"]["rejected"] == len(bad)
 
 
 def test_a_malformed_line_does_not_taint_other_lines_of_the_same_record(nightly: Nightly) -> None:
-    nightly.run({"users.csv": f"{HEADER}\n{GOOD}\n{GOOD},extra\n"})
-    assert nightly.view("users", "user_id") == [("300",)]
+    nightly.run({"users.csv": f"{HEADER}\n{GOOD}\n{GOOD},extra\n"}, until="check")
+    assert nightly.accepted("users", "user_id") == [("300",)]
 
 
 def test_tabs_and_quoted_line_breaks_are_no_control_characters(nightly: Nightly) -> None:
     row = line(**student(className='"Math\nfor all"', schoolName="North\tSide"))
     damaged = line(**other(3, userId="3!", classId="C3", schoolId="S3"))
-    nightly.run({"users.csv": f"{HEADER}\n{row}\n{damaged}\n"})
-    assert nightly.view("classes", "name") == [("Math\nfor all",)]
+    nightly.run({"users.csv": f"{HEADER}\n{row}\n{damaged}\n"}, until="check")
+    assert nightly.accepted("classes", "name") == [("Math\nfor all",)]
     assert nightly.findings() == [("ID-CHARSET", "users.csv", 4)]
 
 
 def test_the_quarantine_holds_every_rejected_line_whole(nightly: Nightly) -> None:
     cut = ",S1,North,C1"
     wrong = line(**student("3!", userFirstName='"O, ""Bo"""'))
-    nightly.run({"users.csv": f"{HEADER}\n{GOOD}\n{cut}\n{wrong}\n"})
+    nightly.run({"users.csv": f"{HEADER}\n{GOOD}\n{cut}\n{wrong}\n"}, until="check")
     text = (Path(nightly.workspace) / "quarantine" / "users-errors.csv").read_text()
     header, first, second = list(csv.reader(io.StringIO(text)))
     assert header == ["errors", *BATCH_HEADER]
@@ -191,8 +191,10 @@ def test_a_corrected_file_in_place_of_a_whole_one_does_not_pass_the_guard(clever
 
 
 def test_an_error_file_beside_the_file_that_it_came_from_is_not_read(nightly: Nightly) -> None:
-    result = nightly.run({"users.csv": f"{HEADER}\n{GOOD}\n", "users-errors.csv": f"errors,{HEADER}\n,{SECOND}\n"})
-    assert (result["findings"], nightly.view("users", "user_id")) == ({"FILE-IGNORED": 1}, [("300",)])
+    result = nightly.run(
+        {"users.csv": f"{HEADER}\n{GOOD}\n", "users-errors.csv": f"errors,{HEADER}\n,{SECOND}\n"}, until="check"
+    )
+    assert (result["findings"], nightly.accepted("users", "user_id")) == ({"FILE-IGNORED": 1}, [("300",)])
 
 
 def _errors(nightly: Nightly, file: str = "users.csv") -> list[list[str]]:
@@ -223,9 +225,9 @@ def test_a_plan_made_again_reads_nothing_of_what_lies_in_the_landing_place_later
 def test_a_line_without_what_is_required_does_not_load(nightly: Nightly) -> None:
     bad = [("userFirstName", ""), ("userLastName", ""), ("userRole", "pupil"), ("userRole", ""), ("action", "DELETE")]
     rows = [other(number, **{column: value}) for number, (column, value) in enumerate(bad, start=2)]
-    nightly.run([other(1), *rows])
+    nightly.run([other(1), *rows], until="check")
     assert sorted(number for _, _, number in nightly.findings()) == [3, 4, 5, 6, 7]
-    assert nightly.view("users", "user_id") == [("u1",)]
+    assert nightly.accepted("users", "user_id") == [("u1",)]
 
 
 # ---- references, email, other sources -----------------------------------------------------------
@@ -239,9 +241,13 @@ def clever_district(nightly: Nightly) -> Nightly:
 
 def test_an_enrollment_of_an_unknown_class_or_user_is_rejected(clever_district: Nightly) -> None:
     people = [pupil(1)]
-    result = clever_district.run(clever(people, enrollments=[("X1", "p-1"), ("X9", "p-1"), ("X1", "p-9")]))
+    result = clever_district.run(
+        clever(people, enrollments=[("X1", "p-1"), ("X9", "p-1"), ("X1", "p-9")]), until="check"
+    )
     assert clever_district.findings() == [("REF-UNKNOWN", "enrollments.csv", 3), ("REF-UNKNOWN", "enrollments.csv", 4)]
-    assert clever_district.view("enrollments", "class_id, user_id") == [("X1", "T1"), ("X1", "p-1")]
+    assert clever_district.accepted("enrollments", "class_source_key, user_source_key") == [
+        ("X1", "staff:T1"), ("X1", "student:p-1"),
+    ]  # fmt: skip
     assert result["counts"]["enrollments"]["rejected"] == 2
 
 
@@ -255,10 +261,10 @@ def test_a_class_of_an_unknown_school_is_rejected_and_its_enrollments_held(cleve
 
 
 def test_a_user_of_an_unknown_school_loads_without_the_membership(clever_district: Nightly) -> None:
-    clever_district.run(clever([pupil(1, School_id="S9"), pupil(2)]))
+    clever_district.run(clever([pupil(1, School_id="S9"), pupil(2)]), until="check")
     assert clever_district.findings() == [("REF-UNKNOWN", "students.csv", 2)]
-    assert clever_district.view("users", "user_id", "role = 'student'") == [("p-1",), ("p-2",)]
-    assert clever_district.view("memberships", "user_id", "role = 'student'") == [("p-2",)]
+    assert clever_district.accepted("users", "user_id", "role = 'student'") == [("p-1",), ("p-2",)]
+    assert clever_district.accepted("memberships", "user_source_key", "role = 'student'") == [("student:p-2",)]
 
 
 def test_a_student_with_two_schools_has_two_memberships(clever_district: Nightly) -> None:
@@ -272,17 +278,17 @@ def test_a_student_with_two_schools_has_two_memberships(clever_district: Nightly
 def test_email_is_stored_as_given_and_told_when_its_shape_is_odd_or_two_of_a_kind_have_it(nightly: Nightly) -> None:
     said = ["leena at school", "one@demo.example", "ONE@demo.example", "two@demo.example"]
     rows = [other(number, userEmail=email) for number, email in enumerate(said)]
-    nightly.run([*rows, other(9, userEmail="two@demo.example", userRole="teacher")])
-    assert nightly.view("users", "email") == sorted([(email,) for email in [*said, "two@demo.example"]], key=str)
+    nightly.run([*rows, other(9, userEmail="two@demo.example", userRole="teacher")], until="check")
+    assert nightly.accepted("users", "email") == sorted([(email,) for email in [*said, "two@demo.example"]], key=str)
     assert nightly.findings() == [
         ("VAL-EMAIL", "users.csv", 2), ("VAL-EMAIL-DUPLICATE", "users.csv", 3), ("VAL-EMAIL-DUPLICATE", "users.csv", 4),
     ]  # fmt: skip
 
 
 def test_with_another_primary_source_batch_upload_brings_staff_alone(clever_district: Nightly) -> None:
-    clever_district.run([student(), other(1, userRole="staff", classId="")])
+    clever_district.run([student(), other(1, userRole="staff", classId="")], until="check")
     assert clever_district.findings() == [("ROW-STAFF-ONLY", "users.csv", 2)]
-    assert clever_district.view("users", "user_id, role") == [("u1", "staff")]
+    assert clever_district.accepted("users", "user_id, role") == [("u1", "staff")]
 
 
 def test_with_another_primary_source_an_uploaded_teacher_comes_without_class_and_enrollment(
@@ -298,8 +304,8 @@ def test_with_another_primary_source_an_uploaded_teacher_comes_without_class_and
 
 def test_a_staff_upload_beside_another_source_is_utf_8_whatever_that_sources_encoding(clever_district: Nightly) -> None:
     clever_district.settings["source"] = {"path": "x", "encoding": "cp1252", "columns": {"userFirstName": "userGrade"}}
-    clever_district.run([other(1, userRole="staff", classId="", userFirstName="José")])
-    assert clever_district.view("users", "given_name") == [("José",)]
+    clever_district.run([other(1, userRole="staff", classId="", userFirstName="José")], until="check")
+    assert clever_district.accepted("users", "given_name") == [("José",)]
 
 
 def test_a_run_that_reads_another_sources_delivery_when_it_is_repeated_takes_that_sources_settings(
@@ -327,21 +333,21 @@ def test_a_file_of_staff_alone_needs_no_column_for_classes(nightly: Nightly) -> 
 def test_a_student_or_teacher_without_a_class_is_rejected(nightly: Nightly, header: tuple[str, ...]) -> None:
     roles = {1: "staff", 2: "student", 3: "teacher"}
     rows = [other(number, userRole=role, classId="") for number, role in roles.items()]
-    nightly.run({"users.csv": as_csv(rows, ",".join(header))})
+    nightly.run({"users.csv": as_csv(rows, ",".join(header))}, until="check")
     assert nightly.findings() == [("ID-MISSING", "users.csv", 3), ("ID-MISSING", "users.csv", 4)]
-    assert nightly.view("users", "user_id") == [("u1",)]
+    assert nightly.accepted("users", "user_id") == [("u1",)]
 
 
 def test_demographics_is_accepted_and_said_not_to_be_read(nightly: Nightly) -> None:
-    result = nightly.run({"users.csv": [student()], "demographics.csv": "anything\nat all\n"})
-    assert (result["outcome"], result["findings"]) == ("applied", {"FILE-IGNORED": 1})
+    result = nightly.run({"users.csv": [student()], "demographics.csv": "anything\nat all\n"}, until="check")
+    assert (result["outcome"], result["findings"]) == ("checked", {"FILE-IGNORED": 1})
 
 
 def test_a_file_whose_name_is_no_text_is_said_not_to_be_read(nightly: Nightly) -> None:
     nightly.deliver([student()])
     (nightly.folder / "delivery" / os.fsdecode(b"r\xe9.csv")).touch()
-    result = nightly.run()
-    assert (result["outcome"], result["findings"]) == ("applied", {"FILE-IGNORED": 1})
+    result = nightly.run(until="check")
+    assert (result["outcome"], result["findings"]) == ("checked", {"FILE-IGNORED": 1})
     assert [notice.file for notice in Workspace(Path(nightly.workspace)).read().notices] == ["r\ufffd.csv"]
 
 

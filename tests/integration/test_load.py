@@ -372,63 +372,60 @@ def test_a_second_writer_waits_and_then_names_the_run_that_writes_until_that_is_
 
 
 def test_of_two_districts_the_one_that_is_asked_for_is_named(
-    postgres_url: str, plans, impatient: pytest.MonkeyPatch
+    postgres_roster_url: str, plans, impatient: pytest.MonkeyPatch
 ) -> None:
-    store = open_store(postgres_url)
-    store.migrate()
+    store = open_store(postgres_roster_url)
     _apply(store, plans.write(0, ROSTER))
-    with held_elsewhere(postgres_url, "run-north", "north"):
+    with held_elsewhere(postgres_roster_url, "run-north", "north"):
         assert _apply(store, plans.write(1, [])) == 0
-        with held_elsewhere(postgres_url, "run-demo"):
+        with held_elsewhere(postgres_roster_url, "run-demo"):
             assert "run run-demo is writing" in _refused(lambda: _apply(store, plans.write(2, [])))
 
 
 def test_the_districts_of_one_file_wait_for_each_other_and_are_told_for_whom(
-    sqlite_url: str, plans, impatient: pytest.MonkeyPatch
+    sqlite_roster_url: str, plans, impatient: pytest.MonkeyPatch
 ) -> None:
-    store = open_store(sqlite_url)
-    store.migrate()
+    store = open_store(sqlite_roster_url)
     plan = plans.write(0, ROSTER)
-    with held_elsewhere(sqlite_url, "run-north", "north"):
+    with held_elsewhere(sqlite_roster_url, "run-north", "north"):
         for action in (lambda: _apply(store, plan), lambda: store.record_run(plan.run)):
             assert "run run-north is writing" in _refused(action)
     assert _apply(store, plan) == len(ROSTER)
 
 
 def test_another_login_is_told_the_run_though_not_since_when(
-    postgres_url: str, plans, impatient: pytest.MonkeyPatch
+    postgres_roster_url: str, plans, impatient: pytest.MonkeyPatch
 ) -> None:
-    open_store(postgres_url).migrate()
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    with psycopg.connect(postgres_roster_url, autocommit=True) as connection:
         connection.execute("DROP ROLE IF EXISTS second_writer")
         connection.execute("CREATE ROLE second_writer LOGIN")
         connection.execute("GRANT ALL ON ALL TABLES IN SCHEMA public TO second_writer")
-    store = open_store(postgres_url.replace("postgres:@", "second_writer@"))
-    with held_elsewhere(postgres_url, "run-first"):
+    store = open_store(postgres_roster_url.replace("postgres:@", "second_writer@"))
+    with held_elsewhere(postgres_roster_url, "run-first"):
         assert "run run-first is writing; wait" in _refused(lambda: _apply(store, plans.write(0, [])))
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
+    with psycopg.connect(postgres_roster_url, autocommit=True) as connection:
         connection.execute("DROP OWNED BY second_writer")
         connection.execute("DROP ROLE second_writer")
 
 
-def test_another_program_that_holds_the_row_is_no_run(postgres_url: str, plans, impatient: pytest.MonkeyPatch) -> None:
-    store = open_store(postgres_url)
-    store.migrate()
+def test_another_program_that_holds_the_row_is_no_run(
+    postgres_roster_url: str, plans, impatient: pytest.MonkeyPatch
+) -> None:
+    store = open_store(postgres_roster_url)
     _apply(store, plans.write(0, ROSTER))
-    with psycopg.connect(postgres_url) as other:
+    with psycopg.connect(postgres_roster_url) as other:
         other.execute("UPDATE district_state SET version = version")
         assert "another program is writing" in _refused(lambda: _apply(store, plans.write(1, [])))
         other.rollback()
 
 
 def test_a_note_that_a_killed_writer_left_is_not_believed_and_goes_with_the_next_writer(
-    sqlite_url: str, plans, impatient: pytest.MonkeyPatch
+    sqlite_roster_url: str, plans, impatient: pytest.MonkeyPatch
 ) -> None:
-    store = open_store(sqlite_url)
-    store.migrate()
+    store = open_store(sqlite_roster_url)
     plan = plans.write(0, ROSTER)
     note = Path(f"{store.backend.place}-writer")
-    with held_elsewhere(sqlite_url, "run-killed"):
+    with held_elsewhere(sqlite_roster_url, "run-killed"):
         assert note.stat().st_mode & 0o777 == 0o600
     assert note.is_file()
     with sqlite3.connect(store.backend.place) as other:
@@ -439,20 +436,18 @@ def test_a_note_that_a_killed_writer_left_is_not_believed_and_goes_with_the_next
     assert not note.exists()
 
 
-def test_a_writer_that_fails_leaves_no_note(sqlite_url: str, plans) -> None:
-    store = open_store(sqlite_url)
-    store.migrate()
+def test_a_writer_that_fails_leaves_no_note(sqlite_roster_url: str, plans) -> None:
+    store = open_store(sqlite_roster_url)
     with pytest.raises(StalePlan):
         _apply(store, plans.write(7, []))
     assert not Path(f"{store.backend.place}-writer").exists()
 
 
 def test_a_very_long_run_is_named_as_far_as_the_server_keeps_it(
-    postgres_url: str, plans, impatient: pytest.MonkeyPatch
+    postgres_roster_url: str, plans, impatient: pytest.MonkeyPatch
 ) -> None:
-    store = open_store(postgres_url)
-    store.migrate()
-    with held_elsewhere(postgres_url, "scheduled-" + "x" * 200):
+    store = open_store(postgres_roster_url)
+    with held_elsewhere(postgres_roster_url, "scheduled-" + "x" * 200):
         assert f"run scheduled-{'x' * 38} is writing" in _refused(lambda: _apply(store, plans.write(0, [])))
 
 
@@ -520,15 +515,14 @@ def test_killed_after_any_write_the_old_state_stands_and_a_rerun_ends_as_undistu
     assert rows("SELECT version FROM district_state") == [{"version": 2}]
 
 
-def test_a_lost_connection_leaves_the_old_state(postgres_url: str, plans, query, monkeypatch) -> None:
-    store = open_store(postgres_url)
-    store.migrate()
+def test_a_lost_connection_leaves_the_old_state(postgres_roster_url: str, plans, query, monkeypatch) -> None:
+    store = open_store(postgres_roster_url)
     plan = plans.write(0, ROSTER)
     append = dialects.Session.append
 
     def append_and_lose(session: dialects.Session, *arguments: Any) -> None:
         append(session, *arguments)
-        with psycopg.connect(postgres_url, autocommit=True) as other:
+        with psycopg.connect(postgres_roster_url, autocommit=True) as other:
             other.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
                 "WHERE datname = current_database() AND pid <> pg_backend_pid()"
@@ -539,7 +533,7 @@ def test_a_lost_connection_leaves_the_old_state(postgres_url: str, plans, query,
         with pytest.raises(DatabaseError) as raised:
             _apply(store, plan)
     assert len(str(raised.value).splitlines()) == 1
-    assert query(postgres_url, "SELECT * FROM users") == []
+    assert query(postgres_roster_url, "SELECT * FROM users") == []
     assert _apply(store, plan) == len(ROSTER)
 
 

@@ -59,12 +59,11 @@ def _refused(action: Callable[[], object]) -> str:
     ("apply", "users"), ("apply", "changes"),
 ])  # fmt: skip
 def test_a_strangers_lock_on_a_table_ends_whatever_waits_with_one_line_that_names_him(
-    postgres_url: str, plans, tmp_path: Path, action: str, table: str
+    postgres_roster_url: str, plans, tmp_path: Path, action: str, table: str
 ) -> None:
-    store = open_store(postgres_url)
-    store.migrate()
+    store = open_store(postgres_roster_url)
     plan = plans.write(0, [("users", "create", {"user_key": 1, "user_id": "300"})])
-    with a_stranger(postgres_url, f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE") as him:
+    with a_stranger(postgres_roster_url, f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE") as him:
         said = rf"database \S+: another program is writing to it or has locked it {him}; try again when that has ended"
         assert re.fullmatch(said, _refused(lambda: ACTIONS[action](store, tmp_path / "state", plan)))
 
@@ -84,21 +83,19 @@ def test_two_new_schemas_at_once_wait_no_longer_for_each_other(postgres_url: str
         assert "another program is writing to it" in _refused(open_store(postgres_url).migrate)
 
 
-def test_every_table_of_the_roster_is_asked_for_its_holder(postgres_url: str) -> None:
-    store = open_store(postgres_url)
-    store.migrate()
+def test_every_table_of_the_roster_is_asked_for_its_holder(postgres_roster_url: str) -> None:
+    store = open_store(postgres_roster_url)
     for table in METADATA.tables:
-        with a_stranger(postgres_url, f"LOCK TABLE {table} IN SHARE MODE") as him:
+        with a_stranger(postgres_roster_url, f"LOCK TABLE {table} IN SHARE MODE") as him:
             writer = store.backend.writer("demo")
             assert writer is not None and re.search(him.partition(",")[0], f"({writer.program}")
 
 
 @pytest.mark.parametrize("action", ACTIONS)
 def test_a_file_that_a_stranger_keeps_to_himself_is_waited_for_no_longer(
-    sqlite_url: str, plans, tmp_path: Path, action: str
+    sqlite_roster_url: str, plans, tmp_path: Path, action: str
 ) -> None:
-    store = open_store(sqlite_url)
-    store.migrate()
+    store = open_store(sqlite_roster_url)
     plan = plans.write(0, [])
     with sqlite3.connect(store.backend.place) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")

@@ -200,7 +200,7 @@ def test_where_a_file_is_the_whole_truth_what_it_lacks_goes_with_its_links_and_e
 
 
 @pytest.fixture
-def one_by_one(nightly_everywhere: Nightly, monkeypatch: pytest.MonkeyPatch) -> Nightly:
+def one_by_one(nightly: Nightly, monkeypatch: pytest.MonkeyPatch) -> Nightly:
     """The made-up source with a file of single roles in place of the people's own."""
     roles_file = FileSpec("roles.csv", "memberships", required=("id",), known=("id", "state", "school", "role"))
     single = Mapping("memberships", "roles.csv", names_one_role=True, cells={
@@ -210,8 +210,8 @@ def one_by_one(nightly_everywhere: Nightly, monkeypatch: pytest.MonkeyPatch) -> 
     others = tuple(mapping for mapping in MADE_UP.mappings if mapping.entity != "memberships")
     declared = replace(MADE_UP, files=(*MADE_UP.files, roles_file), mappings=(*others, single))
     monkeypatch.setitem(FORMATS, MADE_UP.name, declared)
-    nightly_everywhere.settings["primary_source"] = "made_up"
-    return nightly_everywhere
+    nightly.settings["primary_source"] = "made_up"
+    return nightly
 
 
 def named(*said: str, person_is: str = "instructor") -> dict[str, Any]:

@@ -195,9 +195,9 @@ def test_a_school_that_is_merely_called_the_same_waits(nightly: Nightly) -> None
 
 
 def test_who_gives_an_identifier_up_to_somebody_new_keeps_everything_and_an_undo_restores_both(
-    nightly_everywhere: Nightly,
+    nightly: Nightly,
 ) -> None:
-    district = nightly_everywhere
+    district = nightly
     district.begin([student("300"), other(1), other(2)])
     before, key = district.everything(), dict(district.view("users", "user_id, user_key"))["300"]
     rows = [student("301"), other(9) | {"userId": "300"}, other(1) | {"userId": "u2"}, other(2) | {"userId": "u1"}]
@@ -295,9 +295,9 @@ def why_gone(district: Nightly) -> list[tuple[Any, ...]]:
 
 
 def test_rule_10_released_a_new_record_takes_the_identifier_and_the_old_one_keeps_its_history(
-    nightly_everywhere: Nightly,
+    nightly: Nightly,
 ) -> None:
-    district = nightly_everywhere
+    district = nightly
     district.begin([student("300", userStateId="9"), other(1)])
     old = dict(district.view("users", "user_id, user_key"))["300"]
     rows = [student("300", classId="C2", className="Art", **BO), other(1)]

@@ -59,26 +59,26 @@ def test_runs_that_wrote_nothing_do_not_look_as_if_they_had(nightly: Nightly) ->
     assert "would" not in applied and "approved" not in rejected
 
 
-def test_a_missing_database_has_no_runs_and_stays_missing(nightly: Nightly) -> None:
-    assert (runs(nightly).exit_code, runs(nightly).stdout) == (0, "no runs yet\n")
-    assert json.loads(runs(nightly, "--json").stdout) == {"runs": []}
-    assert not Path(nightly.database_url.removeprefix("sqlite:///")).parent.exists()
+def test_a_missing_database_has_no_runs_and_stays_missing(nightly_from_nothing: Nightly) -> None:
+    assert (runs(nightly_from_nothing).exit_code, runs(nightly_from_nothing).stdout) == (0, "no runs yet\n")
+    assert json.loads(runs(nightly_from_nothing, "--json").stdout) == {"runs": []}
+    assert not Path(nightly_from_nothing.database_url.removeprefix("sqlite:///")).parent.exists()
 
 
-def test_an_old_schema_is_not_migrated_and_ends_with_5(nightly: Nightly) -> None:
-    store = open_store(nightly.database_url)
+def test_an_old_schema_is_not_migrated_and_ends_with_5(nightly_from_nothing: Nightly) -> None:
+    store = open_store(nightly_from_nothing.database_url)
     store.backend.prepare()
     with store.backend.connect(create=True).begin() as connection:
         migrations.upgrade(connection, "0001")
-    result = runs(nightly)
+    result = runs(nightly_from_nothing)
     assert result.exit_code == 5 and "enrollsync sync" in result.stderr
-    assert nightly.query(nightly.database_url, f"SELECT version_num FROM {migrations.VERSION_TABLE}") == [
-        {"version_num": "0001"}
-    ]
+    assert nightly_from_nothing.query(
+        nightly_from_nothing.database_url, f"SELECT version_num FROM {migrations.VERSION_TABLE}"
+    ) == [{"version_num": "0001"}]
 
 
 def test_another_districts_runs_are_not_shown(nightly: Nightly) -> None:
-    nightly.run([student()])
+    nightly.begin([student()])
     nightly.settings["district_id"] = "other"
     assert json.loads(runs(nightly, "--json").stdout) == {"runs": []}
 

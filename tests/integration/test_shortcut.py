@@ -34,17 +34,16 @@ def test_an_unchanged_delivery_is_in_sync_without_reading_it(nightly_everywhere:
     assert nightly.view("runs", "outcome") == [("applied",), ("in_sync",), ("in_sync",)]
 
 
-@pytest.mark.parametrize(("database_url", "files", "on_top"), [
-    pytest.param("sqlite", {"users.csv": [other(1)], "id_changes.csv": "entity,old_id,new_id\nuser,300,301\n"},
+@pytest.mark.parametrize(("files", "on_top"), [
+    pytest.param({"users.csv": [other(1)], "id_changes.csv": "entity,old_id,new_id\nuser,300,301\n"},
                  ("users", "reidentify"), id="a record that only id_changes.csv speaks of"),
-    pytest.param("postgresql", [student(schoolId="S2"), other(1)], ("memberships", "update"),
+    pytest.param([student(schoolId="S2"), other(1)], ("memberships", "update"),
                  id="a former primary school"),
-], indirect=["database_url"])  # fmt: skip
+])  # fmt: skip
 def test_what_no_row_speaks_of_is_no_unchanged_row_the_night_after(
-    nightly_everywhere: Nightly, files: Any, on_top: tuple[str, str]
+    nightly: Nightly, files: Any, on_top: tuple[str, str]
 ) -> None:
-    nightly = nightly_everywhere
-    nightly.run([student(), other(1)])
+    nightly.begin([student(), other(1)])
     changed = nightly.run(files)
     entity, operation = on_top
     assert changed["counts"][entity][operation] == 1

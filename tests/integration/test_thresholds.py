@@ -120,9 +120,9 @@ def people(changed: dict[int, str]) -> list[dict[str, str]]:
 
 @pytest.fixture
 def quick_learner(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Four applied runs are enough to learn from; that ten are needed is tested in `test_usual.py`."""
+    """Two applied runs are enough to learn from; that ten are needed is tested in `test_usual.py`."""
     for module in (usual, guard):
-        monkeypatch.setattr(module, "LEAST_RUNS", 4)
+        monkeypatch.setattr(module, "LEAST_RUNS", 2)
 
 
 def teach(nightly: Nightly, nights: int) -> None:
@@ -144,14 +144,14 @@ def flagged(nightly: Nightly) -> int:
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_learner")
 def test_an_unusual_run_is_told_and_applied(nightly: Nightly) -> None:
-    teach(nightly, 4)
+    teach(nightly, 2)
     shutil.rmtree(nightly.folder / "data" / "runs")
     result = nightly.run(BIG)
     assert (result["outcome"], result["holds"], result["findings"]) == ("applied", [], {"GUARD-UNUSUAL": 2})
     notices = Workspace(Path(nightly.workspace)).read().notices
     assert [notice.message for notice in notices] == [
-        "32.5 % of users would be updated; usual: 2.45 % to 2.55 %, the last 4 runs",
-        "60 % of users of South (0012) would be updated; usual: 0 % to 0.05 %, the last 4 runs",
+        "32.5 % of users would be updated; usual: 2.45 % to 2.55 %, the last 2 runs",
+        "60 % of users of South (0012) would be updated; usual: 0 % to 0.05 %, the last 2 runs",
     ]
     report = json.loads((Path(nightly.workspace) / "report.json").read_text())
     assert ("GUARD-UNUSUAL", 2) in {(group["code"], group["count"]) for group in report["findings_grouped"]}
@@ -163,14 +163,14 @@ def test_an_unusual_run_is_told_and_applied(nightly: Nightly) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_learner")
 def test_what_did_not_reach_the_roster_teaches_nothing(nightly: Nightly) -> None:
-    teach(nightly, 3)
+    teach(nightly, 1)
     assert flagged(nightly) == 0
     last = people({0: "6"})
     assert nightly.run(last)["outcome"] == "in_sync"
     assert flagged(nightly) == 0
-    tenth = nightly.run(people({0: "8"}))["run_id"]
+    second = nightly.run(people({0: "8"}))["run_id"]
     assert flagged(nightly) == 2
-    undo = nightly.undo(tenth)["run_id"]
+    undo = nightly.undo(second)["run_id"]
     assert flagged(nightly) == 0
     nightly.undo(undo)
     assert flagged(nightly) == 2
