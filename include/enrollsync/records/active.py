@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 from datetime import datetime
+from functools import lru_cache
 
 from sqlalchemy import func, select
 
@@ -29,7 +30,14 @@ def last_nights(read: Read, district_id: str, state: int | None = None) -> list[
     if state is not None:
         query = query.where(RUNS.c.state_after <= state)
     rows = reversed(read(query))
-    return [(datetime.fromisoformat(row["started_at"]), json.loads(row["shares_json"])) for row in rows]
+    return [(datetime.fromisoformat(row["started_at"]), _read(row["shares_json"])) for row in rows]
+
+
+@lru_cache(maxsize=64)
+def _read(text: str) -> RunShares:
+    """What a night changed never changes again, and in a state it is a long text; nobody writes to what this gives."""
+    shares: RunShares = json.loads(text)
+    return shares
 
 
 def active_after(nights: list[Night], what: str, key: str) -> list[tuple[datetime, int]]:
