@@ -37,7 +37,7 @@ START_SECONDS = 300
 STOP_SECONDS = 15
 QUICKER = {
     "AIRFLOW__CORE__PARALLELISM": "2",
-    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
+    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
 }
 """Waits that suit a server that stays, not a test."""
 
@@ -279,11 +279,17 @@ class Airflow:
 
     def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
         """Answer a task that awaits a person: `Approve` or `Reject`."""
-        # Airflow 3.3.2 takes an answer that comes before its scheduler has noted the parking for a lost task, and runs
-        # that once more, which asks again. Nobody reads that fast.
-        until(lambda: self._is_parked(dag_id, run_id, task_id), 120, lambda: self.story(dag_id, run_id))
+        self.wait_until_parked(dag_id, run_id, task_id)
         path = f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/-1/hitlDetails"
         self.call("PATCH", path, chosen_options=[option], params_input={})
+
+    def wait_until_parked(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Wait until a task that awaits a person may be answered.
+
+        Airflow 3.3.2 takes an answer that comes before its scheduler has noted the parking for a lost task, and runs
+        that once more, which asks again. Nobody reads that fast.
+        """
+        until(lambda: self._is_parked(dag_id, run_id, task_id), 120, lambda: self.story(dag_id, run_id))
 
     def _is_parked(self, dag_id: str, run_id: str, task_id: str) -> bool:
         """Whether the scheduler has noted the end of the task's process, of its last try."""
@@ -332,7 +338,7 @@ def until(done: Callable[[], bool], seconds: float, story: Callable[[], str]) ->
     deadline = time.monotonic() + seconds
     while not done():
         assert time.monotonic() < deadline, story()
-        time.sleep(0.25)
+        time.sleep(0.5)
 
 
 def tail(home: Path, service: str) -> str:
