@@ -106,6 +106,14 @@ def test_the_rules_answer_in_the_words_of_a_batch(visitor: TestClient, changes: 
     assert ("This cannot be stored" in look.text) is (said in ("PLAN-REIDENTIFY-TAKEN", "ID-CHARSET"))
 
 
+def test_a_morning_is_about_the_night_and_not_about_an_edit_since(visitor: TestClient) -> None:
+    address = address_of(visitor, "u1")
+    look = change(visitor, address, identifier="n1")
+    assert visitor.post(address, data=fields(look.text), headers=ORIGIN).status_code == 303
+    (line,) = visitor.get("/roster/", headers=JSON).json()["districts"]
+    assert (line["run_id"], line["created"]) == ("first", 3)
+
+
 def test_of_two_who_edit_at_once_the_second_is_told(visitor: TestClient) -> None:
     address = address_of(visitor, "u1")
     mine = fields(visitor.get(address).text) | {"reason": "mine", "identifier": "m1"}

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from enrollsync.database.schema import EDITED
 from enrollsync.portal.districts import DistrictFile, list_districts
 from enrollsync.portal.entry import Here, Visit
 from enrollsync.portal.host import Schedule, Waiting
@@ -166,6 +167,8 @@ def _runs_of(here: Visit, districts: list[District], now: datetime) -> tuple[dic
         for found, failed in several.map(ask, homes.items()):
             problems |= failed
             for run in found:
+                if run["message"] == EDITED:  # a morning is about what came of a night
+                    continue
                 runs.setdefault(run["district_id"], []).append(run)
     return runs, problems
 
