@@ -31,12 +31,13 @@ from enrollsync.run.run import Run, database_url_of
 from enrollsync.run.step import INGEST, LOAD, PLAN, REPORT, VALIDATE, step
 from enrollsync.run.workspace import COUNTED, Answer, Edit, RunManifest, Workspace
 from enrollsync.settings import load_district, run_folder
-from enrollsync.words.canonical import ENTITIES
+from enrollsync.words.canonical import BY_NAME, ENTITIES
 from enrollsync.words.errors import ConfigurationError, EnrollSyncError, StalePlan
 from enrollsync.words.printable import shown
 
 if TYPE_CHECKING:
     from enrollsync.database import Store
+    from enrollsync.database.around import Around
     from enrollsync.plan.plan import Plan
 
 _REPLANS = 3
@@ -198,7 +199,16 @@ def read_state(workspace: str, *, database_url: str | None = None) -> int:
     run = Run.open(workspace, database_url)
     if not run.manifest.dry_run:
         run.store.migrate()
-    return run.store.export(run.settings.district_id, run.place.state, source=run.source)
+    return run.store.export(run.settings.district_id, run.place.state, run.source, _around(run.manifest.edit))
+
+
+def _around(edit: Edit | None) -> Around | None:
+    """An edit compares one record, and reads no more than that can touch."""
+    from enrollsync.database.around import Around
+
+    if edit is None:
+        return None
+    return Around(BY_NAME[edit.entity], edit.key, {value for value in edit.changes.values() if value})
 
 
 def plan(

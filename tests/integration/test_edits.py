@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from enrollsync import steps
 from enrollsync.database import open_store
 from enrollsync.formats import why_not_editable
-from enrollsync.run.workspace import Edit
+from enrollsync.run.workspace import Edit, Workspace
 from nightly import Nightly, other, student
 
 ROWS = [student(userStateId="ST1"), other(1, userStateId="ST2"), other(2, userId="LEE")]
@@ -141,3 +143,16 @@ def test_identifiers_that_come_from_a_third_party_are_changed_there() -> None:
         "its identifiers come from Clever: change them there, and the next night brings them"
     )
     assert why_not_editable("batch_upload", "batch_upload") is None
+
+
+def test_an_edit_reads_no_more_of_the_roster_than_it_can_touch(edited: Nightly) -> None:
+    edit(edited, "300", user_id="u1x", user_state_id="ST2")
+    state = Workspace(Path(edited.workspace)).state
+    rows = {name: pq.read_metadata(state / f"{name}.parquet").num_rows for name in ("users", "enrollments", "classes")}
+    assert rows == {"users": 2, "enrollments": 1, "classes": 0}  # with who has the state ID
+
+
+def test_limits_do_not_hold_what_one_person_has_looked_at(nightly: Nightly) -> None:
+    nightly.settings = {"thresholds": {"floor": 0, "update_percent": 0}}
+    nightly.begin(ROWS)
+    assert edit(nightly, "300", user_id="301")["outcome"] == "applied"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, Table, and_, false, func, not_, select
 
 from enrollsync.database.access import Database, state_version
+from enrollsync.database.around import Around
 from enrollsync.database.dialects import Session
 from enrollsync.database.messages import one_line_errors
 from enrollsync.database.schema import (
@@ -31,12 +32,12 @@ if TYPE_CHECKING:
 class Exports(Database):
     """What can be taken out of a roster."""
 
-    def export(self, district_id: str, folder: Path, source: str | None = None) -> int:
+    def export(self, district_id: str, folder: Path, source: str | None = None, around: Around | None = None) -> int:
         """Write the district's rows, in one consistent read, to `<table>.parquet`: base tables, identifier history.
 
         Every column but `district_id`, `removed` rows included. `undos.parquet` has the undos, see `Undo`. Returns the
         state version. A database that is not there, or has no roster, gives empty files and 0, and is not created.
-        `source` is the one whose rows there will be most of: they are fetched in less time.
+        `source` is the one whose rows there will be most of: they are fetched in less time. `around`: only these rows.
         """
         import pyarrow.parquet as pq
 
@@ -50,9 +51,12 @@ class Exports(Database):
         with one_line_errors(self.backend, files=False), self.backend.reading() as session:
             version = state_version(session, district_id)
             for table in _EXPORTED:
-                if table is not BASE[ENROLLMENTS.name]:
+                if around is not None:
+                    self._export_table(session, table, district_id, folder, around.rows(table))
+                elif table is not BASE[ENROLLMENTS.name]:
                     self._export_table(session, table, district_id, folder)
-            self._export_enrollments(session, district_id, folder, source)
+            if around is None:
+                self._export_enrollments(session, district_id, folder, source)
             undos = list_undos(session.rows(undo_runs(district_id)))
             write_undos(undos, folder)
             undone = undone_runs(undos)

@@ -49,8 +49,10 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             entity.name: planned[entity.name] | _count(connection, entity, checked[entity.name], changed[entity.name])
             for entity in ENTITIES
         }
-        shares = measure(connection)
-        holds, unusual = judge(connection, run, shares, counts, past)
+        # Of what one person changes, nothing is learnt about nights, and limits do not hold it.
+        edited = run.manifest.edit is not None
+        shares = [] if edited else measure(connection)
+        holds, unusual = ([], []) if edited else judge(connection, run, shares, counts, past)
         plan = Plan(
             plan_id=plan_id(connection, district_id, source, state_version),
             district_id=district_id,
@@ -58,11 +60,10 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             state_version=state_version,
             operations=sum(counts[entity][name] for entity in counts for name in OPERATIONS),
             counts=counts,
-            # Of what one person changes, nothing is learnt about nights.
-            shares=[] if run.manifest.edit else shares,
-            students={} if run.manifest.edit else measure_students(connection),
+            shares=shares,
+            students={} if edited else measure_students(connection),
             notices=[*all_terms_ended(connection, run), *unusual],
-            holds=[*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
+            holds=[] if edited else [*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
         )
         engine.write_parquet(connection, _organizations_summary(), workspace.organizations_summary)
         plan.save(workspace.plan)
