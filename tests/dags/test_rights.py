@@ -74,6 +74,7 @@ def server(home: Path, airflow_database: None) -> Iterator[FastAPI]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AIRFLOW__CORE__AUTH_MANAGER", FAB)
+        patch.delenv("AIRFLOW__API__BASE_URL", raising=False)  # `make test` names another host
         patch.setenv("AIRFLOW__API_AUTH__JWT_SECRET", "of this test alone" * 4)
         patch.setattr("airflow.plugins_manager.get_fastapi_plugins", plugged_in)
         purge_cached_app()
