@@ -83,7 +83,7 @@ def told_of(visitor: TestClient, address: str) -> dict[str, Any]:
 
 def test_a_change_is_looked_at_then_applied_as_a_run_with_its_reason(visitor: TestClient) -> None:
     address = address_of(visitor, "u1")
-    look = change(visitor, address, identifier="n1", user_state_id="")
+    look = change(visitor, address, identifier=" n1 ", user_state_id="")
     assert look.status_code == 200 and "This would change" in look.text
     assert told_of(visitor, address)["card"]["identifier"] == "u1"
     done = visitor.post(address, data=fields(look.text), headers=ORIGIN)
@@ -150,5 +150,5 @@ def test_a_third_partys_identifiers_are_shown_and_not_edited(visitor: TestClient
     address = address_of(visitor, "u1")
     asked = fields(visitor.get(address).text) | {"reason": "mine", "identifier": "m1"}
     write_district(tmp_path / "home", "merced", primary_source="clever")
-    assert "Not to be changed here: its identifiers come from Clever" in visitor.get(address).text
+    assert "Not to be changed here: the district&#39;s identifiers come from Clever" in visitor.get(address).text
     assert visitor.post(address, data=asked, headers=ORIGIN).status_code == 409

@@ -30,9 +30,10 @@ def sources() -> dict[str, Source]:
 def why_not_editable(primary_source: str, source: str) -> str | None:
     """Why nobody may edit the identifiers of a record from `source`, in one sentence; None where one may."""
     known = sources()
-    for name in dict.fromkeys((primary_source, source)):
-        if name in known and known[name].third_party:
-            return f"its identifiers come from {known[name].title}: change them there, and the next night brings them"
+    if source in known and known[source].third_party:
+        return f"its identifiers come from {known[source].title}: change them there, and the next night brings them"
+    if known[primary_source].third_party:
+        return f"the district's identifiers come from {known[primary_source].title}, and nobody edits beside it"
     return None if source == primary_source else f"it comes from {source}, which is not the district's primary source"
 
 

@@ -69,7 +69,8 @@ class Asked:
         """Column -> new value, of those that are to be another one."""
         said = {**self.values, str(entity.identifier): self.values["identifier"]}
         wanted = {name: said[name] for name in editable_columns(entity) if said.get(name) is not None}
-        return {name: value or None for name, value in wanted.items() if (value or None) != record[name]}
+        values = {name: str(value).strip() or None for name, value in wanted.items()}
+        return {name: value for name, value in values.items() if value != record[name]}
 
 
 Wish = Annotated[Asked, Depends()]
