@@ -15,13 +15,11 @@ from fastapi.responses import RedirectResponse, Response
 from enrollsync.plan import answers
 from enrollsync.portal.deliveries import list_deliveries
 from enrollsync.portal.entry import Answering, Changing, DistrictVisit, Inside
-from enrollsync.portal.findings_view import PAGE as FINDINGS_PAGE
-from enrollsync.portal.findings_view import Sought, view_findings
 from enrollsync.portal.host import NotDone
 from enrollsync.portal.morning import list_lines
 from enrollsync.portal.pages import HEADERS, Page, read_day, root_of, show, when
-from enrollsync.portal.plan_view import PAGE, PlanView, Wanted, has_plan, view_plan
-from enrollsync.portal.run_view import Known, choices, downloads, reasons, told, usual
+from enrollsync.portal.review import Looking, review
+from enrollsync.portal.run_view import Known
 from enrollsync.portal.students import by_night_and_school
 from enrollsync.portal.texts import say
 from enrollsync.report.wording import OUTCOMES, UNFINISHED, changes
@@ -137,36 +135,10 @@ def _listed(run: Mapping[str, Any], district: District) -> dict[str, Any]:
 
 
 @routes.get("/runs/{run_id}")
-def run(
-    here: Inside, run_id: str, entity: str = "", operation: str = "", field: str = "", school: int | None = None,
-    q: Annotated[str, Query(max_length=200)] = "", page: Page = 1, code: str = "", severity: str = "", file: str = "",
-    line: int | None = None, found: Page = 1,
-) -> Response:  # fmt: skip
+def run(here: Inside, run_id: str, look: Looking) -> Response:
     """One run: why it waits, what it changes by field and school and one by one, what was found, its files."""
     known = _known(here, run_id)
-    wanted = Wanted(entity, operation, field, school, q, page)
-    view = view_plan(known.run.place, wanted) if known.run and has_plan(known.run.place) else PlanView()
-    sought = Sought(code, severity, file, line, found)
-    number, findings = view_findings(known.run, sought) if known.run else (0, [])
-    facts = {
-        "run": told(known),
-        "reasons": reasons(known.manifest),
-        "plan": view,
-        "pages": _pages(view.found, PAGE),
-        "wanted": wanted,
-        "usual": usual(known),
-        "choices": choices(known, view),
-        "findings": findings,
-        "findings_found": number,
-        "findings_pages": _pages(number, FINDINGS_PAGE),
-        "sought": sought,
-        "files": [file.name for file in known.manifest.files] if known.manifest else [],
-        "downloads": downloads(known),
-        "files_at": _files_at(here.district, known),
-        "may_undo": _may_undo(known),
-        "kept": known.run is not None,
-    }
-    return show(here, "run.html.j2", facts)
+    return show(here, "run.html.j2", review(known, look) | {"may_undo": _may_undo(known)})
 
 
 def _known(here: DistrictVisit, run_id: str) -> Known:
@@ -174,16 +146,6 @@ def _known(here: DistrictVisit, run_id: str) -> Known:
     if not known:
         raise HTTPException(404, say("The district has no such run."))
     return known
-
-
-def _pages(number: int, size: int) -> int:
-    return max(1, -(-number // size))
-
-
-def _files_at(district: District, known: Known) -> str:
-    """Where the run's files are served, below the portal's own path."""
-    undoes = known.manifest is not None and known.manifest.undoes
-    return f"enrollment_{'undo' if undoes else 'sync'}__{district.district_id}/{quote(known.run_id, safe='')}"
 
 
 def _may_undo(known: Known) -> bool:
