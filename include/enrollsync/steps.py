@@ -169,6 +169,7 @@ def _nothing_to_do(run: Run) -> bool:
         plan_id=last["plan_id"],
         counts=shortcut.counts_after(run.store, last),
         findings=known | {notice.code: 1 for notice in manifest.notices},
+        found_in_schools=json.loads(last["schools_json"] or "null"),
         checked_at=datetime.fromisoformat(last["checked_at"]),
         state_version=last["state_after"] or last["state_before"],
     )
@@ -239,6 +240,7 @@ def plan(
             plan_id=made.plan_id,
             outcome="held" if made.holds else "planned" if made.operations else "in_sync",
             state_version=made.state_version,
+            found_in_schools=made.found_in_schools,
             answer="use_proposal" if manifest.taken_by else None,
             approved_by=manifest.taken_by,
         )

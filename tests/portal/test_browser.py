@@ -28,6 +28,8 @@ PAGES = {
     "a person on an earlier day": "/roster/districts/lincoln/users/1?as_of=2099-01-01",
     "a class": "/roster/districts/lincoln/classes/1",
     "an organization": "/roster/districts/lincoln/organizations/1",
+    "data quality": "/roster/districts/oakland/quality",
+    "data quality of a school": "/roster/districts/oakland/quality/schools/1",
     "a problem": "/roster/districts/nowhere",
 }
 WIDTHS = (1280, 390, 360)

@@ -19,7 +19,7 @@ from enrollsync.database.undos import list_undos, undo_runs, undone_runs
 from enrollsync.formats import ID_CHANGES_FILE
 
 if TYPE_CHECKING:
-    from enrollsync.database.schema import RunShares
+    from enrollsync.database.schema import FoundInSchools, RunShares
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,8 @@ class RunRecord:
     """When the database was last compared row by row."""
     state_version: int | None = None
     """The state that the run found; None when it did not look."""
+    found_in_schools: FoundInSchools | None = None
+    """None: the run did not come to a plan."""
 
     def row(self) -> dict[str, str | int | None]:
         """The columns of `runs` but for the state after."""
@@ -76,6 +78,9 @@ class RunRecord:
             "fingerprint": self.fingerprint,
             "checked_at": instant(self.checked_at),
             "state_before": self.state_version,
+            "schools_json": None
+            if self.found_in_schools is None
+            else json.dumps(self.found_in_schools, separators=(",", ":")),
         }
 
 
@@ -167,7 +172,7 @@ class Memory(Database):
     def runs(self, district_id: str) -> list[dict[str, Any]]:
         """The runs, newest first: the columns of `runs` (instants as ISO text), `counts` and `findings` as dicts.
 
-        `shares_json`, the only long one, is left out.
+        The long ones, `shares_json` and `schools_json`, are left out.
         """
         query = (
             select(*_SHORT)
@@ -191,8 +196,8 @@ class Memory(Database):
             .group_by(RUNS.c.district_id)
             .subquery()
         )
-        told = ("district_id", "run_id", "outcome", "started_at", "delivered_at", "counts_json", "findings_json",
-                "message", "approved_by")  # fmt: skip
+        told = ("district_id", "run_id", "outcome", "source", "started_at", "delivered_at", "counts_json",
+                "findings_json", "message", "approved_by")  # fmt: skip
         query = (
             select(*(RUNS.c[name] for name in told))
             .join(newest, newest.c.district_id == RUNS.c.district_id)
@@ -219,7 +224,7 @@ class Memory(Database):
         return [_told(row) for row in self.rows(query.offset(offset).limit(limit))]
 
     def run_told(self, district_id: str, run_id: str) -> dict[str, Any] | None:
-        """One run: the columns of `runs` but for its shares; instants as datetimes, `counts`, `findings` as dicts."""
+        """One run: the columns of `runs` but for long ones; instants as datetimes, `counts`, `findings` as dicts."""
         query = select(*_SHORT).where(RUNS.c.district_id == district_id, RUNS.c.run_id == run_id)
         return next((_told(row) for row in self.rows(query)), None)
 
@@ -262,8 +267,8 @@ class Memory(Database):
                     append_findings(session, findings, run)
 
 
-_SHORT = tuple(column for column in RUNS.columns if column is not RUNS.c.shares_json)
-"""The columns of `runs` but for the only long one."""
+_SHORT = tuple(column for column in RUNS.columns if column.name not in ("shares_json", "schools_json"))
+"""The columns of `runs` but for the long ones."""
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

@@ -47,6 +47,8 @@ STUDENTS = "students"
 """Stands in `RunShares` beside the entities, for those of the users who are students."""
 RunShares = dict[str, dict[str, Counts]]
 """Entity or `STUDENTS` -> `WHOLE` or the key of an organization -> counts: what `runs.shares_json` holds of one run."""
+FoundInSchools = dict[str, dict[str, int]]
+"""Code -> key of an organization -> how many findings on its rows."""
 
 
 def link_keys(entity: Entity) -> tuple[str, ...]:
@@ -217,13 +219,14 @@ RUNS = Table(
     Column("shares_json", Text),
     Column("answer", Text),
     Column("comment", Text),
+    Column("schools_json", Text),
     Index("ix_runs_started_at", "district_id", "started_at"),
 )
 """`state_before` is the state that a run found, `state_after` NULL when it wrote nothing. `fingerprint`: see
 `shortcut.py`; `checked_at`: when the database was last compared row by row, by this run or one that it relies on.
 `shares_json`: `shares.RunShares` of a run that applied a delivery, from which later runs learn what is usual.
 `answer`: what a person said to a plan that waited, one of `workspace.Answer`; `approved_by` is that person, `comment`
-why, in their words."""
+why, in their words. `schools_json`: `FoundInSchools` of a run that came to a plan; NULL where nobody measured it."""
 
 UNDO_OF = "undo of run "
 """Begins the `message` of a run with outcome `undone`; the id of the run that it undid follows."""
@@ -316,6 +319,23 @@ for _said in (name for entity in ENTITIES if entity.key for name in said_columns
         f"ix_findings_{_said}", _told, FINDINGS.c.district_id, postgresql_where=_told.is_not(None),
         sqlite_where=_told.is_not(None),
     )  # fmt: skip
+
+KNOWN_FINDINGS = Table(
+    "known_findings",
+    METADATA,
+    Column("district_id", Text, primary_key=True),
+    Column("known_id", Text, primary_key=True),
+    Column("code", Text, nullable=False),
+    Column("organization_key", BigInteger),
+    Column("until", Text, nullable=False),
+    Column("person", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("made_at", Text, nullable=False),
+    Column("ended_at", Text),
+    Column("ended_by", Text),
+)
+"""Kinds of findings that a person knows of, in one organization or (NULL) in all: until the day `until` begins, or
+somebody has ended it before, a rise of their number is nothing new. Rows are never deleted."""
 
 
 def arrow_schema(columns: list[Column[Any]]) -> pa.Schema:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from enrollsync.database.dialects import PostgresBackend, SqliteBackend
 from enrollsync.database.export import Exports
+from enrollsync.database.known_findings import Knowledge
 from enrollsync.database.memory import Memory
 from enrollsync.settings import project_root
 from enrollsync.settings.address import read_address
 from enrollsync.words.errors import DatabaseError
 
 
-class Store(Exports, Memory):
-    """One roster database: its schema (`access.py`), its rows (`export.py`), its runs (`memory.py`)."""
+class Store(Exports, Memory, Knowledge):
+    """One roster database: its schema (`access.py`), rows (`export.py`), runs (`memory.py`), `known_findings.py`."""
 
 
 def open_store(url: str) -> Store:

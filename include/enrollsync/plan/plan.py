@@ -13,7 +13,15 @@ from pathlib import Path
 import duckdb
 from pydantic import BaseModel, ConfigDict, Field
 
-from enrollsync.database.schema import RECORD_KEYS, USUAL_ENROLLMENT, Counts, columns_of, primary_key, record_keys
+from enrollsync.database.schema import (
+    RECORD_KEYS,
+    USUAL_ENROLLMENT,
+    Counts,
+    FoundInSchools,
+    columns_of,
+    primary_key,
+    record_keys,
+)
 from enrollsync.plan.shares import Share
 from enrollsync.run.engine import connect, literal, one_row, parquet, write_parquet
 from enrollsync.run.workspace import OPERATIONS, Notice, Workspace
@@ -42,6 +50,8 @@ class Plan(BaseModel):
     """What it changes of each entity and organization; an undo has none, because nothing is learnt from it."""
     students: dict[str, Counts] = Field(default_factory=dict)
     """The same of the students alone, as `shares.measure_students` counts them."""
+    found_in_schools: FoundInSchools | None = None
+    """How many findings there are on the rows of each organization; None where no delivery was read."""
 
     def save(self, folder: Path) -> None:
         """Write `plan.json`, without the identifiers that its shares name: they may be social security numbers."""

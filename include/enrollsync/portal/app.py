@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
-from enrollsync.portal import edits, morning, pages, people, runs
+from enrollsync.portal import edits, morning, pages, people, quality, runs
 from enrollsync.portal.entry import Visit, require_names
 from enrollsync.portal.host import Host, Visitor
 from enrollsync.portal.texts import say
@@ -43,7 +43,7 @@ def build(
         exception_handlers=_handlers(refused),
     )
     app.state.host = host
-    for router in (assets, morning.routes, runs.routes, people.routes, edits.routes, *others):
+    for router in (assets, morning.routes, runs.routes, people.routes, edits.routes, quality.routes, *others):
         app.include_router(router)
     return app
 

@@ -18,6 +18,7 @@ from enrollsync.portal.host import Schedule, Waiting
 from enrollsync.portal.pages import Page, show, when
 from enrollsync.portal.reader import roster
 from enrollsync.portal.texts import say
+from enrollsync.records.quality import count_new
 from enrollsync.report.wording import OUTCOMES
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import District, run_folder
@@ -95,6 +96,8 @@ class Line:
     """Rows of all kinds."""
     rejected_more: int | None = None
     """How many more than in the run before; None where there is none to compare with."""
+    new_findings: int = 0
+    """Of how many codes there are more than the night before, those left out that somebody knows of."""
     nights: tuple[Night, ...] = ()
     next_run: datetime | None = None
     may_change: bool = False
@@ -131,12 +134,19 @@ def list_lines(here: Visit, now: datetime, only: str | None = None) -> list[Line
     ids = [file.district_id for file in files if file.settings]
     schedules = here.host.schedules(ids)
     waiting = {one.district_id: one for one in reversed(here.host.waiting(ids))}
-    runs, problems = _runs_of(here, [file.settings for file in files if file.settings], now)
+    runs, new, problems = _runs_of(here, [file.settings for file in files if file.settings], now)
     lines = [
         _line(file, runs.get(file.district_id, []), waiting.get(file.district_id), schedules.get(file.district_id), now)
         for file in files
     ]
-    return [replace(_with_problem(line, problems), may_change=line.district_id in changeable) for line in lines]
+    return [
+        replace(
+            _with_problem(line, problems),
+            may_change=line.district_id in changeable,
+            new_findings=new.get(line.district_id, 0),
+        )
+        for line in lines
+    ]
 
 
 def _with_problem(line: Line, problems: Mapping[str, str]) -> Line:
@@ -144,8 +154,13 @@ def _with_problem(line: Line, problems: Mapping[str, str]) -> Line:
     return line if problem is None else replace(line, verdict=Verdict(1, say("Roster unreachable"), "bad", problem))
 
 
-def _runs_of(here: Visit, districts: list[District], now: datetime) -> tuple[dict[str, list[Run]], dict[str, str]]:
-    """District -> its runs, newest first, and district -> why they are not known; each roster is asked once."""
+def _runs_of(
+    here: Visit, districts: list[District], now: datetime
+) -> tuple[dict[str, list[Run]], dict[str, int], dict[str, str]]:
+    """District -> its runs, newest first; -> how many findings are new; -> why they are not known.
+
+    Each roster is asked once.
+    """
     since = now - timedelta(days=NIGHTS + 1)
     homes: dict[str, list[str]] = {}
     problems: dict[str, str] = {}
@@ -154,23 +169,28 @@ def _runs_of(here: Visit, districts: list[District], now: datetime) -> tuple[dic
             homes.setdefault(here.host.database_url(district), []).append(district.district_id)
         except EnrollSyncError as error:
             problems[district.district_id] = str(error)
+    zones = {district.district_id: district.zone for district in districts}
 
-    def ask(home: tuple[str, list[str]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    def ask(home: tuple[str, list[str]]) -> tuple[list[dict[str, Any]], dict[str, int], dict[str, str]]:
         url, ids = home
         try:
-            return roster(url).runs_since(ids, since), {}
+            found = roster(url).runs_since(ids, since)
+            with roster(url).asking() as read:
+                return found, count_new(read, found, zones, now), {}
         except EnrollSyncError as error:
-            return [], dict.fromkeys(ids, str(error))
+            return [], {}, dict.fromkeys(ids, str(error))
 
     runs: dict[str, list[Run]] = {}
+    new: dict[str, int] = {}
     with ThreadPoolExecutor(_AT_ONCE) as several:
-        for found, failed in several.map(ask, homes.items()):
+        for found, counted, failed in several.map(ask, homes.items()):
             problems |= failed
+            new |= counted
             for run in found:
                 if run["message"] == EDITED:  # a morning is about what came of a night
                     continue
                 runs.setdefault(run["district_id"], []).append(run)
-    return runs, problems
+    return runs, new, problems
 
 
 def _line(

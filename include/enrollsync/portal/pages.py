@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from calendar import timegm
 from datetime import date, datetime
 from functools import cache
 from importlib.resources import files
@@ -18,6 +19,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from jinja2 import Environment
 
 from enrollsync.portal.entry import DistrictVisit, Visit
+from enrollsync.portal.plots import one_line
 from enrollsync.portal.texts import CATALOGUE, say
 from enrollsync.report.page import strict_templates
 from enrollsync.words.codes import CODES
@@ -32,7 +34,14 @@ HEADERS = {
 """Of every answer; none of it is kept by a browser, and nothing in it comes from elsewhere."""
 Page = Annotated[int, Query(ge=1, le=100_000)]
 """Which page of a list is asked for."""
-ASSETS = {"roster.css": "text/css", "roster.js": "text/javascript", "htmx.min.js": "text/javascript"}
+ASSETS = {
+    "roster.css": "text/css",
+    "roster.js": "text/javascript",
+    "htmx.min.js": "text/javascript",
+    "plots.js": "text/javascript",
+    "uPlot.iife.min.js": "text/javascript",
+    "uPlot.min.css": "text/css",
+}
 """What pages load, by name."""
 
 
@@ -96,6 +105,9 @@ def _environment() -> Environment:
         "signed": lambda number: f"{number:+,}".replace("-", "−"),
         "when": when,
         "clock": clock,
+        "on_day": on_day,
+        "one_line": one_line,
+        "noon": lambda day: timegm((day.year, day.month, day.day, 12, 0, 0)),
         "age": age,
         "with_query": with_query,
         "field": lambda name: name.replace("_", " "),
@@ -113,12 +125,17 @@ def when(moment: datetime | None, zone: ZoneInfo) -> str:
     if moment is None:
         return say("never")
     local = moment.astimezone(zone)
-    return f"{local:%a} {local.day} {local:%b %Y, %H:%M} {local.tzname()}"
+    return f"{on_day(local)}, {local:%H:%M} {local.tzname()}"
 
 
 def clock(moment: datetime, zone: ZoneInfo) -> str:
     """`Wed 02:00 EST`."""
     return f"{moment.astimezone(zone):%a %H:%M %Z}"
+
+
+def on_day(day: date) -> str:
+    """`Tue 24 Nov 2026`."""
+    return f"{day:%a} {day.day} {day:%b %Y}"
 
 
 def read_day(text: str) -> date | None:

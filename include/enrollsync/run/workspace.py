@@ -137,6 +137,8 @@ class RunManifest(BaseModel):
     """Entity -> records that may load, whether the database has them or not."""
     findings: dict[str, int] = Field(default_factory=dict)
     """Code -> how many, on rows and on files."""
+    found_in_schools: dict[str, dict[str, int]] | None = None
+    """Code -> key of an organization -> how many findings on its rows; None before there is a plan of a delivery."""
     answer: Answer | None = None
     """What a person said to the plan that waited; None where nobody was asked, or nobody answered."""
     approved_by: str | None = None
@@ -265,6 +267,11 @@ class Workspace:
     def organizations_summary(self) -> Path:
         """Per organization: records created, updated, deactivated, unchanged."""
         return self.plan / "organizations_summary.parquet"
+
+    @property
+    def school_findings(self) -> Path:
+        """What is wrong with rows of each organization, and whom it concerns (see `reconcile.schools`)."""
+        return self.plan / "school_findings.parquet"
 
     @property
     def quarantine(self) -> Path:

@@ -18,6 +18,7 @@ from enrollsync.plan.reconcile.changes import plan_changes
 from enrollsync.plan.reconcile.findings import write_findings
 from enrollsync.plan.reconcile.matching import match_entities
 from enrollsync.plan.reconcile.rekeying import propose_id_changes
+from enrollsync.plan.reconcile.schools import find_in_schools
 from enrollsync.plan.shares import measure, measure_students
 from enrollsync.run import engine
 from enrollsync.run.run import Run
@@ -62,6 +63,7 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             counts=counts,
             shares=shares,
             students={} if edited else measure_students(connection),
+            found_in_schools=None if edited else find_in_schools(connection, workspace),
             notices=[*all_terms_ended(connection, run), *unusual],
             holds=[] if edited else [*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
         )

@@ -351,6 +351,22 @@ RELATIONS: tuple[Relation, ...] = (
         "Findings of the plan's own.",
         _ALONE,
     ),
+    # ---- in which organization a finding is to be mended (`schools.py`)
+    Relation(
+        "found",
+        "number BIGINT, code VARCHAR, severity VARCHAR, entity VARCHAR, row_id BIGINT, file VARCHAR, line BIGINT, "
+        "field VARCHAR, message VARCHAR",
+        "Every finding on a line, numbered; what only waits for another row left out.",
+        _ALONE,
+    ),
+    Relation(
+        "found_rows",
+        "number BIGINT, organization_source_key VARCHAR, class_source_key VARCHAR, user_source_key VARCHAR, "
+        "user_id VARCHAR, given_name VARCHAR, family_name VARCHAR, class_id VARCHAR",
+        "What the row says on which it was found.",
+        _ALONE,
+    ),
+    Relation("found_in", "number BIGINT, organization_key BIGINT", "The organizations that each concerns.", _ALONE),
     Relation(
         "proposed",
         "entity VARCHAR, old_id VARCHAR, new_id VARCHAR, people BIGINT",
