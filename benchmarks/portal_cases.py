@@ -107,6 +107,7 @@ _SCHOOL = _of("organizations", "organization_key", "school")
 _MA_GA = ("given_name", "family_name")
 _DISTRICT = "/districts/{district_id}"
 _USERS, _CLASSES, _ORGANIZATIONS = (f"{_DISTRICT}/{name}" for name in ("users", "classes", "organizations"))
+_QUALITY = f"{_DISTRICT}/quality"
 _RUNS, _RUN = f"{_DISTRICT}/runs", f"{_DISTRICT}/runs/{{run_id}}"
 _PEOPLE = (
     ("everybody", _only()),
@@ -172,6 +173,10 @@ CASES: tuple[Case, ...] = (
     Case(_RUNS, "newest", _only()),
     Case(_RUNS, "a later page", _page(6)),
     Case(_RUNS, "filtered", _only(outcome="in_sync", **{"from": "2026-01-01", "to": "2026-11-30"})),
+    Case(_QUALITY, "findings by night, code and school", _only()),
+    Case(_QUALITY, "a later page of schools", _page(40)),
+    Case(f"{_QUALITY}/schools/{{key}}", "a school", _of("organizations", "organization_key", "key")),
+    Case(f"{_QUALITY}/schools/{{key}}/mail", "a school, to be mailed", _of("organizations", "organization_key", "key")),
     Case(f"{_RUNS}.csv", "all, as CSV", _only()),
     *(Case(_RUN, f"plan of 900,000 changes that waits{what}", _both(ask, run_id=WAITS)) for what, ask in _PLAN),
     Case(_RUN, "undo that waits", _only(run_id=UNDOES)),

@@ -107,7 +107,7 @@ def _environment() -> Environment:
         "clock": clock,
         "on_day": on_day,
         "one_line": one_line,
-        "noon": lambda day: timegm((day.year, day.month, day.day, 12, 0, 0)),
+        "midnight": lambda day: timegm(day.timetuple()),
         "age": age,
         "with_query": with_query,
         "field": lambda name: name.replace("_", " "),

@@ -3,6 +3,7 @@
   const HEIGHT = 260;
   const DASHES = [[], [8, 4], [2, 3], [10, 3, 2, 3], [5, 5], [14, 4]];
   const utc = (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC");
+  const day = uPlot.fmtDate("{D} {MMM}");
   const counted = (number) => (number == null ? "–" : number.toLocaleString("en"));
 
   function read(table) {
@@ -25,20 +26,20 @@
       points: { show: data[0].length < 20, size: 6 },
       value: (_, number) => counted(number),
     }));
-    const plot = new uPlot({
+    return new uPlot({
       width: place.clientWidth,
       height: HEIGHT,
+      hooks: { ready: [(plot) => plot.setLegend({ idx: data[0].length - 1 })] },
       tzDate: utc,
       scales: { y: { range: (_, least, most) => [0, Math.max(1, most * 1.08)] } },
       axes: [
-        { ...axis, space: 70 },
+        { ...axis, space: 70, incrs: [1, 2, 7, 14, 28].map((days) => days * 86400), values: (_, ticks) => ticks.map((tick) => day(utc(tick))) },
         { ...axis, incrs: [1, 2, 5].flatMap((step) => [...Array(8).keys()].map((zeros) => step * 10 ** zeros)).sort((a, b) => a - b),
           values: (_, ticks) => ticks.map(counted),
           size: (_, ticks) => 18 + 8 * Math.max(1, ...(ticks ?? []).map((tick) => tick.length)) },
       ],
       series: [{ label: figure.querySelector("thead th").textContent, value: "{DD} {MMM} {YYYY}" }, ...series],
     }, data, place);
-    return plot;
   }
 
   for (const figure of document.querySelectorAll("figure.plot")) {
