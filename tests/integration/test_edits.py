@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, Phase, assume, example, given, settings
+from hypothesis import strategies as st
 
 from enrollsync import steps
 from enrollsync.database import open_store
 from enrollsync.formats import why_not_editable
 from enrollsync.run.workspace import Edit, Workspace
-from nightly import Nightly, other, student
+from nightly import Nightly, Query, other, student
 
 ROWS = [student(userStateId="ST1"), other(1, userStateId="ST2"), other(2, userId="LEE")]
 
@@ -55,6 +59,16 @@ def test_an_identifier_is_changed_with_its_history_and_an_undo_gives_it_back(edi
     assert (run["approved_by"], run["comment"], run["source"]) == ("pat", "asked", None)
     assert edited.undo(result["run_id"])["outcome"] == "undone"
     assert key_of(edited, "300") == key
+
+
+def test_a_life_says_that_a_person_changed_it_and_why_and_names_no_file(begun: Nightly) -> None:
+    edit(begun, "300", user_id="301", user_state_id="ST9")
+    (record,) = steps.explain(begun.district, "user", "301")["records"]
+    event = record["life"][0]
+    assert (event["operation"], event["reason"]) == ("reidentify", "a person changed it on the profile page")
+    assert (event["file"], event["line"], event["approved_by"], event["comment"]) == (None, None, "pat", "asked")
+    told = begun.view("changes", "reason", "run_id LIKE 'edit-%'")
+    assert told == [("a person changed it on the profile page",)]
 
 
 @pytest.mark.parametrize(
@@ -156,3 +170,54 @@ def test_limits_do_not_hold_what_one_person_has_looked_at(nightly: Nightly) -> N
     nightly.settings = {"thresholds": {"floor": 0, "update_percent": 0}}
     nightly.begin(ROWS)
     assert edit(nightly, "300", user_id="301")["outcome"] == "applied"
+
+
+_IDENTIFIERS = ["301", "u1", "LEE", "lee", "U1", " 302 ", "123-45-6789", "123456789", "no good", "é", "", "0300", "300"]
+_SECONDARIES = ["ST9", "ST2", "st2", "ST1", " ST7 ", "123456789", ""]
+
+
+@pytest.mark.slow
+@settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
+          suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
+@given(identifier=st.sampled_from(_IDENTIFIERS), state_id=st.sampled_from(_SECONDARIES))
+@example(identifier="301", state_id="ST2")
+@example(identifier="u1", state_id="ST9")
+def test_an_edit_is_told_what_a_delivery_of_the_same_is_told_and_leads_to_the_same_roster(
+    plain_checks: None, query: Query, identifier: str, state_id: str
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        by_hand, by_file = (a_district(Path(folder) / name, query) for name in ("hand", "file"))
+        wanted = {"user_id": identifier.strip() or None, "user_state_id": state_id.strip() or None}
+        changes = {name: value for name, value in wanted.items() if value not in ("300", "ST1")}
+        assume(changes)
+        edited = edit(by_hand, "300", **changes)
+        by_file.run(one_row(wanted["user_id"], wanted["user_state_id"]), approve=True)
+        assert told_of_one(by_hand) == told_of_one(by_file)
+        if edited["outcome"] == "applied":
+            assert by_hand.everything() == by_file.everything()
+
+
+def one_row(identifier: str | None, state_id: str | None) -> dict[str, Any]:
+    """What is edited as a delivery: the row beside those that it could be mistaken for, and the change in a file.
+
+    Without a row where somebody else has the new identifier: that would be his.
+    """
+    name = identifier or ""
+    alike = [row for row in ROWS[1:] if row["userId"].lower() == name.lower()]
+    row = ROWS[0] | {"userId": name, "userStateId": state_id or ""}
+    rows = [] if any(one["userId"] == name for one in alike) else [row, *alike]
+    changed = {"id_changes.csv": f"entity,old_id,new_id\nuser,300,{name}\n"} if name != "300" else {}
+    return {"users.csv": rows, **changed}
+
+
+def a_district(folder: Path, query: Query) -> Nightly:
+    folder.mkdir()
+    nightly = Nightly(folder, f"sqlite:///{folder}/roster.db", query)
+    nightly.begin(ROWS)
+    return nightly
+
+
+def told_of_one(nightly: Nightly) -> set[tuple[str, str]]:
+    """Code and message of what is found on the first line of any file; there is nothing of other rows."""
+    found = duckdb.sql(f"SELECT code, message, line FROM read_parquet('{nightly.workspace}/findings.parquet')")
+    return {(code, message) for code, message, line in found.fetchall() if line == 2 and code != "ROW-WAITS"}

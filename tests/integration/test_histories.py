@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,6 +19,8 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from enrollsync import steps
+from enrollsync.run.workspace import Edit
 from nightly import Nightly, assert_counted_whole, clever, other, pupil, section
 from reconciling import Roster
 
@@ -34,6 +38,8 @@ class Person:
     grade: str = "5"
     section: str = "X1"
     status: str = "active"
+    said: str = ""
+    """The identifier that deliveries still say of who was edited since."""
 
 
 Edits = list[tuple[str, int]]
@@ -52,7 +58,7 @@ class Delivered:
 
     def named(self, person: Person) -> str:
         """The identifier on a person's row."""
-        return person.identifier + "#" * (person.number in self.damaged)
+        return (person.said or person.identifier) + "#" * (person.number in self.damaged)
 
     @property
     def id_changes(self) -> str:
@@ -70,7 +76,7 @@ class Delivered:
     def rows(self) -> list[dict[str, str]]:
         """As rows of Batch Upload, with a teacher of both sections."""
         people = [
-            other(one.number, userId=one.identifier, userGrade=one.grade, classId=one.section, className=one.section)
+            other(one.number, userId=self.named(one), userGrade=one.grade, classId=one.section, className=one.section)
             for one in self.here
         ]
         teacher = {"userId": "T1", "userRole": "teacher"}
@@ -111,7 +117,10 @@ class Model:
             return replace(person, grade=str(int(person.grade) % 12 + 1))
         if kind == "section":
             return replace(person, section="X2" if person.section == "X1" else "X1")
-        return replace(person, identifier=f"p-{next(self.fresh)}") if kind == "identifier" else person
+        if kind in ("identifier", "edit"):
+            said = person.said or person.identifier if kind == "edit" else ""
+            return replace(person, identifier=f"p-{next(self.fresh)}", said=said)
+        return replace(person, said="") if kind == "heard" else person
 
     def _swap(self, one: int, two: int, moved: dict[str, str], taken: set[int]) -> None:
         first, second = self.people[one], self.people[two]
@@ -136,9 +145,13 @@ SWAPS = ("swap", "swap told")
 KINDS = ["grade", "identifier", "section", "absent", "return", *SWAPS, "damage"]
 
 
-def history(chance: Random) -> list[Edits]:
-    """Edits of three people in each of two nights; the seeds below make edits of every kind."""
-    return [[(chance.choice(KINDS), place) for place in chance.sample(range(PEOPLE), 3)] for _ in range(2)]
+BY_HAND = ["edit", "edit", "heard", "grade", "identifier", "section", "absent", "return"]
+"""A person edits an identifier on its profile page, and later the deliveries say so too."""
+
+
+def history(chance: Random, kinds: list[str] = KINDS, nights: int = 2) -> list[Edits]:
+    """Edits of three people in each of some nights; the seeds below make edits of every kind."""
+    return [[(chance.choice(kinds), place) for place in chance.sample(range(PEOPLE), 3)] for _ in range(nights)]
 
 
 # Damage is for whole nights: a row of Batch Upload speaks of a class as well, which a line of a person does not.
@@ -242,3 +255,49 @@ def test_a_history_ends_as_the_model_says_in_any_row_order_and_every_night_can_b
     again = nightly.run(files)
     assert again["outcome"] == "in_sync"
     assert_counted_whole(nightly, again, rows_of(files))
+
+
+@pytest.mark.parametrize(("database_url", "seed"), [("sqlite", 11), ("postgresql", 12)], indirect=["database_url"])
+def test_what_persons_edit_between_nights_stays_can_be_undone_and_redone_and_leaves_nothing_to_plan(
+    nightly_everywhere: Nightly, seed: int
+) -> None:
+    nightly, model, chance = nightly_everywhere, Model(), Random(seed)
+    source = {"path": str(nightly.folder / "delivery"), "mode": "snapshot"}
+    # Identifiers of the model have a hyphen.
+    nightly.settings |= {"source": source, "identifiers": {"charset": "extended"}, "thresholds": {"floor": 1000}}
+    nightly.begin(model.night([]).rows())
+    known = keys(nightly)
+    for edits in history(chance, BY_HAND, nights=3):
+        before = {person.number: person.identifier for person in model.people}
+        delivered = model.night(edits)
+        for kind, place in edits:
+            person = model.people[place]
+            if kind == "edit" and person.identifier != before[person.number]:
+                assert_undone_and_redone(nightly, partial(edit, nightly, before[person.number], person.identifier))
+        rows = chance.sample(delivered.rows(), len(delivered.rows()))
+        assert_undone_and_redone(nightly, partial(nightly.run, rows))
+        assert_as_modelled(nightly, model)
+        assert keys(nightly) == known
+    assert nightly.run(rows)["outcome"] == "in_sync"
+
+
+def edit(nightly: Nightly, old: str, new: str) -> dict[str, Any]:
+    """Change somebody's identifier as the profile page does."""
+    ((key,),) = nightly.view("users", "user_key", f"user_id = '{old}'")
+    asked = Edit(entity="users", key=key, changes={"user_id": new})
+    workspace = steps.start_edit(nightly.district, asked, run_id=f"edit-{new}", as_of=datetime.now(UTC), reason="asked")
+    return steps.edit(workspace, person="pat")
+
+
+def assert_undone_and_redone(nightly: Nightly, write: Callable[[], dict[str, Any]]) -> None:
+    """Whatever a run writes, an undo takes back, and the undo of that brings again."""
+    before = nightly.everything()
+    result = write()
+    assert result["outcome"] in ("applied", "in_sync"), result
+    if result["outcome"] == "in_sync":
+        return
+    after = nightly.everything()
+    undone = nightly.undo(result["run_id"])
+    assert undone["outcome"] == "undone" and nightly.everything() == before
+    nightly.undo(undone["run_id"])
+    assert nightly.everything() == after

@@ -59,7 +59,8 @@ def by_great_expectations(entity: Entity, rows: list[Row], run: str) -> set[tupl
         with connect(workspace.root) as connection:
             frame = frames.frame(connection, workspace, entity.name, suites.columns(fitted), words)
             checked = quicker.run_suite(checking.quiet_context(workspace), fitted, frame, words)
-            checked = collect.without_removals(connection, workspace, fitted, checked)
+            asking = asked.asked_of(entity.name, RUNS[run])
+            checked = collect.without_removals(connection, workspace, entity, asking, checked)
     alone = [number for number, check in enumerate(fitted.expectation_configurations) if looks_alone(check, entity)]
     return {
         (int(row_id) // 10 - 1, alone.index(answer.number))

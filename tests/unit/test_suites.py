@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from enrollsync.run.workspace import Workspace
 from enrollsync.validate import expectations, frames, suites
-from enrollsync.validate.asked import FOLDER
+from enrollsync.validate.asked import FOLDER, Asked, read_suite
 from enrollsync.validate.expectations import alike_but_for_case, disagreeing, is_date, standing_for_several
 from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES
 from enrollsync.words.codes import CODES
@@ -80,7 +80,8 @@ def test_every_check_looks_at_columns_that_exist(name: str) -> None:
     }
     suite = suites.load_suite(name)
     assert set(suites.columns(suite)) <= known
-    assert {suites.finding_column(check) for check in suite.expectations} <= {
+    asked = [Asked(check["type"], check["kwargs"], check["meta"], "") for check in read_suite(name)]
+    assert {check.column for check in asked} <= {
         "kind",
         "action",
         "blanks",

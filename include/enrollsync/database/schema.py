@@ -232,6 +232,8 @@ UNDO_OF = "undo of run "
 """Begins the `message` of a run with outcome `undone`; the id of the run that it undid follows."""
 EDITED = "changed on a profile page"
 """The `message` of a run that applied what a person changed of one record."""
+EDIT_REASON = "a person changed it on the profile page"
+"""The reason of a change in such a run: no delivery says so, and no file that anybody knows."""
 
 RECORD_KEYS = ("user_key", "organization_key", "class_key")
 """The keys by which an operation names the records it touches: a keyed entity's own, or both ends of a link."""

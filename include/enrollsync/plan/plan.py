@@ -14,6 +14,7 @@ import duckdb
 from pydantic import BaseModel, ConfigDict, Field
 
 from enrollsync.database.schema import (
+    EDIT_REASON,
     RECORD_KEYS,
     USUAL_ENROLLMENT,
     Counts,
@@ -73,16 +74,17 @@ def load_plan(workspace: Workspace) -> Plan:
     return plan
 
 
-def write_operations(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+def write_operations(connection: duckdb.DuckDBPyConnection, workspace: Workspace, *, edited: bool = False) -> None:
     """Write the operations of every `<entity>_after` to `plan/<entity>.parquet`; nothing is left of an earlier plan.
 
     `<entity>_after` is what a planner leaves: `operation, explicit, reason, file, line` and the columns of the base
     table as they will be. What changes is told here, beside the rows of `stored_<entity>`: the roster as it is.
+    Of what a person `edited` the files are ours alone, so that no change names them.
     """
     shutil.rmtree(workspace.without_removals, ignore_errors=True)
     connection.execute(_TOLD)
     for entity in ENTITIES:
-        write_parquet(connection, _planned(entity), workspace.plan_table(entity.name))
+        write_parquet(connection, _planned(entity, _EDITED if edited else _SAID), workspace.plan_table(entity.name))
 
 
 def gather_operations(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -123,7 +125,12 @@ def _record_keys(entity: Entity) -> list[str]:
     return [key if key in own else f"NULL::BIGINT AS {key}" for key in RECORD_KEYS]
 
 
-def _planned(entity: Entity) -> str:
+_SAID = "reason, file, line"
+_EDITED = f"{literal(EDIT_REASON)} AS reason, NULL::VARCHAR AS file, NULL::BIGINT AS line"
+"""Why a change is planned."""
+
+
+def _planned(entity: Entity, why: str) -> str:
     """The operations of one base table, in the order in which it lies: writing it is several times as fast so."""
     keys = ", ".join(primary_key(entity))
     columns = ", ".join(f"new.{name}" for name in columns_of(entity))
@@ -132,7 +139,7 @@ def _planned(entity: Entity) -> str:
             CASE WHEN operation <> 'create' THEN {_changes(entity, "old", "new")} END AS before_json,
             CASE WHEN operation <> 'create' OR NOT {_usual(entity)} THEN {_changes(entity, "new", "old")} END
                 AS after_json,
-            reason, file, line
+            {why}
         FROM {entity.name}_after AS new
         LEFT JOIN stored_{entity.name} AS old USING ({keys})
         ORDER BY {keys}"""

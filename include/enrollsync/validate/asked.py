@@ -9,6 +9,7 @@ canonical column of the finding where it is not the one looked at, `meta.when` t
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,39 @@ CHARSETS: dict[str, tuple[str, str]] = {
 Arrow matches by RE2's rules. `$` would let a line break at the end pass, and make pandas leave Arrow for Python's `re`
 (which knows no `\\p`) as soon as one value holds a line break.
 """
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One check of a suite as a run asks it."""
+
+    type: str
+    """Of the expectation."""
+    kwargs: dict[str, Any]
+    """Its arguments, `$PARAMETER`s in them as they stand in the suite."""
+    meta: dict[str, Any]
+    severity: str
+    """Of its finding, in this run."""
+
+    @property
+    def looked_at(self) -> list[str]:
+        """The columns that it looks at."""
+        return list(self.kwargs.get("column_list") or [self.kwargs["column"]])
+
+    @property
+    def column(self) -> str:
+        """The canonical column that its finding is about."""
+        return str(self.meta.get("column") or self.kwargs["column"])
+
+
+def asked_of(name: str, run: Run) -> list[Asked]:
+    """The checks of one entity's suite that apply in this run, in their order. Raises as `read_suite` does."""
+    holding = circumstances(name, run)
+    return [
+        Asked(check["type"], check["kwargs"], check["meta"], severity(check["meta"], run))
+        for check in read_suite(name)
+        if applies(check["meta"], holding)
+    ]
 
 
 def read_suite(name: str, folder: Path = FOLDER) -> list[dict[str, Any]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import great_expectations as gx
@@ -36,6 +35,7 @@ from great_expectations.validator.validation_statistics import calc_validation_s
 from great_expectations.validator.validator import Validator
 
 from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.validate.collect import Answer, Checked
 from enrollsync.validate.suites import looked_at
 from enrollsync.words.errors import EnrollSyncError
 
@@ -48,25 +48,6 @@ _RESULT_FORMAT = {
 _SITE = "data_docs"
 _COUNTS = frozenset({"element_count", "unexpected_count", "unexpected_percent", "missing_count", "missing_percent"})
 """What of a result the site may show."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What became of one check that failed."""
-
-    number: int
-    """The check's place in its suite, from 0."""
-    row_ids: np.ndarray[Any, Any]
-    """The rows that fail it, 64-bit."""
-
-
-@dataclass(frozen=True)
-class Checked:
-    """What became of a suite."""
-
-    results: list[ExpectationValidationResult]
-    """One for each check, in the suite's order, without rows."""
-    failed: list[Answer]
 
 
 class _Engine(PandasExecutionEngine):

@@ -7,31 +7,46 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import duckdb
 import numpy as np
 import pyarrow as pa
-from great_expectations.core import ExpectationSuite
-from great_expectations.expectations.metadata_types import FailureSeverity
 
 from enrollsync.ingest.normalise import BETWEEN_BLANKS
 from enrollsync.run.engine import literal, write_parquet
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Workspace
-from enrollsync.validate.asked import counts_for_removals
-from enrollsync.validate.checking import Answer, Checked
+from enrollsync.validate.asked import Asked, counts_for_removals
 from enrollsync.validate.frames import rows
-from enrollsync.validate.suites import finding_column, meta_of
 from enrollsync.words import findings
-from enrollsync.words.canonical import BY_NAME, REMOVE
+from enrollsync.words.canonical import REMOVE, Entity
 from enrollsync.words.codes import CODES, Scope
 
 PREFERENCE = ("organizations", "classes", "users", "memberships", "enrollments")
 """One line fills several tables; a fault in it is reported once, for the first of these that has it."""
 _PER_RECORD = (Scope.RECORD, Scope.VALUE, Scope.CLEARED)
 """What a finding of these scopes takes away, it takes from its own row alone, so rows are not merged."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What became of one check that failed."""
+
+    number: int
+    """The check's place in its suite, from 0."""
+    row_ids: np.ndarray[Any, Any]
+    """The rows that fail it, 64-bit."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What became of a suite."""
+
+    results: list[Any]
+    """One for each check, in the suite's order, without rows: with a dict `result` that counts."""
+    failed: list[Answer]
 
 
 def create_table(connection: duckdb.DuckDBPyConnection) -> None:
@@ -102,13 +117,12 @@ def add(
 
 
 def without_removals(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, suite: ExpectationSuite, checked: Checked
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, entity: Entity, suite: list[Asked], checked: Checked
 ) -> Checked:
     """The same less the failing rows that ask for a removal, where a check does not count for these."""
-    entity = BY_NAME[suite.name]
     asking = f"SELECT row_id FROM {rows(workspace, entity.name)} WHERE action = '{REMOVE}'"
     removing = connection.execute(asking).fetchnumpy()["row_id"]
-    about = [(meta_of(check)["code"], finding_column(check)) for check in suite.expectations]
+    about = [(check.meta["code"], check.column) for check in suite]
     left = (
         answer
         if counts_for_removals(*about[answer.number], entity)
@@ -118,19 +132,19 @@ def without_removals(
     return replace(checked, failed=[answer for answer in left if len(answer.row_ids)])
 
 
-def check_table(suite: ExpectationSuite, words: dict[str, Any]) -> pa.Table:
+def check_table(suite: list[Asked], words: dict[str, Any]) -> pa.Table:
     """`number, code, severity, column` (canonical), `once`, `message` of each check; `words` fill messages' braces."""
     return pa.Table.from_pylist(
         [
             {
                 "number": number,
-                "code": meta_of(check)["code"],
-                "severity": FailureSeverity(check.severity).value,
-                "column": finding_column(check),
-                "once": bool(meta_of(check).get("once")),
-                "message": str(meta_of(check)["notes"]).format_map(words),
+                "code": check.meta["code"],
+                "severity": check.severity,
+                "column": check.column,
+                "once": bool(check.meta.get("once")),
+                "message": str(check.meta["notes"]).format_map(words),
             }
-            for number, check in enumerate(suite.expectations)
+            for number, check in enumerate(suite)
         ]
     )
 
@@ -208,20 +222,20 @@ def write(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
     )
 
 
-def write_checks(workspace: Workspace, suites: list[ExpectationSuite], checked: list[Checked]) -> None:
+def write_checks(workspace: Workspace, suites: dict[str, list[Asked]], checked: list[Checked]) -> None:
     """Write `checks.json`: what each check asked, of how many rows, and how many of them failed it; no values."""
     told = [
         {
-            "entity": suite.name,
-            "expectation": check.expectation_type,
-            "column": finding_column(check),
-            "code": meta_of(check)["code"],
+            "entity": entity,
+            "expectation": check.type,
+            "column": check.column,
+            "code": check.meta["code"],
             "rows": int(result.result["element_count"]) - int(result.result.get("missing_count") or 0),
             "failed": failed.get(number, 0),
         }
-        for suite, one in zip(suites, checked, strict=True)
+        for (entity, suite), one in zip(suites.items(), checked, strict=True)
         for failed in [{answer.number: len(answer.row_ids) for answer in one.failed}]
-        for number, (check, result) in enumerate(zip(suite.expectations, one.results, strict=True))
+        for number, (check, result) in enumerate(zip(suite, one.results, strict=True))
     ]
     workspace.checks.write_text(json.dumps(told, indent=1))
 

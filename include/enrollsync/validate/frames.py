@@ -5,14 +5,16 @@ A reference is looked up here, set-wise, and judged there, as a column that is t
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
-import pandas as pd
 
 from enrollsync.run.engine import literal
 from enrollsync.run.workspace import Workspace
 from enrollsync.words.canonical import BY_NAME, Entity
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def frame(
@@ -26,6 +28,8 @@ def frame(
 
     Besides the canonical columns there are those of `derived`; `words` are the suites' parameters.
     """
+    import pandas as pd
+
     table = connection.sql(query(workspace, BY_NAME[entity], columns, words)).to_arrow_table()
     read: pd.DataFrame = table.drop_columns(["row_id"]).to_pandas(types_mapper=pd.ArrowDtype)
     read.index = pd.Index(table.column("row_id").to_numpy())

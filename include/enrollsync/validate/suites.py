@@ -63,9 +63,3 @@ def columns(suite: ExpectationSuite) -> tuple[str, ...]:
 def looked_at(check: ExpectationConfiguration) -> list[str]:
     """The columns that one check looks at."""
     return list(check.kwargs.get("column_list") or [check.kwargs["column"]])
-
-
-def finding_column(check: Expectation) -> str:
-    """The canonical column that a check's finding is about."""
-    meta = meta_of(check)
-    return str(meta.get("column") or check.configuration.kwargs["column"])

@@ -42,7 +42,9 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
         find_departures(connection, run)
         changed = plan_changes(connection, run.manifest)
         plan_absences(connection)
-        write_operations(connection, workspace)
+        # Of what one person changes, nothing is learnt about nights, and limits do not hold it.
+        edited = run.manifest.edit is not None
+        write_operations(connection, workspace, edited=edited)
         gather_operations(connection, workspace.plan)
         write_findings(connection, run)
         planned = count_operations(connection)
@@ -50,8 +52,6 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             entity.name: planned[entity.name] | _count(connection, entity, checked[entity.name], changed[entity.name])
             for entity in ENTITIES
         }
-        # Of what one person changes, nothing is learnt about nights, and limits do not hold it.
-        edited = run.manifest.edit is not None
         shares = [] if edited else measure(connection)
         holds, unusual = ([], []) if edited else judge(connection, run, shares, counts, past)
         plan = Plan(
