@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from canonical_rows import Row, manifest_for, run_for, write_canonical
+from enrollsync.database.merges import write_merges
 from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, arrow_schema, columns_of, primary_key, typed_column
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan.guard import Past
@@ -71,6 +72,8 @@ class Roster:
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {entity.name: [] for entity in ENTITIES})
     edits: list[dict[str, Any]] = field(default_factory=list)
     """What persons changed on profile pages, as `edits.parquet` has it."""
+    merges: dict[int, int] = field(default_factory=dict)
+    """Key of who was merged -> key of who was kept."""
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
     workspace: Workspace = field(init=False)
 
@@ -142,6 +145,7 @@ class Roster:
         edits = pa.schema([("entity", pa.string()), ("entity_key", pa.int64()), ("state_after", pa.int64()),
                            ("before_json", pa.string()), ("after_json", pa.string())])  # fmt: skip
         pq.write_table(pa.Table.from_pylist(self.edits, edits), self.workspace.state / "edits.parquet")
+        write_merges(self.merges, self.workspace.state)
 
 
 def _key(entity: str, row: dict[str, Any]) -> tuple[Any, ...]:

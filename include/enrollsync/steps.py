@@ -29,7 +29,7 @@ from enrollsync.plan import answers
 from enrollsync.run.breakage import one_line
 from enrollsync.run.run import Run, database_url_of
 from enrollsync.run.step import INGEST, LOAD, PLAN, REPORT, VALIDATE, step
-from enrollsync.run.workspace import COUNTED, Answer, Edit, RunManifest, Workspace
+from enrollsync.run.workspace import COUNTED, Answer, Edit, Merge, RunManifest, Workspace
 from enrollsync.settings import load_district, run_folder
 from enrollsync.words.canonical import BY_NAME, ENTITIES
 from enrollsync.words.errors import ConfigurationError, EnrollSyncError, StalePlan
@@ -470,6 +470,37 @@ def edit(
 
     night(workspace, then=apply, force=True, database_url=database_url)
     return result(workspace)
+
+
+def start_merge(
+    district: str, merge: Merge, *, run_id: str, as_of: datetime, reason: str | None = None, dry_run: bool = False
+) -> str:
+    """Make the workspace of a run that merges two people as a person asks, and return its path; `reason` is theirs."""
+    return start(district, run_id=run_id, as_of=as_of, merge=merge, comment=reason, dry_run=dry_run)
+
+
+def merge(
+    workspace: str, *, person: str, only_plan: str | None = None, database_url: str | None = None
+) -> dict[str, Any]:
+    """Plan the merge and apply it, unless the run only looks; returns the result.
+
+    Raises ConfigurationError when the two cannot be one (`merging.why_two`), and StalePlan when the plan is not the one
+    that was shown.
+    """
+    from enrollsync.database.around import People
+    from enrollsync.plan import merging
+
+    with step(PLAN, workspace, database_url) as run:
+        asked, district_id = run.manifest.merge, run.settings.district_id
+        assert asked is not None
+        version = run.store.export(district_id, run.place.state, around=People({asked.gone, asked.kept}))
+        if why := merging.why_two(*merging.both(run.place, asked), merging.merged(run.place)):
+            raise ConfigurationError(f"users {asked.gone} and {asked.kept} cannot be merged: {why}")
+        made = merging.plan_merge(run.place, district_id, asked, version)
+        run.note(counts=made.counts, plan_id=made.plan_id, outcome="planned", state_version=version)
+    if run.manifest.dry_run:
+        return _result(run)
+    return load(workspace, approved_by=person, only_plan=only_plan, database_url=database_url)
 
 
 def plan_undo(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:

@@ -4,6 +4,8 @@ CREATE VIEW db_enrollments AS
 FROM stored_enrollments
 WHERE status <> 'removed';
 
+CREATE TABLE enrollments_doubled (class_source_key VARCHAR, user_source_key VARCHAR);
+
 CREATE VIEW enrollments_accepted AS
 SELECT given.* REPLACE (
     coalesce(classes_alias.new_source_key, given.class_source_key) AS class_source_key,

@@ -216,6 +216,10 @@ FROM users_edited
 WHERE old_id NOT IN (SELECT identifier FROM identifiers_in_lines WHERE entity = 'users')
     AND new_id NOT IN (SELECT identifier FROM identifiers_in_lines WHERE entity = 'users');
 
+CREATE TABLE users_merged (source_key VARCHAR, new_source_key VARCHAR, old_id VARCHAR, new_id VARCHAR, key BIGINT);
+
+CREATE TABLE users_doubled (source_key VARCHAR);
+
 CREATE VIEW users_accepted AS
 SELECT given.* REPLACE (
     CASE
@@ -316,7 +320,7 @@ SELECT old.user_key, old.source_key IN (SELECT source_key FROM users_delivered) 
 FROM db_users AS old
 ANTI JOIN users_matched AS matched ON matched.old_key = old.user_key
 ANTI JOIN users_in_id_changes AS named ON named.key = old.user_key
-WHERE old.source = getvariable('source');
+WHERE old.source = getvariable('source') AND old.user_key NOT IN (SELECT user_key FROM stored_merges);
 CREATE VIEW users_absent AS
 SELECT user_key
 FROM users_without_row
@@ -684,7 +688,10 @@ WHERE entity = 'users'
 UNION
 SELECT 'staff:' || old_id, entity_key
 FROM stored_history
-WHERE entity = 'users';;
+WHERE entity = 'users'
+UNION
+SELECT source_key, key
+FROM users_merged;;
 
 CREATE TABLE users_departures AS
 SELECT user_key, bool_or(explicit) AS explicit, any_value(file) AS file, any_value(line) AS line,

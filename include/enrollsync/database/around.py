@@ -12,6 +12,17 @@ from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
 
 
 @dataclass(frozen=True)
+class People:
+    """Some users, and what hangs on them."""
+
+    keys: Collection[int]
+
+    def rows(self, table: Table) -> ColumnElement[bool]:
+        """The condition on a table."""
+        return table.c.user_key.in_(self.keys) if "user_key" in table.c else false()
+
+
+@dataclass(frozen=True)
 class Around:
     """A record, and the values that it is to have."""
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import ColumnElement, Select, Table, and_, false, func, not_, select
 
 from enrollsync.database.access import Database, state_version
-from enrollsync.database.around import Around
+from enrollsync.database.around import Around, People
 from enrollsync.database.dialects import Session
+from enrollsync.database.merges import list_merges, merge_runs, write_merges
 from enrollsync.database.messages import one_line_errors
 from enrollsync.database.schema import (
     BASE,
@@ -32,11 +33,13 @@ if TYPE_CHECKING:
 class Exports(Database):
     """What can be taken out of a roster."""
 
-    def export(self, district_id: str, folder: Path, source: str | None = None, around: Around | None = None) -> int:
+    def export(
+        self, district_id: str, folder: Path, source: str | None = None, around: Around | People | None = None
+    ) -> int:
         """Write the district's rows, in one consistent read, to `<table>.parquet`: base tables, identifier history.
 
-        Every column but `district_id`, `removed` rows included. `undos.parquet` has the undos, see `Undo`. Returns the
-        state version. A database that is not there, or has no roster, gives empty files and 0, and is not created.
+        Every column but `district_id`, `removed` rows included. `undos.parquet` has the undos, see `Undo`; `edits.parquet` and
+        `merges.parquet` what persons did that later rows are read by. Returns the state version. A database that is not there, or has no roster, gives empty files and 0, and is not created.
         `source` is the one whose rows there will be most of: they are fetched in less time. `around`: only these rows.
         """
         import pyarrow.parquet as pq
@@ -47,6 +50,7 @@ class Exports(Database):
                 pq.write_table(_schema_of(table).empty_table(), folder / f"{table.name}.parquet")
             write_undos([], folder)
             _write_edits([], folder)
+            write_merges({}, folder)
             return 0
         with one_line_errors(self.backend, files=False), self.backend.reading() as session:
             version = state_version(session, district_id)
@@ -62,6 +66,8 @@ class Exports(Database):
             undone = undone_runs(undos)
             edits = [told for run_id, *told in session.rows(_edits(district_id)) if run_id not in undone]
             _write_edits(edits, folder)
+            merged = [(run_id, message) for run_id, message in session.rows(merge_runs(district_id))]
+            write_merges(list_merges(merged, undone), folder)
         return version
 
     def export_changes(self, district_id: str, since: int, folder: Path) -> None:

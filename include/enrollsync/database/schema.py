@@ -234,6 +234,9 @@ EDITED = "changed on a profile page"
 """The `message` of a run that applied what a person changed of one record."""
 EDIT_REASON = "a person changed it on the profile page"
 """The reason of a change in such a run: no delivery says so, and no file that anybody knows."""
+MERGED = "merged user "
+"""Begins the `message` of a run that merged two people; the key of the one that went follows, then `into user ` and the
+key of the one that was kept."""
 
 RECORD_KEYS = ("user_key", "organization_key", "class_key")
 """The keys by which an operation names the records it touches: a keyed entity's own, or both ends of a link."""

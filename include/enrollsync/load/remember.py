@@ -36,7 +36,7 @@ def record_of(run: Run, **done: Any) -> RunRecord:
         delivered_at=manifest.delivered_at,
         # What is remembered of a source is what its deliveries said.
         source=None if manifest.edit else run.source,
-        mode=None if manifest.undoes or manifest.edit else manifest.mode,
+        mode=None if manifest.undoes or manifest.edit or manifest.merge else manifest.mode,
         counts=manifest.counts,
         findings=manifest.findings,
         message=_message(manifest),
@@ -48,10 +48,13 @@ def record_of(run: Run, **done: Any) -> RunRecord:
 
 
 def _message(manifest: RunManifest) -> str | None:
+    from enrollsync.database.merges import message_of
     from enrollsync.database.schema import EDITED, UNDO_OF
 
     if manifest.undoes:
         return f"{UNDO_OF}{manifest.undoes}"
+    if manifest.merge and not manifest.error:
+        return message_of(manifest.merge.gone, manifest.merge.kept)
     return manifest.error or (EDITED if manifest.edit else None)
 
 

@@ -72,6 +72,14 @@ class Edit(BaseModel):
     """Column of the base table -> new value; the identifier or a secondary ID."""
 
 
+class Merge(BaseModel):
+    """Two users who are one person."""
+
+    gone: int
+    """Internal key of the record that becomes inactive."""
+    kept: int
+
+
 class RunManifest(BaseModel):
     """What the steps of one run tell each other: `run.json` in the workspace."""
 
@@ -106,6 +114,8 @@ class RunManifest(BaseModel):
     """The run that this run takes back; None for a run that reads a delivery."""
     edit: Edit | None = None
     """What a person changes; such a run reads no delivery."""
+    merge: Merge | None = None
+    """Whom a person merges; such a run reads no delivery."""
     keep_later: bool = False
     """Whether an undo leaves alone what later runs changed."""
     format: str | None = None

@@ -295,6 +295,12 @@ _TABLE = (
         "rule 9", INFO, Scope.NONE,
     ),
     Code(
+        "PLAN-MERGED", "The row is of somebody who was merged into another person",
+        "Two records were found to be one person; what the row says is read as said of the record that was kept.",
+        "Take the second identifier out of the source; or undo the merge if they are two people after all.",
+        "rule 9", INFO, Scope.NONE,
+    ),
+    Code(
         "PLAN-TERMS-ENDED", "All terms have ended",
         "Classes of a term that has ended are left as they are, so that a file of last term hides what is missing.",
         "Nothing between two school years; otherwise ask for the classes of the present term.",

@@ -36,7 +36,12 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
     with engine.connect(workspace.root) as connection:
         for entity in ENTITIES:
             connection.execute(_stored(entity, state))
-        for name, file in (("history", "identifier_history"), ("undos", "undos"), ("edits", "edits")):
+        for name, file in (
+            ("history", "identifier_history"),
+            ("undos", "undos"),
+            ("edits", "edits"),
+            ("merges", "merges"),
+        ):
             connection.execute(f"CREATE VIEW stored_{name} AS FROM {engine.parquet(state / f'{file}.parquet')}")
         match_entities(connection, run)
         find_departures(connection, run)
@@ -86,19 +91,20 @@ def _count(
 ) -> dict[str, int]:
     """What led to no operation. Read = created + updated + re-identified + reactivated + these."""
     name = entity.name
-    known, unknown, read = engine.one_row(
+    known, unknown, read, doubled = engine.one_row(
         connection,
         f"""
         SELECT
             (SELECT count(*) FROM {name}_{"assigned" if entity.key else "resolved"}),
             (SELECT count(*) FROM {name}_dangling WHERE NOT waits),
-            (SELECT count(*) FROM {name}_accepted)""",
+            (SELECT count(*) FROM {name}_accepted),
+            (SELECT count(*) FROM {name}_doubled)""",
     )
     return {
         "unchanged": known - changed,
         "held": accepted["held"] + read - known - unknown,
         "rejected": accepted["rejected"] + unknown,
-        "collapsed": accepted["collapsed"],
+        "collapsed": accepted["collapsed"] + doubled,
     }
 
 

@@ -67,11 +67,17 @@ def _word_hits(entity: Entity) -> str:
     """Which records the words may mean: the key, and which word stands where, on a line of which entity."""
     own = [f"old.{name}" for name in entity.of_kind("identifier", "secondary", "email")]
     signs = [*own, engine.without_kind("old.source_key")]
+    key, merged = str(entity.key), ""
+    if entity is USERS:
+        key, merged = (
+            "coalesce(into_key, user_key) AS user_key",
+            "\n            LEFT JOIN stored_merges USING (user_key)",
+        )
     return f"""
         CREATE TABLE {entity.name}_word_hits AS
         WITH signs AS (
-            SELECT {entity.key}, unnest([{", ".join(map(engine.folded, signs))}]) AS word
-            FROM db_{entity.name} AS old
+            SELECT {key}, unnest([{", ".join(map(engine.folded, signs))}]) AS word
+            FROM db_{entity.name} AS old{merged}
         )
         SELECT DISTINCT {entity.key}, word, entity, file, line
         FROM rejected_words
@@ -186,6 +192,10 @@ def _lookup_with_history(entity: Entity) -> str:
         WHERE entity = '{entity.name}'"""
         for kind in ("", *kinds)
     )
+    merged = """
+        UNION
+        SELECT source_key, key
+        FROM users_merged""" if entity is USERS else ""  # fmt: skip
     return f"""
         CREATE VIEW {entity.name}_lookup_with_history AS
         SELECT source_key, key
@@ -193,4 +203,4 @@ def _lookup_with_history(entity: Entity) -> str:
         UNION
         SELECT source_key, key
         FROM {entity.name}_renames
-        WHERE key IS NOT NULL{earlier};"""
+        WHERE key IS NOT NULL{earlier}{merged};"""

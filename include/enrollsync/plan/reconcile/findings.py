@@ -14,6 +14,7 @@ from enrollsync.database.schema import record_keys
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan.reconcile.clashes import CODES_OF_CLASHES
 from enrollsync.plan.reconcile.edits import are_kept
+from enrollsync.plan.reconcile.merges import are_merged
 from enrollsync.plan.reconcile.tables import RECORDS, empty
 from enrollsync.run import engine
 from enrollsync.run.run import Run
@@ -23,6 +24,7 @@ from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, Entity
 from enrollsync.words.codes import CODES
 
 _KEPT = "PLAN-EDIT-KEPT"
+_MERGED = "PLAN-MERGED"
 _PLANNED_CODES = ("PLAN-AMBIGUOUS", "PLAN-RECYCLED", "PLAN-REIDENTIFY-TAKEN", "ID-LEADING-ZERO")
 _ASKED_CODES = ("REF-UNKNOWN", WAITS, *CODES_OF_CLASHES)
 """Codes that checks give too, to rows that they name by `row_id`."""
@@ -32,10 +34,11 @@ def write_findings(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     """Put the plan's own findings into `findings.parquet`, in the place of an earlier plan's."""
     connection.execute(empty("told"))
     kept = [_kept_edits(entity, run.place) for entity in RECORDS] if are_kept(connection, run) else []
-    for found in (*_found(connection, run.format.source.name), *kept):
+    merged = [_merged_rows(run.place)] if are_merged(connection) else []
+    for found in (*_found(connection, run.format.source.name), *kept, *merged):
         connection.execute(f"INSERT INTO told BY NAME {found}")
     connection.register("names", _names(run))
-    ours = ", ".join(f"'{code}'" for code in (*_PLANNED_CODES, *_ASKED_CODES, _KEPT))
+    ours = ", ".join(f"'{code}'" for code in (*_PLANNED_CODES, *_ASKED_CODES, _KEPT, _MERGED))
     engine.write_parquet(
         connection,
         f"""
@@ -58,6 +61,16 @@ def _kept_edits(entity: Entity, workspace: Workspace) -> str:
             FROM {engine.parquet(workspace.canonical_table(entity.name))} AS said
             JOIN {entity.name}_edited AS edited USING (source_key)
             WHERE said.{entity.identifier} = edited.old_id"""
+
+
+def _merged_rows(workspace: Workspace) -> str:
+    """Rows of people who were merged into others."""
+    return f"""
+            SELECT DISTINCT '{_MERGED}' AS code, '{CODES[_MERGED].severity}' AS severity, 'users' AS entity, file,
+                unnest(lines) AS line, 'user_id' AS field,
+                'this person was merged into another; the row is read as that one''s' AS message
+            FROM {engine.parquet(workspace.canonical_table("users"))}
+            SEMI JOIN users_merged USING (source_key)"""
 
 
 def _found(connection: duckdb.DuckDBPyConnection, source: str) -> Iterator[str]:

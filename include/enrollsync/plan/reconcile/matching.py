@@ -12,6 +12,7 @@ import duckdb
 from enrollsync.plan.reconcile.clashes import find_clashes
 from enrollsync.plan.reconcile.edits import are_kept, with_edited_values
 from enrollsync.plan.reconcile.likeness import KINDS_OF_PEOPLE, find_lookalikes, resemblance
+from enrollsync.plan.reconcile.merges import OF_PEOPLE, are_merged, doubled, nothing_doubled, once, with_said
 from enrollsync.plan.reconcile.renames import read_id_changes, renamed_without_a_row, respoken
 from enrollsync.plan.reconcile.tables import empty
 from enrollsync.plan.reconcile.taken import hold_taken
@@ -28,10 +29,12 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     connection.execute(KINDS_OF_PEOPLE)
     connection.execute("SET VARIABLE source = ?", [run.format.source.name])
     connection.execute("SET VARIABLE primary_source = ?", [run.settings.primary_source])
-    renamed = read_id_changes(connection, run)
-    edited = are_kept(connection, run)
+    merged, edited = are_merged(connection), are_kept(connection, run)
+    renamed = read_id_changes(connection, run, merged=merged)
     for entity in ENTITIES:
-        connection.execute(_delivered(entity, workspace, renamed=renamed, edited=edited))
+        twice = merged and entity in OF_PEOPLE
+        connection.execute(_doubled(entity, workspace) if twice else nothing_doubled(entity))
+        connection.execute(_delivered(entity, workspace, renamed=renamed, edited=edited, twice=twice))
     connection.execute(f"CREATE TABLE removals AS FROM {engine.parquet(workspace.accepted_table('removals'))}")
     for entity in ENTITIES:
         connection.execute(_removals(entity, renamed=renamed))
@@ -49,14 +52,23 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
             find_clashes(connection, manifest)
 
 
-def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool, edited: bool) -> str:
-    """What may load, and every record that the batch mentions at all, rejected ones included."""
+def _doubled(entity: Entity, workspace: Workspace) -> str:
+    return doubled(entity, respoken(entity, with_said(entity, records(entity, workspace)), entity.columns))
+
+
+def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool, edited: bool, twice: bool) -> str:
+    """What may load, and every record that the batch mentions at all, rejected ones included.
+
+    `twice`: whether some of its rows say what others do.
+    """
     canonical = engine.parquet(workspace.canonical_table(entity.name))
     accepted = records(entity, workspace)
     present = f"""
         SELECT {", ".join(entity.identity)}
         FROM {canonical}
         WHERE {" AND ".join(f"{name} IS NOT NULL" for name in entity.identity)}"""
+    if twice:
+        accepted = once(entity, accepted)
     if renamed:
         accepted = respoken(entity, accepted, entity.columns)
         present = respoken(entity, present, entity.identity)
@@ -144,6 +156,7 @@ def _matched(entity: Entity) -> str:
     """By the source's own key; by the identifier where the record came from another source (people: of one kind)."""
     same_kind = "AND kind_of(others.role) = kind_of(new.role)" if entity is USERS else ""
     flags = ",\n            ".join(f"{condition} AS {flag}" for flag, condition in resemblance(entity).items())
+    apart = " AND old.user_key NOT IN (SELECT user_key FROM stored_merges)" if entity is USERS else ""
     return f"""
         CREATE TABLE {entity.name}_matched AS
         WITH others AS (
@@ -167,7 +180,7 @@ def _matched(entity: Entity) -> str:
         FROM db_{entity.name} AS old
         ANTI JOIN {entity.name}_matched AS matched ON matched.old_key = old.{entity.key}
         ANTI JOIN {entity.name}_in_id_changes AS named ON named.key = old.{entity.key}
-        WHERE old.source = getvariable('source');
+        WHERE old.source = getvariable('source'){apart};
         CREATE VIEW {entity.name}_absent AS
         SELECT {entity.key}
         FROM {entity.name}_without_row

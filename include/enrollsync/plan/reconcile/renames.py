@@ -15,6 +15,7 @@ import duckdb
 
 from enrollsync.formats import ID_CHANGES_FILE, Format
 from enrollsync.plan.reconcile.edits import are_kept, read_edits
+from enrollsync.plan.reconcile.merges import nobody_merged, read_merges
 from enrollsync.plan.reconcile.tables import RECORDS, empty
 from enrollsync.run import engine
 from enrollsync.run.run import Run
@@ -22,8 +23,11 @@ from enrollsync.run.workspace import Workspace
 from enrollsync.words.canonical import ID_CHANGES, Entity
 
 
-def read_id_changes(connection: duckdb.DuckDBPyConnection, run: Run) -> bool:
-    """Judge the lines of `id_changes.csv`, if the batch has one; whether rows are to be read as `respoken`."""
+def read_id_changes(connection: duckdb.DuckDBPyConnection, run: Run, *, merged: bool) -> bool:
+    """Judge the lines of `id_changes.csv`, if the batch has one; whether rows are to be read as `respoken`.
+
+    `merged`: whether people were merged, whose rows mean others.
+    """
     told, kept = ID_CHANGES_FILE.name in {file.name for file in run.manifest.files}, are_kept(connection, run)
     if told:
         _judge_lines(connection, run)
@@ -34,7 +38,8 @@ def read_id_changes(connection: duckdb.DuckDBPyConnection, run: Run) -> bool:
         read_edits(connection, run.place, {entity.name: _rekeyed(entity, run.format) for entity in RECORDS})
         for entity in RECORDS:
             connection.execute(_edited_aliases(entity, told=told))
-    return told or kept
+    connection.execute(read_merges() if merged else nobody_merged())
+    return told or kept or merged
 
 
 def _judge_lines(connection: duckdb.DuckDBPyConnection, run: Run) -> None:

@@ -96,6 +96,7 @@ RELATIONS: tuple[Relation, ...] = (
         "What persons changed on profile pages, but for what was undone.",
         _ALONE,
     ),
+    Relation("stored_merges", "user_key BIGINT, into_key BIGINT", "Who was merged, and into whom.", _ALONE),
     # ---- lines of `id_changes.csv` (`renames.py`)
     Relation(
         "id_changes",
@@ -155,6 +156,14 @@ RELATIONS: tuple[Relation, ...] = (
         "Secondary IDs that a person gave, and what was there before.",
         _ALONE,
     ),
+    # ---- who was merged (`merges.py`)
+    Relation(
+        "users_merged",
+        "source_key VARCHAR, new_source_key VARCHAR, old_id VARCHAR, new_id VARCHAR, key BIGINT",
+        "Who was merged, as rows call them, and who is meant.",
+        _ALONE,
+    ),
+    Relation("{entity}_doubled", "{identity}", "Rows that say once more what is said of who was kept."),
     # ---- which row is which record (`matching.py`)
     Relation("stored_{entity}", "{row}", "The roster as it is, with what an undo has removed."),
     Relation("db_{entity}", "{row}", "The roster as it is."),

@@ -1,0 +1,96 @@
+"""Rows under the identifier of somebody who was merged into another person: they mean the one who was kept (rule 9).
+
+Where the batch has a row of that person's own as well, that one counts, and the other is collapsed into it.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from enrollsync.plan.reconcile.tables import empty
+from enrollsync.run import engine
+from enrollsync.words.canonical import ENTITIES, USERS, Entity
+
+OF_PEOPLE = tuple(entity for entity in ENTITIES if entity is USERS or USERS.name in entity.links.values())
+"""The entities whose rows name a person."""
+
+
+def are_merged(connection: duckdb.DuckDBPyConnection) -> bool:
+    """Whether anybody was merged."""
+    return bool(engine.one_row(connection, "SELECT EXISTS (FROM stored_merges)")[0])
+
+
+def read_merges() -> str:
+    """Create `users_merged`, and have rows under those source keys read as the ones of whom they mean.
+
+    Comes after what the batch and persons have renamed.
+    """
+    return """
+        CREATE TABLE users_merged AS
+        SELECT gone.source_key, kept.source_key AS new_source_key, gone.user_id AS old_id, kept.user_id AS new_id,
+            into_key AS key
+        FROM stored_merges
+        JOIN db_users AS gone USING (user_key)
+        JOIN users_addressed AS kept ON kept.user_key = into_key
+        WHERE gone.source = getvariable('source') AND kept.source = gone.source;
+        INSERT INTO users_aliases
+        SELECT * EXCLUDE (key)
+        FROM users_merged
+        WHERE source_key NOT IN (SELECT source_key FROM users_aliases)"""
+
+
+def nobody_merged() -> str:
+    """The same where nobody was."""
+    return empty("users_merged")
+
+
+def doubled(entity: Entity, respoken: str) -> str:
+    """Create `<entity>_doubled`: the rows that say once more what another row says of who was kept.
+
+    `respoken` are all rows as they are meant, each with the source key that it says as `said` besides.
+    """
+    identity = ", ".join(entity.identity)
+    own = ", ".join(f"said AS {name}" if name == _person(entity) else name for name in entity.identity)
+    return f"""
+        CREATE TABLE {entity.name}_doubled AS
+        WITH spoken AS ({respoken}
+        ),
+        theirs AS (
+            FROM spoken
+            SEMI JOIN users_merged AS merged ON merged.source_key = said
+        ),
+        own AS (
+            SELECT DISTINCT {identity}, true AS there
+            FROM spoken
+            SEMI JOIN theirs USING ({identity})
+            ANTI JOIN users_merged AS merged ON merged.source_key = said
+        )
+        SELECT {own}
+        FROM theirs
+        LEFT JOIN own USING ({identity})
+        QUALIFY there OR row_number() OVER (PARTITION BY {identity} ORDER BY said) > 1"""
+
+
+def nothing_doubled(entity: Entity) -> str:
+    """The same where nobody was merged."""
+    return empty("{entity}_doubled", entity)
+
+
+def with_said(entity: Entity, query: str) -> str:
+    """The rows of `query` with the source key of the person as the row says it, as `said`."""
+    return f"""
+        SELECT *, {_person(entity)} AS said
+        FROM ({query}
+        )"""
+
+
+def once(entity: Entity, query: str) -> str:
+    """The rows of `query` without the doubled ones."""
+    return f"""
+        FROM ({query}
+        )
+        ANTI JOIN {entity.name}_doubled USING ({", ".join(entity.identity)})"""
+
+
+def _person(entity: Entity) -> str:
+    return "source_key" if entity is USERS else next(link for link, to in entity.links.items() if to == USERS.name)
