@@ -33,9 +33,9 @@ from damage import (
 from enrollsync import steps
 from enrollsync.formats import FORMATS, Format
 from enrollsync.ingest.lines import load_text, record_width
-from enrollsync.ingest.read import numbered
 from enrollsync.run import engine
 from enrollsync.run.run import Run
+from enrollsync.run.source_table import numbered
 from enrollsync.run.workspace import RunManifest, SourceFile, Workspace, error_file_name
 from enrollsync.validate import checking, collect, quarantine
 from enrollsync.words.errors import Refused

@@ -13,8 +13,9 @@ from damage import Told, complaints_on, damaged, excuse, fields_of, lines_of, so
 from enrollsync.formats import FORMATS, FileSpec, Format
 from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.lines import load_text, record_width, split_records
-from enrollsync.ingest.read import check_header, numbered, read_file
+from enrollsync.ingest.read import check_header, read_file
 from enrollsync.run import engine
+from enrollsync.run.source_table import numbered
 from enrollsync.words.errors import Refused
 
 

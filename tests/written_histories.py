@@ -51,7 +51,6 @@ class History:
         state = self.store.export(DISTRICT, workspace.state, "batch_upload")
         rows: dict[str, list[Row]] = {}
         with engine.connect(workspace.root) as connection:
-            connection.execute("SET VARIABLE source = 'batch_upload'")
             for entity in ENTITIES:
                 stored = pq.read_table(workspace.state / f"{entity.name}.parquet").to_pylist()
                 rows[entity.name] = self._edited(entity, stored, rows)
@@ -61,7 +60,7 @@ class History:
                 connection.execute(f"CREATE TABLE {entity.name}_after AS FROM {entity.name}_made")
                 path = workspace.state / f"{entity.name}.parquet"
                 connection.execute(f"CREATE VIEW stored_{entity.name} AS FROM {engine.parquet(path)}")
-            write_operations(connection, workspace)
+            write_operations(connection, workspace, source="batch_upload")
             gather_operations(connection, workspace.plan)
             made = plan_id(connection, DISTRICT, "batch_upload", state)
         operations = sum(map(len, rows.values()))

@@ -29,7 +29,7 @@ from enrollsync.plan import answers
 from enrollsync.run.breakage import one_line
 from enrollsync.run.run import Run, database_url_of
 from enrollsync.run.step import INGEST, LOAD, PLAN, REPORT, VALIDATE, step
-from enrollsync.run.workspace import COUNTED, Answer, Edit, Merge, RunManifest, Workspace
+from enrollsync.run.workspace import COUNTED, Answer, Edit, Merge, RunManifest, Settle, Workspace
 from enrollsync.settings import load_district, run_folder
 from enrollsync.words.canonical import BY_NAME, ENTITIES
 from enrollsync.words.errors import ConfigurationError, EnrollSyncError, StalePlan
@@ -143,7 +143,7 @@ def ingest(
         mark = shortcut.fingerprint(batch.digest, run.settings) + (" adds only" if asked.adds_only else "")
         overdue = find_overdue(run, batch.delivery.delivered_at)
         run.note(fingerprint=mark, checked_at=asked.as_of, notices=overdue, taken_by=None)
-        force = force or asked.edit is not None or asked.dry_run or asked.release or asked.adds_only
+        force = force or asked.by_hand or asked.dry_run or asked.release or asked.adds_only
         if not force and _nothing_to_do(run):
             return {"workspace": workspace, "outcome": "in_sync"}
         from enrollsync.ingest.batch import read_batch
@@ -457,7 +457,26 @@ def edit(
     An edit of which the rules would let through only a part, or nothing, is `rejected` and changes nothing. Limits do
     not hold it: somebody has looked at it. Raises StalePlan when the plan is not the one that was shown.
     """
-    from enrollsync.plan.edited import does_what_was_asked
+    return _by_hand(workspace, person, only_plan, database_url)
+
+
+def start_settle(
+    district: str, settle: Settle, *, run_id: str, as_of: datetime, reason: str | None = None, dry_run: bool = False
+) -> str:
+    """Make the workspace of a run that loads a row of which a person says whose it is, and return its path."""
+    released = settle.record is None
+    return start(district, run_id=run_id, as_of=as_of, settle=settle, release=released, comment=reason, dry_run=dry_run)
+
+
+def settle(
+    workspace: str, *, person: str, only_plan: str | None = None, database_url: str | None = None
+) -> dict[str, Any]:
+    """Check and plan the row that a person settles, and apply it as `edit` does; `rejected` where it still waits."""
+    return _by_hand(workspace, person, only_plan, database_url)
+
+
+def _by_hand(workspace: str, person: str, only_plan: str | None, database_url: str | None) -> dict[str, Any]:
+    from enrollsync.plan.by_hand import does_what_was_asked
 
     def apply(_: str) -> None:
         run = Run.open(workspace)

@@ -53,7 +53,7 @@ def planned(
     """Who it is, before and after, as the plan's table says it."""
     leave(connection, entity, operation, stored, after)
     workspace = Workspace(folder).create()
-    write_operations(connection, workspace)
+    write_operations(connection, workspace, source="clever")
     told = f"SELECT entity_id, before_json, after_json FROM '{workspace.plan_table(entity)}'"
     return connection.sql(told).fetchall()[0]
 

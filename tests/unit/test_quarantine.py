@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 from canonical_rows import district_for
 from enrollsync.formats import FileSpec
 from enrollsync.formats.clever import CLEVER
-from enrollsync.ingest.read import FileRead, numbered, read_file
+from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.run import engine
 from enrollsync.run.run import Run
+from enrollsync.run.source_table import numbered
 from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace
 from enrollsync.validate import quarantine
 from enrollsync.words import findings

@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from enrollsync.formats import FORMATS, Format
 from enrollsync.ingest import read as reading
 from enrollsync.ingest.lines import LONGEST, Malformed, load_text, split_records
-from enrollsync.ingest.read import FileRead, numbered, read_file
+from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.run import engine
+from enrollsync.run.source_table import numbered
 from enrollsync.words.errors import Refused
 
 BATCH, CLEVER = FORMATS["batch_upload"], FORMATS["clever"]

@@ -17,6 +17,7 @@ from enrollsync.arrive.delivery import Batch
 from enrollsync.arrive.edit import edited_batch
 from enrollsync.arrive.folder import find_delivery, resolved
 from enrollsync.arrive.recognise import recognise
+from enrollsync.arrive.settle import settled_batch
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice
 from enrollsync.settings import District, project_root
@@ -39,6 +40,8 @@ def _find_batch(run: Run) -> Batch:
     asked, district = run.manifest, run.settings
     if asked.edit:
         return edited_batch(run)
+    if asked.settle:
+        return settled_batch(run)
     if district.source.connection and not asked.source:
         raise ConfigurationError(
             f"district {district.district_id}: `source.connection` cannot be used yet; copy the delivery to a folder "

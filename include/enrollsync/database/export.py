@@ -38,8 +38,9 @@ class Exports(Database):
     ) -> int:
         """Write the district's rows, in one consistent read, to `<table>.parquet`: base tables, identifier history.
 
-        Every column but `district_id`, `removed` rows included. `undos.parquet` has the undos, see `Undo`; `edits.parquet` and
-        `merges.parquet` what persons did that later rows are read by. Returns the state version. A database that is not there, or has no roster, gives empty files and 0, and is not created.
+        Every column but `district_id`, `removed` rows included. `undos.parquet` has the undos, see `Undo`;
+        `edits.parquet` and `merges.parquet` what persons did that later rows are read by. Returns the state version. A
+        database that is not there, or has no roster, gives empty files and 0, and is not created.
         `source` is the one whose rows there will be most of: they are fetched in less time. `around`: only these rows.
         """
         import pyarrow.parquet as pq

@@ -234,6 +234,9 @@ EDITED = "changed on a profile page"
 """The `message` of a run that applied what a person changed of one record."""
 EDIT_REASON = "a person changed it on the profile page"
 """The reason of a change in such a run: no delivery says so, and no file that anybody knows."""
+SETTLED = "settled line "
+"""Begins the `message` of a run that loaded a row of which a person said whose it is; `17 of users.csv of run ...`
+follows."""
 MERGED = "merged user "
 """Begins the `message` of a run that merged two people; the key of the one that went follows, then `into user ` and the
 key of the one that was kept."""

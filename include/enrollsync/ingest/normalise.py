@@ -15,10 +15,10 @@ import duckdb
 import pyarrow.parquet as pq
 
 from enrollsync.formats import Cell, Format, Lookup, Mapping, When
-from enrollsync.ingest.read import numbered
 from enrollsync.run import engine
 from enrollsync.run.engine import literal
 from enrollsync.run.run import Run
+from enrollsync.run.source_table import numbered
 from enrollsync.words.canonical import BY_NAME, ENTITIES, GRADES, ID_CHANGES, KINDS, STATUSES, USERS, Entity
 
 _GRADE_SPELLINGS: dict[str, str] = {

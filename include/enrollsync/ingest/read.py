@@ -14,7 +14,6 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from enrollsync.formats import FileSpec, Format
 from enrollsync.ingest import corrected
@@ -29,6 +28,7 @@ from enrollsync.ingest.lines import (
     split_records,
 )
 from enrollsync.run import engine
+from enrollsync.run.source_table import numbered
 from enrollsync.words.errors import Refused
 from enrollsync.words.printable import first_of, quoted
 
@@ -228,21 +228,6 @@ def _still_malformed(connection: duckdb.DuckDBPyConnection, target: Path, record
     places = np.searchsorted(records.first, np.array(list(texts), dtype=np.int64) - 1)
     ends = (records.last[places] + 1).tolist()
     return [corrected.malformed_again(line, end, text) for (line, text), end in zip(texts.items(), ends, strict=True)]
-
-
-def numbered(table: Path) -> str:
-    """SQL for a table that `read_file` wrote, with `line BIGINT`: the physical line on which each row starts.
-
-    The lines are kept where some are left out, as malformed or blank ones are; elsewhere rows count them.
-    """
-    if "line" in pq.read_schema(table).names:
-        return engine.parquet(table)
-    return f"(SELECT file_row_number + 2 AS line, * FROM {engine.parquet(table)})"
-
-
-def stored_columns(table: Path) -> list[str]:
-    """The columns of a table that `read_file` wrote, in the file's order; secret ones are missing."""
-    return [name for name in pq.read_schema(table).names if name != "line"]
 
 
 def _add_lines(connection: duckdb.DuckDBPyConnection, target: Path, lines: np.ndarray) -> None:

@@ -35,8 +35,8 @@ def record_of(run: Run, **done: Any) -> RunRecord:
         comment=manifest.comment,
         delivered_at=manifest.delivered_at,
         # What is remembered of a source is what its deliveries said.
-        source=None if manifest.edit else run.source,
-        mode=None if manifest.undoes or manifest.edit or manifest.merge else manifest.mode,
+        source=None if manifest.by_hand else run.source,
+        mode=None if manifest.undoes or manifest.by_hand else manifest.mode,
         counts=manifest.counts,
         findings=manifest.findings,
         message=_message(manifest),
@@ -48,6 +48,7 @@ def record_of(run: Run, **done: Any) -> RunRecord:
 
 
 def _message(manifest: RunManifest) -> str | None:
+    from enrollsync.database import settled
     from enrollsync.database.merges import message_of
     from enrollsync.database.schema import EDITED, UNDO_OF
 
@@ -55,6 +56,8 @@ def _message(manifest: RunManifest) -> str | None:
         return f"{UNDO_OF}{manifest.undoes}"
     if manifest.merge and not manifest.error:
         return message_of(manifest.merge.gone, manifest.merge.kept)
+    if manifest.settle and not manifest.error:
+        return settled.message_of(manifest.settle.run_id, manifest.settle.file, manifest.settle.line)
     return manifest.error or (EDITED if manifest.edit else None)
 
 

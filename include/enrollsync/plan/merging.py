@@ -55,13 +55,13 @@ def why_two(gone: Row | None, kept: Row | None, merged: Collection[int]) -> str 
 def plan_merge(workspace: Workspace, district_id: str, merge: Merge, state_version: int) -> Plan:
     """Make the plan that merges two users of the roster in `state/`, at `state_version`, and write it to `plan/`."""
     with engine.connect(workspace.root) as connection:
-        for name, key in (("gone", merge.gone), ("kept", merge.kept), ("source", "")):
+        for name, key in (("gone", merge.gone), ("kept", merge.kept)):
             connection.execute(f"SET VARIABLE {name} = ?", [key])
         for entity in ENTITIES:
             stored = engine.parquet(workspace.state / f"{entity.name}.parquet")
             connection.execute(f"CREATE VIEW stored_{entity.name} AS FROM {stored}")
             connection.execute(f"CREATE VIEW {entity.name}_after AS{_after(entity)}")
-        write_operations(connection, workspace)
+        write_operations(connection, workspace, source=None)
         gather_operations(connection, workspace.plan)
         counts = {entity: dict.fromkeys(COUNTED, 0) | done for entity, done in count_operations(connection).items()}
         plan = Plan(

@@ -74,8 +74,12 @@ def load_plan(workspace: Workspace) -> Plan:
     return plan
 
 
-def write_operations(connection: duckdb.DuckDBPyConnection, workspace: Workspace, *, edited: bool = False) -> None:
+def write_operations(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, *, source: str | None, edited: bool = False
+) -> None:
     """Write the operations of every `<entity>_after` to `plan/<entity>.parquet`; nothing is left of an earlier plan.
+
+    `source` is the one that the run will be remembered with, if any: what is usual of it need not be told.
 
     `<entity>_after` is what a planner leaves: `operation, explicit, reason, file, line` and the columns of the base
     table as they will be. What changes is told here, beside the rows of `stored_<entity>`: the roster as it is.
@@ -84,7 +88,8 @@ def write_operations(connection: duckdb.DuckDBPyConnection, workspace: Workspace
     shutil.rmtree(workspace.without_removals, ignore_errors=True)
     connection.execute(_TOLD)
     for entity in ENTITIES:
-        write_parquet(connection, _planned(entity, _EDITED if edited else _SAID), workspace.plan_table(entity.name))
+        planned = _planned(entity, source, _EDITED if edited else _SAID)
+        write_parquet(connection, planned, workspace.plan_table(entity.name))
 
 
 def gather_operations(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
@@ -130,14 +135,14 @@ _EDITED = f"{literal(EDIT_REASON)} AS reason, NULL::VARCHAR AS file, NULL::BIGIN
 """Why a change is planned."""
 
 
-def _planned(entity: Entity, why: str) -> str:
+def _planned(entity: Entity, source: str | None, why: str) -> str:
     """The operations of one base table, in the order in which it lies: writing it is several times as fast so."""
     keys = ", ".join(primary_key(entity))
     columns = ", ".join(f"new.{name}" for name in columns_of(entity))
     return f"""
         SELECT operation, {columns}, {_named(entity)} AS entity_id,
             CASE WHEN operation <> 'create' THEN {_changes(entity, "old", "new")} END AS before_json,
-            CASE WHEN operation <> 'create' OR NOT {_usual(entity)} THEN {_changes(entity, "new", "old")} END
+            CASE WHEN operation <> 'create' OR NOT {_usual(entity, source)} THEN {_changes(entity, "new", "old")} END
                 AS after_json,
             {why}
         FROM {entity.name}_after AS new
@@ -172,12 +177,12 @@ def _named(entity: Entity) -> str:
     return f"coalesce({', '.join(names)})"
 
 
-def _usual(entity: Entity) -> str:
+def _usual(entity: Entity, source: str | None) -> str:
     """What the audit need not say, see `USUAL_ENROLLMENT`."""
-    if entity is not ENROLLMENTS:
+    if entity is not ENROLLMENTS or source is None:
         return "false"
-    same = [f"new.{name} IS NOT DISTINCT FROM {literal(value)}" for name, value in USUAL_ENROLLMENT.items()]
-    return f"({' AND '.join(same)} AND new.source = getvariable('source'))"
+    usual = {**USUAL_ENROLLMENT, "source": source}
+    return f"({' AND '.join(f'new.{name} IS NOT DISTINCT FROM {literal(value)}' for name, value in usual.items())})"
 
 
 def plan_id(connection: duckdb.DuckDBPyConnection, district_id: str, source: str, state_version: int) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from enrollsync.formats import FORMATS, Format
 from enrollsync.formats.edit import editable
+from enrollsync.formats.single import alone
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
 from enrollsync.settings.connections import database_url
@@ -44,6 +45,8 @@ class Run:
         if self.manifest.edit:
             ours = (one for one in FORMATS.values() if one.source.name == self.settings.primary_source)
             return editable(self.settings.fitted(next(ours)))
+        if self.manifest.settle:
+            return alone(self.settings.fitted(FORMATS[self.manifest.settle.format]))
         return self.settings.fitted(FORMATS[self.manifest.format or ""])
 
     @property

@@ -80,6 +80,21 @@ class Merge(BaseModel):
     kept: int
 
 
+class Settle(BaseModel):
+    """What a person says of a row that waited in an earlier run: whose it is."""
+
+    run_id: str
+    """The run in which it waited."""
+    format: str
+    entity: str
+    source_key: str
+    record: int | None = None
+    """Internal key of the record that it is; None: of none of those that it may be, but of somebody new."""
+    file: str
+    line: int
+    """Where it stood: the first of its lines."""
+
+
 class RunManifest(BaseModel):
     """What the steps of one run tell each other: `run.json` in the workspace."""
 
@@ -116,6 +131,8 @@ class RunManifest(BaseModel):
     """What a person changes; such a run reads no delivery."""
     merge: Merge | None = None
     """Whom a person merges; such a run reads no delivery."""
+    settle: Settle | None = None
+    """The row that a person settles; such a run reads that row alone, out of the earlier run's files."""
     keep_later: bool = False
     """Whether an undo leaves alone what later runs changed."""
     format: str | None = None
@@ -169,6 +186,11 @@ class RunManifest(BaseModel):
     """The database's state that the run found."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Step -> wall time."""
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person changes a single record, which tells nothing of nights."""
+        return bool(self.edit or self.settle or self.merge)
 
     def mode_of(self, entity: str) -> Mode:
         """What it means for a record of this entity that no file has it."""
@@ -272,6 +294,11 @@ class Workspace:
         """The file that says what was written, or would be, in place of this one of the plan's."""
         left = self.without_removals / planned.name
         return left if left.is_file() else planned
+
+    @property
+    def waiting(self) -> Path:
+        """Rows that wait for a person to say whose they are: `entity, source_key, code, record_key, file, line`."""
+        return self.plan / "waiting.parquet"
 
     @property
     def organizations_summary(self) -> Path:

@@ -46,7 +46,7 @@ def plan_undo(
         keep(connection)
         for entity in ENTITIES:
             connection.execute(_after(entity))
-        write_operations(connection, workspace)
+        write_operations(connection, workspace, source=None)
         gather_operations(connection, workspace.plan)
         counts = {entity: dict.fromkeys(COUNTED, 0) | undone for entity, undone in count_operations(connection).items()}
         operations = sum(sum(numbers.values()) for numbers in counts.values())

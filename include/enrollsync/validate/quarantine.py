@@ -13,10 +13,10 @@ import duckdb
 import pyarrow as pa
 
 from enrollsync.ingest.corrected import ERRORS
-from enrollsync.ingest.read import numbered, stored_columns
 from enrollsync.run import engine
 from enrollsync.run.engine import cell, connect
 from enrollsync.run.run import Run
+from enrollsync.run.source_table import numbered, stored_columns
 from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace, error_file_name
 from enrollsync.words import findings
 from enrollsync.words.codes import CODES

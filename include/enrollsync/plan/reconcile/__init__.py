@@ -48,8 +48,8 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
         changed = plan_changes(connection, run.manifest)
         plan_absences(connection)
         # Of what one person changes, nothing is learnt about nights, and limits do not hold it.
-        edited = run.manifest.edit is not None
-        write_operations(connection, workspace, edited=edited)
+        by_hand, edited = run.manifest.by_hand, run.manifest.edit is not None
+        write_operations(connection, workspace, source=None if by_hand else source, edited=edited)
         gather_operations(connection, workspace.plan)
         write_findings(connection, run)
         planned = count_operations(connection)
@@ -57,8 +57,8 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             entity.name: planned[entity.name] | _count(connection, entity, checked[entity.name], changed[entity.name])
             for entity in ENTITIES
         }
-        shares = [] if edited else measure(connection)
-        holds, unusual = ([], []) if edited else judge(connection, run, shares, counts, past)
+        shares = [] if by_hand else measure(connection)
+        holds, unusual = ([], []) if by_hand else judge(connection, run, shares, counts, past)
         plan = Plan(
             plan_id=plan_id(connection, district_id, source, state_version),
             district_id=district_id,
@@ -67,12 +67,13 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             operations=sum(counts[entity][name] for entity in counts for name in OPERATIONS),
             counts=counts,
             shares=shares,
-            students={} if edited else measure_students(connection),
-            found_in_schools=None if edited else find_in_schools(connection, workspace),
+            students={} if by_hand else measure_students(connection),
+            found_in_schools=None if by_hand else find_in_schools(connection, workspace),
             notices=[*all_terms_ended(connection, run), *unusual],
-            holds=[] if edited else [*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
+            holds=[] if by_hand else [*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
         )
         engine.write_parquet(connection, _organizations_summary(), workspace.organizations_summary)
+        engine.write_parquet(connection, _waiting_rows(), workspace.waiting)
         plan.save(workspace.plan)
         return plan
 
@@ -106,6 +107,18 @@ def _count(
         "rejected": accepted["rejected"] + unknown,
         "collapsed": accepted["collapsed"] + doubled,
     }
+
+
+def _waiting_rows() -> str:
+    """The rows that wait for a person: what each is of, where it stands, and which record it may be, if any."""
+    return " UNION ALL ".join(
+        f"""
+        SELECT '{entity.name}' AS entity, source_key, code, old_key AS record_key, file, line
+        FROM {entity.name}_held
+        JOIN {entity.name}_accepted USING (source_key)"""
+        for entity in ENTITIES
+        if entity.key
+    )
 
 
 def _organizations_summary() -> str:

@@ -18,7 +18,7 @@ from enrollsync.plan.reconcile.tables import empty
 from enrollsync.plan.reconcile.taken import hold_taken
 from enrollsync.run import engine
 from enrollsync.run.run import Run
-from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.run.workspace import RunManifest, Settle, Workspace
 from enrollsync.validate.accept import records
 from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, USERS, Entity
 
@@ -44,7 +44,13 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
         if entity.key:
             connection.execute(empty("{entity}_held", entity))
             connection.execute(_matched(entity))
-            find_lookalikes(connection, entity, manifest)
+            settle = manifest.settle if manifest.settle and manifest.settle.entity == entity.name else None
+            if settle:
+                connection.execute(_settled(entity, settle))
+            if settle and settle.record is None:
+                connection.execute(empty("{entity}_lookalikes", entity))
+            else:
+                find_lookalikes(connection, entity, manifest)
             _hold(connection, entity, manifest)
             connection.execute(_assigned(entity))
             connection.execute(renamed_without_a_row(entity))
@@ -185,6 +191,19 @@ def _matched(entity: Entity) -> str:
         SELECT {entity.key}
         FROM {entity.name}_without_row
         WHERE NOT rejected"""
+
+
+def _settled(entity: Entity, settle: Settle) -> str:
+    """The row is the record's that a person named, or of nobody whom the roster has."""
+    name, row = entity.name, f"source_key = {engine.literal(settle.source_key)}"
+    if settle.record is None:
+        return f"UPDATE {name}_matched SET another = true WHERE {row} AND old_key IS NOT NULL"
+    return f"""
+        UPDATE {name}_matched
+        SET old_key = {settle.record:d}, another = false, stranger = false, unlike = false
+        WHERE {row};
+        DELETE FROM {name}_without_row
+        WHERE {entity.key} = {settle.record:d}"""
 
 
 def _hold(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> None:

@@ -1,0 +1,59 @@
+"""A row that waited in an earlier run, and of which a person has said whose it is: its lines come once more, alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import duckdb
+
+from enrollsync.arrive.delivery import Batch, Delivery
+from enrollsync.run import engine
+from enrollsync.run.run import Run
+from enrollsync.run.source_table import numbered, stored_columns
+from enrollsync.run.workspace import Settle, Workspace
+from enrollsync.settings import run_folder
+from enrollsync.words.errors import ConfigurationError
+
+
+def settled_batch(run: Run) -> Batch:
+    """The lines of the row that the run settles, written as the files that they came from.
+
+    Raises ConfigurationError when the earlier run's files are gone.
+    """
+    settle = run.manifest.settle
+    assert settle is not None
+    earlier = Workspace(run_folder(run.settings, settle.run_id))
+    table = earlier.canonical_table(settle.entity)
+    if not table.is_file():
+        raise ConfigurationError(f"run {settle.run_id}: its files are gone; run it again, then settle its rows")
+    run.place.batch.mkdir(mode=0o700, exist_ok=True)
+    with engine.connect(run.place.root) as connection:
+        files = {
+            file: _copy(connection, earlier, file, lines, run.place.batch / file)
+            for file, lines in _lines(connection, table, settle)
+        }
+    declared = run.format
+    present = tuple(spec for spec in declared.files if spec.name in files)
+    delivery = Delivery(run.place.batch, files, run.manifest.as_of)
+    return Batch(delivery, declared, present, delivery.digest(list(files)), delivery.stamps())
+
+
+def _lines(connection: duckdb.DuckDBPyConnection, table: Path, settle: Settle) -> list[tuple[str, list[int]]]:
+    return connection.execute(
+        f"""
+        SELECT file, list_sort(list_distinct(flatten(list(lines))))
+        FROM {engine.parquet(table)}
+        WHERE source_key = ?
+        GROUP BY file""",
+        [settle.source_key],
+    ).fetchall()
+
+
+def _copy(connection: duckdb.DuckDBPyConnection, earlier: Workspace, file: str, lines: list[int], target: Path) -> Path:
+    """The columns that the format needs; others were never read."""
+    table = earlier.source_table(file)
+    names = [engine.name(name) for name in stored_columns(table) if not name.startswith(" ")]
+    found = f"SELECT {', '.join(names)} FROM {numbered(table)} WHERE list_contains($lines, line) ORDER BY line"
+    connection.sql(found, params={"lines": lines}).write_csv(str(target), header=True, use_tmp_file=False)
+    target.chmod(0o600)
+    return target
