@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from enrollsync.airflow import broken_files, links, notes, pools
+from enrollsync.airflow import broken_files, links, notes, pools, warm
 
 
 async def portal(scope: Any, receive: Any, send: Any) -> None:
@@ -20,10 +20,10 @@ async def portal(scope: Any, receive: Any, send: Any) -> None:
 
 
 class RosterPlugin(AirflowPlugin):
-    """Loaded by the API server (portal) and the scheduler (notes, pools)."""
+    """Loaded by the API server (portal) and the scheduler (notes, pools, what tasks import)."""
 
     name = "roster"
     fastapi_apps = [{"app": portal, "url_prefix": links.PREFIX, "name": "Roster"}]
     external_views = [{"name": "Roster", "href": links.portal_path(), "destination": "nav", "url_route": "roster"}]
     operator_extra_links = list(links.LINKS)
-    listeners = [notes, pools, broken_files]
+    listeners = [notes, pools, broken_files, warm]

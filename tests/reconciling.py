@@ -21,10 +21,11 @@ from enrollsync.database.merges import write_merges
 from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, arrow_schema, columns_of, primary_key, typed_column
 from enrollsync.formats import ID_CHANGES_FILE
 from enrollsync.plan.guard import Past
+from enrollsync.plan.merging import plan_merge
 from enrollsync.plan.plan import Plan
 from enrollsync.plan.reconcile import reconcile
 from enrollsync.run.run import Run
-from enrollsync.run.workspace import SourceFile, Workspace
+from enrollsync.run.workspace import Merge, SourceFile, Workspace
 from enrollsync.validate.accept import accept
 from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KINDS
 from enrollsync.words.findings import schema
@@ -101,15 +102,26 @@ class Roster:
     def night(self, rows: Iterable[Row], rejected: Iterable[str] = (), id_changes: str = "") -> Planned:
         """Plan a delivery and apply the plan, whatever holds it."""
         planned = self.plan(rows, rejected, id_changes)
+        self._apply(planned.operations)
+        return planned
+
+    def merge(self, gone: int, kept: int) -> None:
+        """Merge two people, by their keys."""
+        self.workspace = Workspace(self.folder / f"run-{next(self.numbers)}").create()
+        self._write_state()
+        plan_merge(self.workspace, "demo", Merge(gone=gone, kept=kept), 1)
+        self._apply({e.name: pq.read_table(self.workspace.plan_table(e.name)).to_pylist() for e in ENTITIES})
+        self.merges = {key: kept if left == gone else left for key, left in self.merges.items()} | {gone: kept}
+
+    def _apply(self, operations: dict[str, list[dict[str, Any]]]) -> None:
         for entity in ENTITIES:
             known = {_key(entity.name, row): row for row in self.tables[entity.name]}
-            for row in planned.operations[entity.name]:
+            for row in operations[entity.name]:
                 known[_key(entity.name, row)] = {name: row[name] for name in columns_of(entity)}
             self.tables[entity.name] = list(known.values())
             for word in (entity.identifier, "source_key") if entity.key else ():
                 words = [row[word] for row in known.values() if row[word] is not None]
                 assert len(words) == len(set(words)), f"{entity.name}: two have the same {word}"
-        return planned
 
     def people(self) -> dict[str, tuple[str, int]]:
         """Identifier -> given name and internal key of everybody who is active."""

@@ -130,7 +130,7 @@ def ingest(
 
     When the same batch left nothing to do on the database as it is, the run is `in_sync` without reading it; `force`,
     a dry run, a release, and a run that only adds take no such short cut. `before_reading` is called when there is
-    something to do, but for an edit, which is checked without Great Expectations.
+    something to do, but for what a person changes, which is checked without Great Expectations.
     """
     from enrollsync.arrive import find_overdue, found_batch
 
@@ -149,7 +149,7 @@ def ingest(
         from enrollsync.ingest.batch import read_batch
         from enrollsync.ingest.normalise import normalise
 
-        if asked.edit is None:
+        if not asked.by_hand:
             before_reading()
         read_batch(run, batch.take(run.place.batch))
         normalise(run)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import tempfile
 from datetime import UTC, datetime
+from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from enrollsync import steps
 from enrollsync.run.workspace import Merge
 from enrollsync.words.errors import ConfigurationError
 from nightly import Nightly, add_up, clever, other, pupil, section, student
+from reconciling import Roster
 
 ROWS = [student(), student(classId="C2", className="Art"), student("777", classId="C3", className="Music",
         schoolId="S2", schoolName="South", userEmail="lp@demo.example"), other(1)]  # fmt: skip
@@ -149,3 +155,45 @@ def test_a_look_at_a_merge_changes_nothing(begun: Nightly) -> None:
     result = merge(begun, "777", "300", dry_run=True)
     assert (result["outcome"], result["counts"]["enrollments"]["create"]) == ("planned", 1)
     assert begun.everything() == before
+
+
+def test_explain_tells_of_both_that_they_are_one_person(begun: Nightly) -> None:
+    merge(begun, "777", "300")
+    (gone,) = steps.explain(begun.district, "user", "777")["records"]
+    assert (gone["merged_into"], gone["life"][0]["comment"]) == ("300", "one child")
+    (kept,) = steps.explain(begun.district, "user", "300")["records"]
+    assert kept["merged"] == ["777"]
+
+
+PLACES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, max_size=8, unique=True)
+"""Who is in which class; a class is in a school of its own number."""
+
+
+@settings(max_examples=15, derandomize=True, phases=[Phase.explicit, Phase.generate])
+@given(
+    places=PLACES, merges=st.lists(st.permutations(range(4)), min_size=1, max_size=2), chance=st.randoms(),
+    source=st.sampled_from(["batch_upload", "clever"]), mode=st.sampled_from(["delta", "snapshot"]),
+)  # fmt: skip
+def test_whoever_is_merged_the_same_delivery_changes_nothing_in_any_row_order(
+    places: list[tuple[int, int]], merges: list[list[int]], chance: Random, source: str, mode: str
+) -> None:
+    rows = [
+        other(person, classId=f"C{number}", className=f"Class {number}", schoolId=f"S{number}",
+              schoolName=f"School {number}")
+        for person, number in places
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        roster = Roster(Path(folder), source, mode)
+        roster.night(rows)
+        keys = [key for _, key in roster.people().values()]
+        attending = roster.attending()
+        for one, two, *_ in merges:
+            gone, kept = keys[one % len(keys)], keys[two % len(keys)]
+            if gone != kept and not {gone, kept} & set(roster.merges):
+                roster.merge(gone, kept)
+        meant = {(number, roster.merges.get(person, person)) for number, person in attending}
+        assert roster.attending() == meant
+        primary = [row["user_key"] for row in roster.tables["memberships"] if row["is_primary"]]
+        assert len(primary) == len(set(primary)) == len(keys) - len(roster.merges)
+        planned = roster.plan(chance.sample(rows, len(rows)))
+        assert not any(planned.operations.values())

@@ -30,6 +30,10 @@ PAGES = {
     "an organization": "/roster/districts/lincoln/organizations/1",
     "data quality": "/roster/districts/oakland/quality",
     "data quality of a school": "/roster/districts/oakland/quality/schools/1",
+    "what waits": "/roster/districts/lincoln/waiting",
+    "the doctor": "/roster/districts/lincoln/doctor",
+    "one check": "/roster/districts/lincoln/doctor/class_no_teacher",
+    "two people beside each other": "/roster/districts/lincoln/users/1/merge?other_key=2",
     "a problem": "/roster/districts/nowhere",
 }
 WIDTHS = (1280, 390, 360)

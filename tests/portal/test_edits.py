@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,9 +17,8 @@ from enrollsync.portal import reader
 from enrollsync.portal.app import build
 from nightly import other
 from portal.conftest import FIRST, HTML, FakeHost, deliver, run, write_district
+from portal.forms import JSON, ORIGIN, fields
 
-JSON = {"Accept": "application/json"}
-ORIGIN = {"Origin": "http://testserver"}
 BASE = "/roster/districts/merced"
 SSN = "123456789"
 
@@ -61,14 +59,6 @@ def visitor(
 def address_of(visitor: TestClient, asked: str, kind: str = "users") -> str:
     (one,) = visitor.get(f"{BASE}/{kind}?q={asked}", headers=JSON).json()["found"]
     return f"{BASE}/{kind}/{one['key']}"
-
-
-def fields(page: str) -> dict[str, str]:
-    """What a browser would send of the page's only form that is posted."""
-    (form,) = re.findall(r'<form method="post".*?</form>', page, re.DOTALL)
-    inputs = re.findall(r"<input([^>]*)>", form)
-    told = [dict(re.findall(r'(name|value)="([^"]*)"', one)) for one in inputs]
-    return {one["name"]: one.get("value", "") for one in told}
 
 
 def change(visitor: TestClient, address: str, **changes: str) -> httpx.Response:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
 
+from enrollsync.database import open_store
+from enrollsync.portal import reader
 from enrollsync.portal.host import Schedule, Waiting
 from enrollsync.portal.morning import Verdict, judge
 from enrollsync.settings import District
@@ -33,6 +37,26 @@ def test_line_counts_what_the_waiting_plan_would_do(visitor: TestClient) -> None
     told = {name: line[name] for name in ("run_id", "changed", "deactivated", "written", "created")}
     assert told == {"run_id": "second", "changed": RENAMED, "deactivated": GONE, "written": False, "created": 0}
     assert [night["outcome"] for night in line["nights"] if night["outcome"]] == ["applied"]
+
+
+def test_a_roster_in_a_file_is_asked_again_only_once_somebody_has_written_to_it(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "roster.db"
+    store = open_store(f"sqlite:///{file}")
+    store.migrate()
+    asked: list[str] = []
+    kept = reader.roster(f"sqlite:///{file}")
+
+    def look(*, seconds_ago: int | None = None) -> int:
+        for path in tmp_path.iterdir() if seconds_ago else ():
+            os.utime(path, (NOW.timestamp() - seconds_ago,) * 2)
+        kept.told("the runs", lambda: asked.append("once"))
+        return len(asked)
+
+    assert [look(seconds_ago=60), look(seconds_ago=60), look(seconds_ago=50)] == [1, 1, 2]
+    file.write_bytes(file.read_bytes() + b" ")
+    assert [look(), look()] == [3, 4], "a moment after a write nobody knows whether another one follows"
 
 
 def test_rejected_lines_are_counted(visitor: TestClient) -> None:

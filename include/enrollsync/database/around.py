@@ -18,8 +18,13 @@ class People:
     keys: Collection[int]
 
     def rows(self, table: Table) -> ColumnElement[bool]:
-        """The condition on a table."""
-        return table.c.user_key.in_(self.keys) if "user_key" in table.c else false()
+        """The condition on a table: themselves, their links, and what these lead to."""
+        if "user_key" in table.c:
+            return table.c.user_key.in_(self.keys)
+        for link in (entity for entity in ENTITIES if not entity.key and table.name in entity.links.values()):
+            base, key = BASE[link.name], str(BY_NAME[table.name].key)
+            return table.c[key].in_(select(base.c[key]).where(base.c.user_key.in_(self.keys)))
+        return false()
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -117,6 +118,9 @@ class Session:
         self.cursor.adbc_ingest(table, rows, mode="append")
 
 
+_SETTLED_NS = 2_000_000_000
+
+
 class SqliteBackend:
     """A file; readers never wait for the writer (write-ahead log)."""
 
@@ -136,6 +140,17 @@ class SqliteBackend:
         if self.path.is_dir():
             raise DatabaseError(f"database {self.place}: is a folder; name a file in `database.url`")
         return not self.path.exists()
+
+    def stamp(self) -> tuple[int, ...] | None:
+        """What moves with every write to the file or its log; None where that cannot be told, as right after one."""
+        stamps = []
+        for path in (self.path, self.path.with_name(f"{self.path.name}-wal")):
+            with suppress(OSError):
+                found = path.stat()
+                stamps += [found.st_ino, found.st_size, found.st_mtime_ns]
+        # Of two writes that follow one another this fast, a file system may tell one time.
+        recent = any(time.time_ns() - changed < _SETTLED_NS for changed in stamps[2::3])
+        return None if recent else tuple(stamps)
 
     def prepare(self) -> None:
         """Make the file and its folder, for their owner alone; what SQLite lays beside the file follows the file.
@@ -264,6 +279,10 @@ class PostgresBackend:
             if f'database "{self.url.database}" does not exist' in str(error):
                 return True
             raise
+
+    def stamp(self) -> tuple[int, ...] | None:
+        """As of SQLite; here nothing tells without being asked."""
+        return None
 
     def prepare(self) -> None:
         """A server's databases are made by those who run it."""

@@ -221,6 +221,7 @@ RUNS = Table(
     Column("comment", Text),
     Column("schools_json", Text),
     Index("ix_runs_started_at", "district_id", "started_at"),
+    Index("ix_runs_state_after", "district_id", "state_after"),
 )
 """`state_before` is the state that a run found, `state_after` NULL when it wrote nothing. `fingerprint`: see
 `shortcut.py`; `checked_at`: when the database was last compared row by row, by this run or one that it relies on.
@@ -240,6 +241,12 @@ follows."""
 MERGED = "merged user "
 """Begins the `message` of a run that merged two people; the key of the one that went follows, then `into user ` and the
 key of the one that was kept."""
+
+
+def is_by_hand(message: str | None) -> bool:
+    """Whether the `message` is that of a run by which a person changed single records: no night's."""
+    return message is not None and (message == EDITED or message.startswith((SETTLED, MERGED)))
+
 
 RECORD_KEYS = ("user_key", "organization_key", "class_key")
 """The keys by which an operation names the records it touches: a keyed entity's own, or both ends of a link."""

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
-from enrollsync.portal import edits, morning, pages, people, quality, runs
+from enrollsync.portal import doctor, edits, merging, morning, pages, people, quality, runs, waiting
 from enrollsync.portal.entry import Visit, require_names
 from enrollsync.portal.host import Host, Visitor
 from enrollsync.portal.texts import say
@@ -43,7 +43,8 @@ def build(
         exception_handlers=_handlers(refused),
     )
     app.state.host = host
-    for router in (assets, morning.routes, runs.routes, people.routes, edits.routes, quality.routes, *others):
+    rooms = (morning, runs, people, edits, merging, waiting, doctor, quality)
+    for router in (assets, *(room.routes for room in rooms), *others):
         app.include_router(router)
     return app
 

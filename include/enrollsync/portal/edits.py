@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import shutil
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
-from uuid import uuid4
 
 from fastapi import APIRouter, Depends, Form, HTTPException, Path
 from fastapi.responses import RedirectResponse, Response
@@ -16,15 +14,12 @@ from fastapi.responses import RedirectResponse, Response
 from enrollsync import steps
 from enrollsync.as_of.records import Roster, Row
 from enrollsync.formats import why_not_editable
+from enrollsync.portal.by_hand import Begin, do, look
 from enrollsync.portal.entry import Changing, DistrictVisit
-from enrollsync.portal.findings_view import Found, Sought, view_findings
 from enrollsync.portal.pages import root_of, show
-from enrollsync.portal.plan_view import Wanted, view_plan
 from enrollsync.portal.texts import say
-from enrollsync.run.run import Run
 from enrollsync.run.workspace import Edit
 from enrollsync.words.canonical import CLASSES, ORGANIZATIONS, USERS, Entity
-from enrollsync.words.errors import StalePlan
 
 routes = APIRouter(prefix="/districts/{district_id}")
 Key = Annotated[int, Path(ge=1, le=2**62)]
@@ -121,22 +116,12 @@ class _Change:
 
 
 def _preview(here: DistrictVisit, edit: Edit, asked: Asked, record: Row) -> dict[str, Any]:
-    workspace = _begin(here, edit, asked.reason, dry_run=True)
-    try:
-        result = steps.edit(workspace, person=here.visitor.name, database_url=here.host.database_url(here.district))
-        run = Run.open(workspace)
-        findings = _findings(run)
-        plan = view_plan(run.place, Wanted())
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+    looked = look(here, _started(here, edit, asked), steps.edit, line=_ITS_LINE)
     return {
         "entity": edit.entity,
         "key": edit.key,
         "changes": [_Change(name, record[name], value) for name, value in edit.changes.items()],
-        "possible": result["outcome"] == "planned",
-        "plan": result["plan_id"],
-        "operations": plan.found,
-        "findings": findings,
+        **looked.facts,
         "reason": asked.reason,
         "seen": asked.seen,
         "values": {name: value for name, value in asked.values.items() if value is not None},
@@ -144,35 +129,11 @@ def _preview(here: DistrictVisit, edit: Edit, asked: Asked, record: Row) -> dict
     }
 
 
-def _findings(run: Run) -> list[Found]:
-    """What is told of the record's own line."""
-    _, found = view_findings(run, Sought(line=_ITS_LINE))
-    return found
-
-
 def _apply(here: DistrictVisit, edit: Edit, asked: Asked) -> Response:
-    workspace = _begin(here, edit, asked.reason, dry_run=False)
-    url = here.host.database_url(here.district)
-    try:
-        result = steps.edit(workspace, person=here.visitor.name, only_plan=asked.plan, database_url=url)
-    except StalePlan:
-        shutil.rmtree(workspace, ignore_errors=True)
-        raise HTTPException(409, say("The roster has moved on since you looked; load the page again.")) from None
-    if result["outcome"] != "applied":
-        shutil.rmtree(workspace, ignore_errors=True)
-        raise HTTPException(409, say("It cannot be stored as it is; nothing was changed."))
-    steps.report(workspace, database_url=url)
+    do(here, _started(here, edit, asked), steps.edit, asked.plan)
     home = f"{root_of(here.request)}/districts/{here.district.district_id}"
     return RedirectResponse(f"{home}/{edit.entity}/{edit.key}", 303)
 
 
-def _begin(here: DistrictVisit, edit: Edit, reason: str, *, dry_run: bool) -> str:
-    now = datetime.now(UTC)
-    return steps.start_edit(
-        str(here.file),
-        edit,
-        run_id=f"edit__{now:%Y-%m-%dT%H:%M:%S}__{uuid4().hex[:8]}",
-        as_of=now,
-        reason=reason,
-        dry_run=dry_run,
-    )
+def _started(here: DistrictVisit, edit: Edit, asked: Asked) -> Begin:
+    return partial(steps.start_edit, str(here.file), edit, reason=asked.reason)

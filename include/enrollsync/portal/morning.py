@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from enrollsync.database.schema import EDITED
+from enrollsync.database.schema import is_by_hand
 from enrollsync.portal.districts import DistrictFile, list_districts
 from enrollsync.portal.entry import Here, Visit
 from enrollsync.portal.host import Schedule, Waiting
@@ -161,7 +161,8 @@ def _runs_of(
 
     Each roster is asked once.
     """
-    since = now - timedelta(days=NIGHTS + 1)
+    # The same for an hour, so that what a roster said before can be told again.
+    since = now.replace(minute=0, second=0, microsecond=0) - timedelta(days=NIGHTS + 1)
     homes: dict[str, list[str]] = {}
     problems: dict[str, str] = {}
     for district in districts:
@@ -173,10 +174,15 @@ def _runs_of(
 
     def ask(home: tuple[str, list[str]]) -> tuple[list[dict[str, Any]], dict[str, int], dict[str, str]]:
         url, ids = home
+        store = roster(url)
+
+        def tell() -> tuple[list[dict[str, Any]], dict[str, int]]:
+            found = store.runs_since(ids, since)
+            with store.asking() as read:
+                return found, count_new(read, found, zones, now)
+
         try:
-            found = roster(url).runs_since(ids, since)
-            with roster(url).asking() as read:
-                return found, count_new(read, found, zones, now), {}
+            return *store.told((tuple(ids), since), tell), {}
         except EnrollSyncError as error:
             return [], {}, dict.fromkeys(ids, str(error))
 
@@ -187,7 +193,7 @@ def _runs_of(
             problems |= failed
             new |= counted
             for run in found:
-                if run["message"] == EDITED:  # a morning is about what came of a night
+                if is_by_hand(run["message"]):  # a morning is about what came of a night
                     continue
                 runs.setdefault(run["district_id"], []).append(run)
     return runs, new, problems

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, HTTPException, Path, Query
 from fastapi.responses import Response
 
 from enrollsync.as_of.day import end_of
+from enrollsync.database.merges import merges_now
 from enrollsync.formats import why_not_editable
 from enrollsync.portal.edits import editable_columns, seen
 from enrollsync.portal.entry import DistrictVisit, Inside
@@ -92,7 +93,7 @@ def _listed(here: DistrictVisit, entity: Entity, wanted: Wanted, page: int) -> R
         schools = organizations_to_choose(read, district_id)
     facts = {
         "entity": entity.name,
-        "found": all_masked([_card(entity, row) for row in found.records]),
+        "found": all_masked([card(entity, row) for row in found.records]),
         "total": found.total,
         "more": found.more,
         "page": found.page,
@@ -106,7 +107,7 @@ def _listed(here: DistrictVisit, entity: Entity, wanted: Wanted, page: int) -> R
     return show(here, "people.html.j2", facts)
 
 
-def _card(entity: Entity, row: dict[str, Any]) -> dict[str, Any]:
+def card(entity: Entity, row: dict[str, Any]) -> dict[str, Any]:
     """What a list and a link tell of a record."""
     name = " ".join(row[part] for part in ("given_name", "middle_name", "family_name") if row.get(part))
     return {
@@ -130,6 +131,7 @@ def _told(here: DistrictVisit, entity: Entity, key: int, asked: Asked) -> Respon
     with here.store.asking() as read:
         found = profile(read, here.district.district_id, entity, key, before, asked.page)
         open_now = open_runs(read, here.district.district_id) if entity is CLASSES and before is None else []
+        merged = merges_now(read, here.district.district_id) if entity is USERS else {}
     if found is None:
         raise HTTPException(404, say("The roster has no such record, or had none on that day."))
     here.note_view(entity.name, key)
@@ -140,6 +142,7 @@ def _told(here: DistrictVisit, entity: Entity, key: int, asked: Asked) -> Respon
         **_facts(here, entity, found),
         **_life(here, found["life"], asked.life),
         "suggestion": suggestion_for(found["record"], _workspaces(here, open_now)) if open_now else None,
+        "merged_into": merged.get(key),
         "as_of": asked.day.isoformat() if asked.day else "",
         "revealed": asked.reveal,
     }
@@ -171,12 +174,12 @@ _HIDDEN = ("district_id", "source_key", "term_start", "term_end", "organization_
 def _facts(here: DistrictVisit, entity: Entity, found: dict[str, Any]) -> dict[str, Any]:
     record = found["record"]
     ends = {"organizations": ORGANIZATIONS, "classes": CLASSES, "people": USERS}
-    around = {name: [_card(end, row) for row in found[name]] for name, end in ends.items() if name in found}
+    around = {name: [card(end, row) for row in found[name]] for name, end in ends.items() if name in found}
     school = found.get("organization")
     return {
         "entity": entity.name,
         "key": record[str(entity.key)],
-        "card": _card(entity, record),
+        "card": card(entity, record),
         "values": [
             {"name": name, "value": value, "origin": _event(here, found["origins"].get(name))}
             for name, value in record.items()
@@ -187,7 +190,7 @@ def _facts(here: DistrictVisit, entity: Entity, found: dict[str, Any]) -> dict[s
         ],
         "findings": [_event(here, event) for event in found["findings"]],
         "around": around,
-        "organization": _card(ORGANIZATIONS, school) if school else None,
+        "organization": card(ORGANIZATIONS, school) if school else None,
         "nights": found.get("nights", []),
         **{name: found.get(name) for name in ("total", "more", "page", "pages", "classes_total", "classes_more")},
     }

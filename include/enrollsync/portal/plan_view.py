@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from enrollsync.database.schema import primary_key
 from enrollsync.portal.texts import count_of, say
 from enrollsync.run.workspace import OPERATIONS, Workspace
 from enrollsync.words.canonical import BY_NAME, ENTITIES
@@ -22,6 +21,7 @@ from enrollsync.words.masking import all_masked
 
 if TYPE_CHECKING:
     import duckdb
+    import numpy as np
 
 PAGE = 20
 """Changes on one page."""
@@ -108,16 +108,26 @@ def has_plan(place: Workspace) -> bool:
 def view_plan(place: Workspace, wanted: Wanted) -> PlanView:
     """Read a plan; one that was applied in part is shown as it was applied."""
     written = place.written(place.plan_table("users"))
-    whole = _told_whole(place.root, written, written.stat().st_mtime_ns)
+    plan = _Plan(place.root, written, written.stat().st_mtime_ns)
+    whole = _told_whole(plan)
     with _opened(place) as connection:
-        found, changes = _changes(connection, wanted)
+        found, changes = _changes(connection, plan, wanted)
     return replace(whole, changes=changes, found=found)
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """What tells a plan's files from every other's, so that what was worked out of them can be kept."""
+
+    root: Path
+    written: Path
+    made: int
+
+
 @lru_cache(maxsize=64)
-def _told_whole(root: Path, written: Path, made: int) -> PlanView:
-    """What is said of all changes together, which may take seconds; `written` and `made` tell plans apart."""
-    with _opened(Workspace(root)) as connection:
+def _told_whole(plan: _Plan) -> PlanView:
+    """What is said of all changes together, which may take seconds."""
+    with _opened(Workspace(plan.root)) as connection:
         return PlanView(_fields(connection), _schools(connection), losing=_losing(connection))
 
 
@@ -161,7 +171,7 @@ def _opened(place: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
     with engine.connect(place.root) as connection:
         for entity in ENTITIES:
             planned = engine.parquet(place.written(place.plan_table(entity.name)))
-            connection.execute(f"CREATE VIEW planned_{entity.name} AS FROM {planned}")
+            connection.execute(f"CREATE VIEW planned_{entity.name} AS SELECT *, file_row_number AS lies FROM {planned}")
             stored = engine.parquet(place.state / f"{entity.name}.parquet")
             connection.execute(f"CREATE VIEW stored_{entity.name} AS FROM {stored}")
         for statement in _VIEWS:
@@ -340,67 +350,72 @@ _TOLD = {
 }  # fmt: skip
 
 
-def _changes(connection: duckdb.DuckDBPyConnection, wanted: Wanted) -> tuple[int, list[Change]]:
+def _changes(connection: duckdb.DuckDBPyConnection, plan: _Plan, wanted: Wanted) -> tuple[int, list[Change]]:
     """How many fit, and one page of them: kind by kind, in the order in which they matter to somebody who decides.
 
     Only the kinds that the page falls into are read, and of those no more than puts them in order.
     """
     found, changes = 0, []
-    first, last = PAGE * (wanted.page - 1), PAGE * wanted.page
-    for entity, operation, count in _counted(connection, wanted):
+    first, last, anywhere = PAGE * (wanted.page - 1), PAGE * wanted.page, replace(wanted, page=1)
+    for entity, operation, count in _counted(plan, anywhere):
         begin, end = max(first - found, 0), min(last - found, count)
         if begin < end:
-            changes += _shown(connection, wanted, entity, operation, begin, end - begin)
+            rows = _in_order(plan, anywhere, entity, operation)[begin:end]
+            changes += _shown(connection, entity, [int(row) for row in rows])
         found += count
     return found, changes
 
 
-def _counted(connection: duckdb.DuckDBPyConnection, wanted: Wanted) -> list[tuple[str, str, int]]:
+@lru_cache(maxsize=256)
+def _counted(plan: _Plan, wanted: Wanted) -> list[tuple[str, str, int]]:
     """Entity, operation, and how many changes fit; those first that a page shows first."""
     entities = [wanted.entity] if wanted.entity in BY_NAME else [entity.name for entity in ENTITIES]
     counts = []
-    for entity in entities:
-        where, values = _conditions(entity, wanted)
-        if not connection.execute(f"SELECT count(*) FROM planned_{entity}").fetchall()[0][0]:
-            continue  # names of its ends would be looked through for nothing
-        query = f"SELECT operation, count(*) FROM planned_{entity} WHERE {where} GROUP BY operation"
-        counts += [(entity, *row) for row in connection.execute(query, values).fetchall()]
+    with _opened(Workspace(plan.root)) as connection:
+        for entity in entities:
+            where, values = _conditions(entity, wanted)
+            if not connection.execute(f"SELECT count(*) FROM planned_{entity}").fetchall()[0][0]:
+                continue  # names of its ends would be looked through for nothing
+            query = f"SELECT operation, count(*) FROM planned_{entity} WHERE {where} GROUP BY operation"
+            counts += [(entity, *row) for row in connection.execute(query, values).fetchall()]
     order = ("deactivate", "reidentify", "update", "reactivate", "create")
     return sorted(counts, key=lambda row: (order.index(row[1]), entities.index(row[0])))
 
 
-def _shown(
-    connection: duckdb.DuckDBPyConnection, wanted: Wanted, entity: str, operation: str, offset: int, limit: int
-) -> list[Change]:
-    """Some changes of one kind."""
-    told, declared = _TOLD[entity], BY_NAME[entity]
+@lru_cache(maxsize=16)
+def _in_order(plan: _Plan, wanted: Wanted, entity: str, operation: str) -> np.ndarray:
+    """Where the changes of one kind stand in the plan's table, in the order of their pages: four bytes a change."""
     where, values = _conditions(entity, wanted)
+    order = ", ".join(name for name in (_TOLD[entity].order, "lies") if name)  # rows lie in the order of their keys
+    import numpy as np
+
+    with _opened(Workspace(plan.root)) as connection:
+        found = connection.execute(
+            f"SELECT lies::INTEGER AS lies FROM planned_{entity} WHERE operation = $kind AND {where} ORDER BY {order}",
+            values | {"kind": operation},
+        )
+        return np.asarray(found.fetchnumpy()["lies"])
+
+
+def _shown(connection: duckdb.DuckDBPyConnection, entity: str, rows: list[int]) -> list[Change]:
+    """The changes that stand there."""
+    told, declared = _TOLD[entity], BY_NAME[entity]
     identifier = f"coalesce(shown.{declared.identifier}, shown.source_key)" if declared.identifier else "NULL"
     key = f"shown.{declared.key}" if declared.key else "NULL"
-    keys = ", ".join(primary_key(declared))
-    order = f"{told.order}, {keys}" if told.order else keys
-    rows = connection.execute(
+    found = connection.execute(
         f"""
-        WITH page AS (
-            SELECT {order}
+        WITH shown AS (
+            SELECT *, list_position({rows}, lies) AS place
             FROM planned_{entity}
-            WHERE operation = $kind AND {where}
-            ORDER BY {order}
-            LIMIT {limit:d} OFFSET {offset:d}
-        ),
-        shown AS (
-            SELECT planned.*, row_number() OVER (ORDER BY {order}) AS place
-            FROM planned_{entity} AS planned
-            SEMI JOIN page USING ({keys})
+            WHERE lies IN ({", ".join(map(str, rows))})
         )
         SELECT '{entity}', operation, {key}, {told.name}, {identifier}, schools.name,
             before_json, after_json, reason, file, line
         FROM shown {told.joins}
         LEFT JOIN schools ON schools.organization_key = {told.school}
         ORDER BY place""",
-        values | {"kind": operation},
     ).fetchall()
-    return [_change(row) for row in rows]
+    return [_change(row) for row in found]
 
 
 def _conditions(entity: str, wanted: Wanted) -> tuple[str, dict[str, Any]]:

@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union
 
 from enrollsync.as_of.records import Read, Row
 from enrollsync.database import Store
+from enrollsync.database.merges import merges_now
 from enrollsync.database.schema import (
     BASE,
     CHANGES,
@@ -75,7 +76,8 @@ def explain(store: Store, district_id: str, kind: str, identifier: str) -> Row:
 def life_of(read: Read, district_id: str, entity: Entity, key: int) -> Row:
     """The whole life of one record, which is there.
 
-    `identifier`, `source_key`, `source`, `status`, `earlier` (`identifier`, `until`) and `life`, newest first:
+    `identifier`, `source_key`, `source`, `status`, `earlier` (`identifier`, `until`), `merged_into` and `merged`
+    (identifiers of who is the same person, by a merge that is not undone) and `life`, newest first:
     operations (`operation`, `entity`, `of`, `before`, `after`, `reason`) and findings (`finding`, `severity`, `entity`,
     `column`, `message`), each with `when` (UTC), `run_id`, `outcome`, `answer`, `approved_by`, `comment`, `file`
     and `line`.
@@ -99,9 +101,11 @@ def _lives(
     names = names | {claim.name for claim in claims}
     found = read(_findings(entity, district_id, spellings(entity, names), own=bool(keys)))
     owners = [_owner(entity, row, claims, records) for row in found]
+    merges = merges_now(read, district_id) if entity is USERS else {}
     lives = {
         key: {
             **_card(entity, records[key], earlier[key]),
+            **_merged(read, district_id, merges, key),
             "life": _newest_first(
                 [*_operations(read, district_id, entity, key)],
                 [_finding(row) for row, owner in zip(found, owners, strict=True) if owner == key],
@@ -122,6 +126,19 @@ def _card(entity: Entity, present: Row, earlier: list[Row]) -> Row:
         "source": present["source"],
         "status": present["status"],
         "earlier": [{"identifier": row["old_id"], "until": row["changed_at"]} for row in earlier],
+    }
+
+
+def _merged(read: Read, district_id: str, merges: dict[int, int], key: int) -> Row:
+    """Into whom somebody was merged, and who was merged into them, by identifier."""
+
+    def name(other: int) -> str | None:
+        (found,) = read(_present(USERS, district_id, other))
+        return found["user_id"] or _plain(found["source_key"])
+
+    return {
+        "merged_into": name(merges[key]) if key in merges else None,
+        "merged": [name(gone) for gone, kept in merges.items() if kept == key],
     }
 
 
@@ -220,6 +237,11 @@ def lines(told: Row, zone: ZoneInfo) -> Iterator[tuple[str, str]]:
         yield "bold", f"{kind} {record['identifier'] or record['source_key'] or '(no identifier)'}: {_standing(record)}"
         for name in record["earlier"]:
             yield "", f"  was {name['identifier']} until {_local(name['until'], zone)}"
+        if record["merged_into"]:
+            yield "", f"  is one person with {record['merged_into']}, into whose record it was merged"
+        yield from (
+            ("", f"  {gone} is the same person, whose record was merged into this one") for gone in record["merged"]
+        )
         yield from ((_style(event), f"  {_line(event, zone)}") for event in record["life"])
     if told["findings"]:
         yield "bold", f"{kind} {told['id']}: rows that became no record"

@@ -51,7 +51,7 @@ def validate(run: Run) -> None:
     with connect(workspace.root) as connection:
         collect.create_table(connection)
         # What one person changes is a handful of rows, and the person waits.
-        answering = _few(run, connection, suites, words) if manifest.edit else _all(run, connection, entities, words)
+        answering = _few(run, connection, suites, words) if manifest.by_hand else _all(run, connection, entities, words)
         for entity, checked in zip(entities, answering, strict=True):
             suite = suites[entity.name]
             if manifest.may_say(entity.name, "action"):
