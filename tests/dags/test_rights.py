@@ -42,7 +42,7 @@ SYNC, NOWHERE, RUN = "enrollment_sync__fresno", "enrollment_sync__nowhere", "sec
 PLAN = f"/roster/districts/fresno/runs/{RUN}"
 FRESNO = {"district_id": "fresno", "run_id": RUN, "dag_id": SYNC, "dag_run_id": RUN, "task_id": "approve",
           "name": "report.html", "map_index": "-1", "variable_key": "fresno", "connection_id": "fresno_db",
-          "pool_name": "roster_fresno", "xcom_key": "return_value"}  # fmt: skip
+          "pool_name": "roster_fresno", "xcom_key": "return_value", "check": "ssn"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

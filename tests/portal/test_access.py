@@ -13,7 +13,7 @@ from portal.conftest import FakeHost
 from portal.test_runs import token_of
 
 ORIGIN = {"Origin": "http://testserver"}
-FILLED = {"district_id": "lincoln", "run_id": "second", "name": "roster.css"}
+FILLED = {"district_id": "lincoln", "run_id": "second", "name": "roster.css", "check": "ssn"}
 SCRIPT = "<script>alert(1)</script>"
 HOSTILE = (SCRIPT, "'; DROP TABLE users; --", "=cmd|' /C calc'!A0", "../../../../etc/passwd", "x" * 5000, "\x00", "%00")
 
