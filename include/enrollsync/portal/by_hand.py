@@ -19,6 +19,7 @@ from enrollsync.portal.texts import say
 from enrollsync.run.run import Run
 from enrollsync.words.errors import StalePlan
 
+
 class Begin(Protocol):
     """Makes the workspace of a run that does what a person asks."""
 

@@ -10,7 +10,6 @@ from sqlalchemy import Engine
 
 from enrollsync.database import Store, open_store
 
-
 T = TypeVar("T")
 
 
