@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -211,6 +211,16 @@ class Format:
             chosen=frozenset(chosen.values()),
             mappings=tuple(mapping.fitted(chosen) for mapping in self.mappings),
         )
+
+    def expected(self, spec: FileSpec, written: Sequence[str]) -> list[str]:
+        """The format's name for each header of a file as it is written; the header itself where it knows none."""
+        renames = dict(self.renames)
+        by_spelling = {self._spelling(name): name for name in spec.known}
+        renamed = [renames.get(name, name) for name in written]
+        return [by_spelling.get(self._spelling(name), name) for name in renamed]
+
+    def _spelling(self, header: str) -> str:
+        return header if self.header_case else header.casefold()
 
     def principal(self, spec: FileSpec) -> Mapping | None:
         """The mapping by which the file's lines become rows of its principal entity; None where nothing maps it."""

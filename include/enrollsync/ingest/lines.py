@@ -43,7 +43,8 @@ _LONG = "it is longer than two million characters"
 _FAULTS = ("", "it has too many fields", "it has too few fields", "it has control characters", _LONG)
 _VALUELESS = r'\A[ \t]*("[ \t]*")?[ \t]*(,[ \t]*("[ \t]*")?[ \t]*)*\n?\z'
 """A line of commas, as spreadsheets write a row that somebody emptied."""
-_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+"""With what a file begins that is read as UTF-16, whatever the district says."""
 _PICTURES = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture",
              b"%PDF": "a PDF document", b"PK\x03\x04": "an archive or spreadsheet"}  # fmt: skip
 
@@ -240,7 +241,7 @@ def _count_ends(text: str) -> int:
 
 
 def _recoded(data: bytes, encoding: str) -> bytes:
-    if data[:2] in _UTF16:
+    if data[:2] in UTF16:
         return data.decode("utf-16").encode()
     if codecs.lookup(encoding).name not in {"utf-8", "ascii", "utf-8-sig"}:
         return data.decode(encoding).encode()

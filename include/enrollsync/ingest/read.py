@@ -5,7 +5,6 @@ Malformed lines come back as data; only what makes a whole file useless is raise
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from enrollsync.ingest.lines import (
     record_width,
     split_records,
 )
+from enrollsync.ingest.near import is_header, nearest
 from enrollsync.run import engine
 from enrollsync.run.source_table import numbered
 from enrollsync.words.errors import Refused
@@ -108,7 +108,7 @@ def check_header(text: Text, spec: FileSpec, declared: Format) -> Header:
     expected = header.expected
     if not set(spec.required) & set(expected):
         _refuse_other_layout(line, spec, declared)
-    quote = _is_header(expected, spec)
+    quote = is_header(expected, spec)
     problems = [*_missing(expected, spec, quote), *_doubled(expected, spec, quote)]
     problems += [*_nameless(expected), *([] if declared.unknown_headers else _unknown(expected, spec, quote))]
     if problems:
@@ -116,24 +116,12 @@ def check_header(text: Text, spec: FileSpec, declared: Format) -> Header:
     return header
 
 
-def _is_header(expected: list[str], spec: FileSpec) -> bool:
-    """Whether the line is the header, however it is spelt; in any other a cell may be a child's name: no quoting."""
-    return not {_letters(name) for name in spec.required}.isdisjoint(map(_letters, expected))
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[\W_]", "", name).casefold()
-
-
 def _understood(line: str, spec: FileSpec, declared: Format, separator: str = ",") -> Header:
     cells = [cell.strip() for cell in parse_header(line, separator)]
     is_corrected = cells[:1] == [corrected.ERRORS]
     if is_corrected:
         cells = [engine.without_escape(cell) for cell in cells[1:]]
-    by_spelling = {_spelling(name, declared): name for name in spec.known}
-    renames = dict(declared.renames)
-    renamed = [renames.get(cell, cell) for cell in cells]
-    return Header(cells, [by_spelling.get(_spelling(name, declared), name) for name in renamed], is_corrected)
+    return Header(cells, declared.expected(spec, cells), is_corrected)
 
 
 def _refuse_other_layout(line: str, spec: FileSpec, declared: Format) -> None:
@@ -146,10 +134,6 @@ def _refuse_other_layout(line: str, spec: FileSpec, declared: Format) -> None:
         if set(spec.required) & set(_understood(line, spec, declared, separator).expected):
             said = f"the file is separated by {title}; save it with commas"
             raise Refused("FILE-HEADER", said, file=spec.name, line=1)
-
-
-def _spelling(name: str, declared: Format) -> str:
-    return name if declared.header_case else name.casefold()
 
 
 def _missing(expected: list[str], spec: FileSpec, quote: bool) -> list[str]:
@@ -188,9 +172,8 @@ def _told(name: str, expected: list[str], quote: bool) -> str:
 
 
 def _hint(name: str, candidates: list[str] | tuple[str, ...]) -> str:
-    folded = {candidate.casefold(): candidate for candidate in candidates}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.75)
-    return f" (is {quoted(folded[close[0]])} meant?)" if close else ""
+    meant = nearest(name, candidates)
+    return f" (is {quoted(meant)} meant?)" if meant else ""
 
 
 def _stored(expected: list[str], needed: tuple[str, ...], secret: tuple[str, ...]) -> dict[str, int]:
