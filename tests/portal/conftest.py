@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,14 +15,20 @@ import yaml
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.testclient import TestClient
 
+import quicker
 from enrollsync import steps
+from enrollsync.arrive.upload import Sent, Upload, begin_upload
+from enrollsync.portal import checking, reader
 from enrollsync.portal.app import build
 from enrollsync.portal.host import NotDone, Right, Schedule, Visitor, Waiting
-from enrollsync.settings import District
+from enrollsync.settings import District, load_district
 from nightly import BATCH_HEADER, other, write_csv
 
 FIRST, SECOND = datetime(2026, 11, 23, 7, tzinfo=UTC), datetime(2026, 11, 24, 7, tzinfo=UTC)
 HTML = {"Accept": "text/html"}
+UPLOAD = "upload__20261124T070000__0123456789abcdef"
+"""Of Lincoln, planned."""
+SSN = "123456789"
 HELD_STUDENTS, GONE, RENAMED = 40, 8, 12
 """Of the district whose second night waits: its students, those who are missing then, those with another name."""
 
@@ -148,6 +156,19 @@ def _furnish(home: Path) -> None:
     run("lincoln", "second", SECOND)
     deliver(home, "oakland", [other(1), other(2), other(3, userId="")])
     run("oakland", "only", FIRST)
+    _upload(home, "lincoln")
+
+
+def _upload(home: Path, district_id: str) -> None:
+    """One that a second night could be, checked and planned, under an id that tests know."""
+    district = load_district(district_id)
+    made = begin_upload(district, datetime.now(UTC))
+    upload = Upload(district, made.root.rename(made.root.with_name(UPLOAD)))
+    with (home / "data/landing" / district_id / "users.csv").open("rb") as delivered:
+        upload.add("users.csv", delivered)
+    upload.write(Sent(person="ada", sent_at=datetime.now(UTC)))
+    checking.check(upload, district_id, datetime.now(UTC))
+    steps.plan(str(upload.workspace.root))
 
 
 @pytest.fixture
@@ -161,7 +182,37 @@ def host(home: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHost:
 @pytest.fixture
 def visitor(host: FakeHost) -> Iterator[TestClient]:
     """A browser; it sends forms as one does that looks at the portal."""
+    with browsing(host) as client:
+        yield client
+
+
+@contextmanager
+def browsing(host: FakeHost) -> Iterator[TestClient]:
     around = FastAPI()
     around.mount("/roster", build(host))
     with TestClient(around, follow_redirects=False, headers=HTML) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def merced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with Merced alone, after its first night; tests that change it work on `copied`."""
+    home = tmp_path_factory.mktemp("merced")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ENROLLSYNC_HOME", str(home))
+        patch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
+        patch.setattr("enrollsync.validate.checking.run_suite", quicker.plainly)
+        write_district(home, "merced", source={"path": "data/landing/merced", "mode": "delta"})
+        deliver(home, "merced", [other(1, userStateId="ST1"), other(2), other(3, userId=SSN)])
+        run("merced", "first", FIRST)
+    return home
+
+
+@pytest.fixture
+def copied(merced: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain_checks: None) -> Path:
+    """The test's own copy of Merced's home, in which the portal works."""
+    home = shutil.copytree(merced, tmp_path / "home")
+    monkeypatch.setenv("ENROLLSYNC_HOME", str(home))
+    monkeypatch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
+    reader.roster.cache_clear()  # the same address is another file now
+    return home

@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect
 
 from enrollsync.portal.app import build
-from portal.conftest import FakeHost
+from portal.conftest import UPLOAD, FakeHost
 
 pytestmark = pytest.mark.browser
 
@@ -34,6 +34,8 @@ PAGES = {
     "the doctor": "/roster/districts/lincoln/doctor",
     "one check": "/roster/districts/lincoln/doctor/class_no_teacher",
     "two people beside each other": "/roster/districts/lincoln/users/1/merge?other_key=2",
+    "where files are sent": "/roster/districts/lincoln/upload",
+    "an upload that is planned": f"/roster/districts/lincoln/upload/{UPLOAD}",
     "a problem": "/roster/districts/nowhere",
 }
 WIDTHS = (1280, 390, 360)

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-import quicker
-from enrollsync.portal import reader
-from enrollsync.portal.app import build
-from nightly import other
-from portal.conftest import FIRST, HTML, FakeHost, deliver, run, write_district
+from portal.conftest import SSN, FakeHost, browsing, write_district
 from portal.forms import JSON, ORIGIN, fields
 
 BASE = "/roster/districts/merced"
-SSN = "123456789"
 
 
 @pytest.fixture
@@ -28,31 +21,9 @@ def host() -> FakeHost:
     return FakeHost()
 
 
-@pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Merced, after its first night; every test has a copy."""
-    home = tmp_path_factory.mktemp("edits")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENROLLSYNC_HOME", str(home))
-        patch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
-        patch.setattr("enrollsync.validate.checking.run_suite", quicker.plainly)
-        write_district(home, "merced", source={"path": "data/landing/merced", "mode": "delta"})
-        deliver(home, "merced", [other(1, userStateId="ST1"), other(2), other(3, userId=SSN)])
-        run("merced", "first", FIRST)
-    return home
-
-
 @pytest.fixture
-def visitor(
-    template: Path, host: FakeHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain_checks: None
-) -> Iterator[TestClient]:
-    shutil.copytree(template, tmp_path / "home")
-    monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
-    reader.roster.cache_clear()  # the same address is another file now
-    around = FastAPI()
-    around.mount("/roster", build(host))
-    with TestClient(around, follow_redirects=False, headers=HTML) as client:
+def visitor(copied: Path, host: FakeHost) -> Iterator[TestClient]:
+    with browsing(host) as client:
         yield client
 
 

@@ -2,7 +2,7 @@
 
 `found_batch` finds the delivery and says which format it is, and reads nothing but for its hash, because most nights
 nothing has changed. `Batch.take` then makes it the run's own. Today a delivery lies in a folder (`folder.py`), perhaps
-packed (`archive.py`), or is what a person changes on a profile page (`edit.py`).
+packed (`archive.py`), is sent from a browser (`upload.py`), or is what a person changes on a profile page (`edit.py`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from enrollsync.arrive.recognise import recognise
 from enrollsync.arrive.settle import settled_batch
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice
-from enrollsync.settings import District, project_root
+from enrollsync.settings import District, project_root, uploads_folder
 from enrollsync.words.errors import ConfigurationError
 
 
@@ -69,7 +69,8 @@ def find_overdue(run: Run, delivered_at: datetime) -> list[Notice]:
 def _refuse_elsewhere(picked: Path, district: District) -> None:
     """Who may start a district's runs may not read another district's files."""
     landing = resolved(project_root() / district.source.path)
-    if not resolved(picked).is_relative_to(landing if landing.is_dir() else landing.parent):
+    allowed = (landing if landing.is_dir() else landing.parent, resolved(uploads_folder(district.district_id)))
+    if not any(resolved(picked).is_relative_to(folder) for folder in allowed):
         raise ConfigurationError(
             f"district {district.district_id}: the delivery that was picked is not in `source.path`; choose one that is"
         )

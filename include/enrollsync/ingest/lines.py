@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from enrollsync.words.errors import Refused
+from enrollsync.words.kinds import UTF16, kind_of
 
 _LF, _QUOTE, _COMMA, _TAB, _DELETE, _C1_LEAD = 10, 34, 44, 9, 127, 0xC2
 _EDGE = np.zeros(256, dtype=bool)
@@ -43,11 +44,6 @@ _LONG = "it is longer than two million characters"
 _FAULTS = ("", "it has too many fields", "it has too few fields", "it has control characters", _LONG)
 _VALUELESS = r'\A[ \t]*("[ \t]*")?[ \t]*(,[ \t]*("[ \t]*")?[ \t]*)*\n?\z'
 """A line of commas, as spreadsheets write a row that somebody emptied."""
-UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
-"""With what a file begins that is read as UTF-16, whatever the district says."""
-_PICTURES = {b"\x89PNG": "a PNG picture", b"\xff\xd8\xff": "a JPEG picture", b"GIF8": "a GIF picture",
-             b"%PDF": "a PDF document", b"PK\x03\x04": "an archive or spreadsheet"}  # fmt: skip
-
 Positions = NDArray[np.int64]
 
 
@@ -224,7 +220,7 @@ def load_text(path: Path, encoding: str = "utf-8") -> Text:
     try:
         decoded = _recoded(data, encoding)
     except UnicodeDecodeError as error:
-        kind = next((title for magic, title in _PICTURES.items() if data.startswith(magic)), None)
+        kind = kind_of(data)
         line = _count_ends(data[: error.start].decode(error.encoding, "replace")) + 1
         what = f"this is {kind}, not a CSV file" if kind else f"a byte on this line is not {encoding}"
         raise Refused("FILE-ENCODING", f"{what}; save it as CSV in UTF-8", file=path.name, line=line) from None

@@ -14,7 +14,8 @@ from difflib import SequenceMatcher, get_close_matches
 from pathlib import Path
 
 from enrollsync.formats import FileSpec, Format
-from enrollsync.ingest.lines import LONGEST, UTF16, parse_header
+from enrollsync.ingest.lines import LONGEST, parse_header
+from enrollsync.words.kinds import UTF16
 
 _CLOSE = 0.75
 """How alike two headers are at least when one is likely meant by the other; see `difflib`."""
@@ -85,9 +86,9 @@ def read_header(path: Path, encoding: str) -> list[str]:
 
 
 def rename_headers(path: Path, target: Path, renames: dict[str, str], encoding: str) -> None:
-    """Copy a file to `target`, which must not be there, with other headers in its first line; the rest stays."""
+    """Copy a file to `target` with other headers in its first line; the rest stays."""
     codec = _codec(path, encoding)
-    with path.open(encoding=codec, newline="") as old, target.open("x", encoding=codec, newline="") as new:
+    with path.open(encoding=codec, newline="") as old, target.open("w", encoding=codec, newline="") as new:
         line = old.readline(LONGEST)
         text = line.rstrip("\r\n")
         cells = [renames.get(cell.strip(), cell) for cell in parse_header(text)]

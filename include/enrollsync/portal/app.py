@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
-from enrollsync.portal import doctor, edits, merging, morning, pages, people, quality, runs, waiting
+from enrollsync.portal import doctor, edits, merging, morning, pages, people, quality, runs, uploads, waiting
 from enrollsync.portal.entry import Visit, require_names
 from enrollsync.portal.host import Host, Visitor
 from enrollsync.portal.texts import say
@@ -43,7 +43,7 @@ def build(
         exception_handlers=_handlers(refused),
     )
     app.state.host = host
-    rooms = (morning, runs, people, edits, merging, waiting, doctor, quality)
+    rooms = (morning, runs, people, edits, merging, waiting, doctor, quality, uploads)
     for router in (assets, *(room.routes for room in rooms), *others):
         app.include_router(router)
     return app

@@ -1,7 +1,7 @@
 """Who comes in, to which district, and whether what they send may change anything.
 
 Every route of the app stands behind `introduce`; a route of a district takes an `Inside`, one that answers a plan an
-`Answering`, one that changes anything else a `Changing`.
+`Answering`, one that changes anything else a `Changing`, or a `Sending` where it takes files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import hmac
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -106,19 +106,35 @@ def _usable(file: DistrictFile) -> District:
     return file.settings
 
 
+def from_our_page(
+    here: Annotated[DistrictVisit, Depends(inside)], origin: Annotated[str, Header()] = ""
+) -> DistrictVisit:
+    """A visit from a page of ours. Raises HTTPException 403."""
+    # Whoever sends a password of its own along is not led by another page.
+    if not here.visitor.is_program and not _is_ours(origin, here):
+        _refuse()
+    return here
+
+
+def require_token(here: DistrictVisit, token: str) -> None:
+    """Raises HTTPException 403 for a form that was not made for this session."""
+    if not here.visitor.is_program and not hmac.compare_digest(token.encode(), here.token.encode()):
+        _refuse()
+
+
+def _refuse() -> NoReturn:
+    raise HTTPException(403, say("This page is not the one that was asked for; load it again."))
+
+
 def sent_by_us(
-    here: Annotated[DistrictVisit, Depends(inside)],
+    here: Annotated[DistrictVisit, Depends(from_our_page)],
     token: Annotated[str, Form(max_length=_LONGEST_NAME)] = "",
-    origin: Annotated[str, Header()] = "",
 ) -> DistrictVisit:
     """A visit from a page of ours, in the session that the page was made for.
 
     Raises HTTPException 403.
     """
-    if here.visitor.is_program:  # whoever sends a password of its own along is not led by another page
-        return here
-    if not _is_ours(origin, here) or not hmac.compare_digest(token.encode(), here.token.encode()):
-        raise HTTPException(403, say("This page is not the one that was asked for; load it again."))
+    require_token(here, token)
     return here
 
 
@@ -131,6 +147,16 @@ def answering(here: Annotated[DistrictVisit, Depends(sent_by_us)]) -> DistrictVi
 
 def changing(here: Annotated[DistrictVisit, Depends(sent_by_us)]) -> DistrictVisit:
     """A visit that changes something else, by who may. Raises HTTPException 403."""
+    if not here.may_change:
+        raise HTTPException(403, "Forbidden")
+    return here
+
+
+def sending(here: Annotated[DistrictVisit, Depends(from_our_page)]) -> DistrictVisit:
+    """As `changing`, before anything is read of what is sent: `require_token` is left to the route.
+
+    Raises HTTPException 403.
+    """
     if not here.may_change:
         raise HTTPException(403, "Forbidden")
     return here
@@ -160,3 +186,4 @@ Here = Annotated[Visit, Depends(visit)]
 Inside = Annotated[DistrictVisit, Depends(inside)]
 Answering = Annotated[DistrictVisit, Depends(answering)]
 Changing = Annotated[DistrictVisit, Depends(changing)]
+Sending = Annotated[DistrictVisit, Depends(sending)]

@@ -74,7 +74,7 @@ class Known:
         self.here = here
         self.run_id = run_id
         self.row = here.store.run_told(here.district.district_id, run_id)
-        self.run = _kept(here, run_id)
+        self.run = kept_run(here, run_id)
         going = {one.run_id: one for one in here.host.running(here.district.district_id)}
         self.going: Waiting | None = going.get(run_id)
         waiting = {one.run_id: one for one in here.host.waiting([here.district.district_id])}
@@ -99,7 +99,7 @@ class Known:
         return self.going is None
 
 
-def _kept(here: DistrictVisit, run_id: str) -> Run | None:
+def kept_run(here: DistrictVisit, run_id: str) -> Run | None:
     """The run's files, if they are this run's; a workspace may be deleted at any time."""
     folder = run_folder(here.district, run_id)
     try:
@@ -178,7 +178,7 @@ def choices(known: Known, view: PlanView) -> list[Choice]:
 
 def usual(known: Known) -> list[Usual]:
     """What this plan does beside the same figures of the last nights, where either is not nothing."""
-    if known.manifest is None or known.manifest.undoes:
+    if known.manifest is None or known.manifest.undoes or not known.manifest.plan_id:
         return []
     before = known.here.store.shares_of_nights(known.here.district.district_id, COMPARED, known.run_id)
     compared = []

@@ -49,8 +49,8 @@ def district(here: Inside, page: Page = 1) -> Response:
 async def run_now(here: Changing, source: Annotated[str, Form(max_length=1000)] = "") -> Response:
     """Begin a run of the newest delivery, or of the one that is named."""
     wishes = {"source": source} if source else {}
-    run_id = await _asked(here.host.start(here.request, here.district.district_id, "sync", wishes))
-    return _to_run(here, run_id)
+    run_id = await asked_of_host(here.host.start(here.request, here.district.district_id, "sync", wishes))
+    return to_run(here, run_id)
 
 
 # ---- the list --------------------------------------------------------------------------------------------------------
@@ -172,11 +172,13 @@ async def decide(
         if not _may_undo(known):
             raise HTTPException(409, say("This run changed nothing, or is taken back already."))
         wishes = {"run": run_id, "keep_later": keep_later}
-        return _to_run(here, await _asked(here.host.start(here.request, here.district.district_id, "undo", wishes)))
+        return to_run(
+            here, await asked_of_host(here.host.start(here.request, here.district.district_id, "undo", wishes))
+        )
     _require_answer(known, answer, plan_id)
     assert known.waiting is not None
-    await _asked(here.host.answer(here.request, known.waiting, answer, comment.strip()))
-    return _to_run(here, run_id)
+    await asked_of_host(here.host.answer(here.request, known.waiting, answer, comment.strip()))
+    return to_run(here, run_id)
 
 
 def _require_answer(known: Known, answer: Answer, plan_id: str) -> None:
@@ -189,13 +191,15 @@ def _require_answer(known: Known, answer: Answer, plan_id: str) -> None:
         raise HTTPException(409, say("The plan that waits is another one now; look at it and answer again."))
 
 
-async def _asked(doing: Any) -> Any:
+async def asked_of_host(doing: Any) -> Any:
+    """What the host did; raises HTTPException 409 with its own words where it did not."""
     try:
         return await doing
     except NotDone as error:
         raise HTTPException(409, str(error)) from None
 
 
-def _to_run(here: DistrictVisit, run_id: str) -> RedirectResponse:
+def to_run(here: DistrictVisit, run_id: str) -> RedirectResponse:
+    """Leads to the run's page."""
     path = f"{root_of(here.request)}/districts/{here.district.district_id}/runs/{quote(run_id, safe='')}"
     return RedirectResponse(path, 303, headers=HEADERS)

@@ -52,6 +52,22 @@ def run_folder(district: District, run_id: str) -> Path:
     return runs_folder(district) / re.sub(r"^\.|[^A-Za-z0-9_.-]", "_", run_id)
 
 
+def uploads_folder(district_id: str) -> Path:
+    """Where deliveries to a district are kept that somebody sent from a browser."""
+    return project_root() / "data" / "uploads" / district_id
+
+
+def largest_upload() -> int:
+    """Bytes that may be sent from a browser at once: `ENROLLSYNC_UPLOAD_MIB`, else 512 MiB.
+
+    Raises ConfigurationError for what is no number of MiB.
+    """
+    given = os.environ.get("ENROLLSYNC_UPLOAD_MIB", "512")
+    if not re.fullmatch(r"[1-9][0-9]{0,5}", given):
+        raise ConfigurationError("ENROLLSYNC_UPLOAD_MIB: is no whole number of MiB; write one like 512")
+    return int(given) << 20
+
+
 @functools.cache
 def _timezones() -> set[str]:
     """Looking them up takes milliseconds, and a thousand districts ask."""
