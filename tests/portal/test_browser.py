@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import uvicorn
@@ -130,4 +131,51 @@ def test_pages_work_without_scripts(browser: Browser, address: str) -> None:
     page.goto(f"{address}/roster/?q=linc")
     page.locator("#district-lincoln").get_by_role("link", name="Review").click()
     expect(page.get_by_role("heading", name="By school")).to_be_visible()
+    page.context.close()
+
+
+DROP = """(name) => {
+    const dropped = new DataTransfer();
+    dropped.items.add(new File(["schoolId,userId\\n"], name));
+    document.body.dispatchEvent(new DragEvent("drop", {dataTransfer: dropped, bubbles: true, cancelable: true}));
+}"""
+
+
+def test_files_that_are_dropped_are_sent_and_what_is_wrong_with_them_is_said_on_the_page(
+    context: BrowserContext, address: str
+) -> None:
+    page = context.new_page()
+    page.goto(f"{address}/roster/districts/lincoln/upload")
+    page.evaluate(DROP, "users.xlsx")
+    page.get_by_role("button", name="Check the files").click()
+    expect(page.get_by_role("alert")).to_contain_text("save a spreadsheet as CSV")
+    page.evaluate("document.querySelector('[data-upload]').dataset.largest = 3")
+    page.get_by_role("button", name="Check the files").click()
+    expect(page.get_by_role("alert")).to_contain_text("larger than 512 MiB")
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_upload_is_followed_from_the_files_to_the_run(
+    browser: Browser, address: str, host: FakeHost, home: Path, plain_checks: None, scripts: bool
+) -> None:
+    page: Page = browser.new_context(java_script_enabled=scripts).new_page()
+    page.goto(f"{address}/roster/districts/lincoln/upload")
+    page.get_by_label("Choose the files").set_input_files(home / "data/landing/lincoln/users.csv")
+    page.get_by_role("button", name="Check the files").click()
+    outcome = page.locator("#outcome")
+
+    def comes_to(said: str) -> None:
+        deadline = time.monotonic() + 60
+        while not scripts and "Being looked at" in outcome.inner_text():
+            assert time.monotonic() < deadline
+            page.reload()
+        expect(outcome).to_have_text(said, timeout=60_000)
+
+    comes_to("Checked")
+    page.get_by_role("button", name="Plan", exact=True).click()
+    comes_to("Held")
+    expect(page.get_by_role("heading", name="By school")).to_be_visible()
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url("**/runs/manual__again")
+    assert [what[:3] for what in host.done] == [("start", "lincoln", "sync")]
     page.context.close()
