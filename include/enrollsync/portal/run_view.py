@@ -151,8 +151,10 @@ def _undone_by_message(row: Mapping[str, Any]) -> str | None:
 
 
 def counted(known: Known) -> dict[str, dict[str, int]]:
-    """Entity -> key of the counts -> number, in the order of the entities."""
+    """Entity -> key of the counts -> number, in the order of the entities; none where nothing was counted."""
     counts = known.row["counts"] if known.row else known.manifest.told_counts if known.manifest else {}
+    if not any(number for row in counts.values() for number in row.values()):
+        return {}
     return {entity.name: counts[entity.name] for entity in ENTITIES if entity.name in counts}
 
 
