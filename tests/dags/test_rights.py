@@ -21,7 +21,7 @@ from fastapi.testclient import TestClient
 
 from dags.conftest import PROJECT
 from enrollsync.portal.host import Visitor
-from portal.conftest import FIRST, SECOND, deliver, held_rows, run, write_district
+from portal.conftest import FIRST, SECOND, UPLOAD, add_upload, deliver, held_rows, run, write_district
 
 pytestmark = pytest.mark.slow
 
@@ -42,7 +42,8 @@ SYNC, NOWHERE, RUN = "enrollment_sync__fresno", "enrollment_sync__nowhere", "sec
 PLAN = f"/roster/districts/fresno/runs/{RUN}"
 FRESNO = {"district_id": "fresno", "run_id": RUN, "dag_id": SYNC, "dag_run_id": RUN, "task_id": "approve",
           "name": "report.html", "map_index": "-1", "variable_key": "fresno", "connection_id": "fresno_db",
-          "pool_name": "roster_fresno", "xcom_key": "return_value", "check": "ssn"}  # fmt: skip
+          "pool_name": "roster_fresno", "xcom_key": "return_value", "upload_id": UPLOAD,
+          "format_name": "batch_upload", "file": "users.csv", "check": "ssn"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +60,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for run_id, as_of, second in (("first", FIRST, False), (RUN, SECOND, True)):
             deliver(home, "fresno", held_rows(second=second))
             run("fresno", run_id, as_of)
+        add_upload(home, "fresno")
         yield home
 
 

@@ -11,6 +11,7 @@ import re
 import signal
 import subprocess
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import quote, unquote
 
 import httpx
@@ -21,6 +22,7 @@ from enrollsync.airflow.approval import BEFORE_NEXT_RUN
 from enrollsync.sample import write_sample
 from live.district import District
 from live.services import Airflow, until
+from nightly import write_csv
 
 pytestmark = pytest.mark.slow
 
@@ -449,6 +451,43 @@ def test_identifier_changed_on_the_profile_page_is_kept_against_tonights_file(
     assert jefferson.run(run_id)[0] == "in_sync"
     kept = "SELECT count(*) FROM roster_users WHERE district_id = 'jefferson' AND user_id = 'edited1'"
     assert jefferson.rows(kept) == [(1,)]
+
+
+@pytest.mark.browser
+def test_files_are_uploaded_corrected_planned_reviewed_by_field_and_run(
+    page: Page, airflow: Airflow, lincoln: District, tmp_path: Path
+) -> None:
+    outcome, users = page.locator("#outcome"), tmp_path / "users.csv"
+    with (lincoln.landing / "users.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    chosen = next(row["userId"] for row in rows if row["userRole"].casefold() == "student")
+    good = [row | {"userFirstName": "Uploaded"} if row["userId"] == chosen else row for row in rows]
+
+    def check(rows: list[dict[str, str]]) -> None:
+        write_csv(users, rows)
+        page.get_by_label("Choose the files").set_input_files(users)
+        page.get_by_role("button", name="Check the files").click()
+        expect(outcome).to_have_text("Checked", timeout=PATIENT * 1000)
+
+    page.goto(f"{airflow.place.address}/roster/")
+    page.locator("#district-held").get_by_role("link", name=re.compile("Upload")).click()
+    check([*good, rows[-1] | {"userId": ""}])
+    expect(page.locator("table[aria-labelledby=findings]")).to_contain_text("ID-MISSING")
+    with page.expect_download() as downloading:
+        page.get_by_role("link", name="Rejected lines of users.csv").click()
+    assert "ID-MISSING" in downloading.value.path().read_text()
+    page.get_by_role("link", name="Send other files").click()
+    check(good)
+    page.get_by_role("button", name="Plan", exact=True).click()
+    expect(outcome).to_have_text("Planned", timeout=PATIENT * 1000)
+    expect(page.locator("table[aria-labelledby=fields]")).to_contain_text("given name")
+    assert lincoln.named("Uploaded") == 0
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.wait_for_url("**/runs/*")
+    comes_to(page, "Applied", airflow, lincoln.sync)
+    airflow.wait(lincoln.sync, unquote(page.url.rpartition("/")[2]))
+    assert lincoln.named("Uploaded") == 1
+    assert len(list((airflow.home / "data" / "uploads" / "held").iterdir())) == 1, "what the run has read is gone"
 
 
 @pytest.mark.browser

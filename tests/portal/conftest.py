@@ -27,7 +27,7 @@ from nightly import BATCH_HEADER, other, write_csv
 FIRST, SECOND = datetime(2026, 11, 23, 7, tzinfo=UTC), datetime(2026, 11, 24, 7, tzinfo=UTC)
 HTML = {"Accept": "text/html"}
 UPLOAD = "upload__20261124T070000__0123456789abcdef"
-"""Of Lincoln, planned."""
+"""Of a home's first district, planned."""
 SSN = "123456789"
 HELD_STUDENTS, GONE, RENAMED = 40, 8, 12
 """Of the district whose second night waits: its students, those who are missing then, those with another name."""
@@ -156,10 +156,10 @@ def _furnish(home: Path) -> None:
     run("lincoln", "second", SECOND)
     deliver(home, "oakland", [other(1), other(2), other(3, userId="")])
     run("oakland", "only", FIRST)
-    _upload(home, "lincoln")
+    add_upload(home, "lincoln")
 
 
-def _upload(home: Path, district_id: str) -> None:
+def add_upload(home: Path, district_id: str) -> None:
     """One that a second night could be, checked and planned, under an id that tests know."""
     district = load_district(district_id)
     made = begin_upload(district, datetime.now(UTC))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -300,6 +301,18 @@ def test_form_that_is_none_of_files_is_not_understood(visitor: TestClient, host:
     assert visitor.post(SEND, content=b"--y", headers=headers).status_code == 422
     host.program = True
     assert visitor.post(SEND, json={}).status_code == 422
+
+
+def test_where_there_is_no_room_one_line_says_so(
+    visitor: TestClient, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("enrollsync.arrive.upload.shutil.copyfileobj", full)
+    answer = send(visitor, {"users.csv": "x"})
+    assert answer.status_code == 503 and "No space left on device" in answer.text
+    assert not list(copied.glob("data/uploads/*/*"))
 
 
 def test_files_are_their_owners_alone(visitor: TestClient, copied: Path) -> None:

@@ -103,7 +103,7 @@ class Upload:
         half.replace(self.root / "upload.json")
 
     def add(self, name: str, content: IO[bytes]) -> None:
-        """Keep one file of it. Raises Refused for a name or a content that no delivery has."""
+        """Keep one file of it. Raises Refused for a name or a content that no delivery has, OSError without room."""
         _require_name(name)
         there = [path.name for path in self.folder.iterdir()]
         if name.casefold() in map(str.casefold, there):
@@ -135,8 +135,11 @@ class Upload:
     @property
     def is_worked_on(self) -> bool:
         """Whether somebody has its lock now."""
-        with self._locked(fcntl.LOCK_SH) or nullcontext() as lock:
-            return lock is None
+        try:
+            with self._locked(fcntl.LOCK_SH) or nullcontext() as lock:
+                return lock is None
+        except FileNotFoundError:  # it was removed meanwhile
+            return False
 
     def _locked(self, how: int) -> IO[bytes] | None:
         lock = (self.root / "lock").open("ab")
@@ -154,14 +157,10 @@ class Upload:
 
 
 def begin_upload(district: District, now: datetime) -> Upload:
-    """A new upload, empty. Raises EnrollSyncError where its folder cannot be made."""
+    """A new upload, empty. Raises OSError where its folder cannot be made."""
     root = uploads_folder(district.district_id) / f"upload__{now.astimezone(UTC):%Y%m%dT%H%M%S}__{uuid4().hex[:16]}"
     upload = Upload(district, root)
-    try:
-        private.make_folder(upload.folder)
-    except OSError as error:
-        said = f"the folder for uploads {root.parent} cannot be made: {error.strerror}"
-        raise EnrollSyncError(f"{said}; let this user write there") from None
+    private.make_folder(upload.folder)
     return upload
 
 

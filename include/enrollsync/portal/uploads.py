@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn
@@ -11,6 +12,7 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import RedirectResponse, Response
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException as NotUnderstood
+from starlette.requests import ClientDisconnect
 
 from enrollsync import steps
 from enrollsync.arrive.upload import MOST_FILES, Sent, Upload, begin_upload, find_upload, list_uploads, sweep
@@ -35,6 +37,8 @@ from enrollsync.portal.upload_view import (
 )
 from enrollsync.settings import largest_upload
 from enrollsync.words.errors import Refused
+
+log = logging.getLogger(__name__)
 
 routes = APIRouter(prefix="/districts/{district_id}/upload")
 _MOST_FIELDS = 10
@@ -89,7 +93,11 @@ async def send(here: Sending) -> Response:
     files = [file for file in sent.getlist("files") if isinstance(file, UploadFile) and file.filename]
     if not files:
         raise HTTPException(422, say("Choose the files of a delivery: CSV files, or one zip."))
-    upload = await run_in_threadpool(_keep, here, files)
+    try:
+        upload = await run_in_threadpool(_keep, here, files)
+    except OSError as error:
+        _refuse_broken(error)
+    log.info("sent: %s to district %s by %s", upload.id, here.district.district_id, here.visitor.name)
     _check(here, upload)
     return _to_upload(here, upload)
 
@@ -106,6 +114,10 @@ async def _received(request: Request, limit: int) -> FormData:
     limited = Request(request.scope, _limited(request.receive, limit))
     try:
         return await limited.form(max_files=MOST_FILES, max_fields=_MOST_FIELDS)
+    except OSError as error:
+        _refuse_broken(error)
+    except ClientDisconnect:
+        raise HTTPException(400, say("The files did not come whole; send them again.")) from None
     except NotUnderstood as error:
         if isinstance(error, HTTPException):
             raise
@@ -132,8 +144,14 @@ def _refuse_large(limit: int) -> NoReturn:
     raise HTTPException(413, said)
 
 
+def _refuse_broken(error: OSError) -> NoReturn:
+    why = error.strerror or type(error).__name__
+    said = say("The files cannot be kept ({why}); make room where uploads and temporary files are kept.", why=why)
+    raise HTTPException(503, said) from None
+
+
 def _keep(here: DistrictVisit, files: list[UploadFile]) -> Upload:
-    """Raises HTTPException 422 for a file that belongs to no delivery."""
+    """Raises HTTPException 422 for a file that belongs to no delivery, OSError without room."""
     now = datetime.now(UTC)
     sweep(here.district, now)
     upload = begin_upload(here.district, now)
