@@ -115,6 +115,14 @@ def test_program_with_a_password_of_its_own_needs_no_page(visitor: TestClient, h
     assert visitor.post("/roster/districts/lincoln").status_code == 303
 
 
+@pytest.mark.parametrize(("method", "path"), CHANGING)
+def test_nobody_can_fill_the_disk_with_a_form(visitor: TestClient, host: FakeHost, method: str, path: str) -> None:
+    host.visitor = None
+    files = {"files": ("users.csv", b"x" * (2 << 20))}
+    answer = visitor.request(method, filled(path), files=files, headers=ORIGIN)
+    assert answer.status_code == (401 if path.endswith("/upload") else 413)
+
+
 @pytest.mark.parametrize("value", HOSTILE, ids=range(len(HOSTILE)))
 @pytest.mark.parametrize("path", [path for method, path in EVERY if method == "GET"])
 def test_hostile_values_are_refused_or_inert(visitor: TestClient, path: str, value: str) -> None:

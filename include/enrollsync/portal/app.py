@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 
 from enrollsync.portal import doctor, edits, merging, morning, pages, people, quality, runs, uploads, waiting
+from enrollsync.portal.bodies import SmallForms
 from enrollsync.portal.entry import Visit, require_names
 from enrollsync.portal.host import Host, Visitor
 from enrollsync.portal.texts import say
@@ -42,6 +43,7 @@ def build(
         dependencies=[Depends(introduce), Depends(require_names)],
         exception_handlers=_handlers(refused),
     )
+    app.add_middleware(SmallForms)
     app.state.host = host
     rooms = (morning, runs, people, edits, merging, waiting, doctor, quality, uploads)
     for router in (assets, *(room.routes for room in rooms), *others):

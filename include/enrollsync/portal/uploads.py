@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, NoReturn
 
@@ -18,6 +17,7 @@ from enrollsync import steps
 from enrollsync.arrive.upload import MOST_FILES, Sent, Upload, begin_upload, find_upload, list_uploads, sweep
 from enrollsync.formats import Format
 from enrollsync.portal import checking
+from enrollsync.portal.bodies import LARGEST_FORM, limited, refuse_large
 from enrollsync.portal.entry import Changing, DistrictVisit, Inside, Sending, require_token
 from enrollsync.portal.pages import HEADERS, root_of, show
 from enrollsync.portal.review import Looking, review
@@ -43,8 +43,6 @@ log = logging.getLogger(__name__)
 routes = APIRouter(prefix="/districts/{district_id}/upload")
 _MOST_FIELDS = 10
 _MOST_RENAMES = 500
-_AROUND_FILES = 1 << 20
-"""Bytes of a form beside its files."""
 
 
 @routes.get("")
@@ -87,7 +85,7 @@ def _template(declared: Format, file: str) -> bytes | None:
 @routes.post("")
 async def send(here: Sending) -> Response:
     """Take files of a delivery, and begin to check them; nothing of them loads."""
-    sent = await _received(here.request, largest_upload())
+    sent = await _received(here.request, largest_upload() + LARGEST_FORM)
     token = sent.get("token")
     require_token(here, token if isinstance(token, str) else "")
     files = [file for file in sent.getlist("files") if isinstance(file, UploadFile) and file.filename]
@@ -109,11 +107,11 @@ async def _received(request: Request, limit: int) -> FormData:
     """
     if not request.headers.get("content-type", "").lower().startswith("multipart/form-data"):
         return FormData()
-    if int(request.headers.get("content-length", 0)) > limit + _AROUND_FILES:
-        _refuse_large(limit)
-    limited = Request(request.scope, _limited(request.receive, limit))
+    if int(request.headers.get("content-length", 0)) > limit:
+        refuse_large()
+    bounded = Request(request.scope, limited(request.receive, limit))
     try:
-        return await limited.form(max_files=MOST_FILES, max_fields=_MOST_FIELDS)
+        return await bounded.form(max_files=MOST_FILES, max_fields=_MOST_FIELDS)
     except OSError as error:
         _refuse_broken(error)
     except ClientDisconnect:
@@ -123,25 +121,6 @@ async def _received(request: Request, limit: int) -> FormData:
             raise
         said = say("The form cannot be read ({why}); send at most {most} files.", why=error.detail, most=MOST_FILES)
         raise HTTPException(422, said) from None
-
-
-def _limited(receive: Callable[[], Awaitable[Any]], limit: int) -> Callable[[], Awaitable[Any]]:
-    left = limit + _AROUND_FILES
-
-    async def counted() -> Any:
-        nonlocal left
-        message = await receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            _refuse_large(limit)
-        return message
-
-    return counted
-
-
-def _refuse_large(limit: int) -> NoReturn:
-    said = say("More than {limit} MiB cannot be sent here; put the delivery where nights find it.", limit=limit >> 20)
-    raise HTTPException(413, said)
 
 
 def _refuse_broken(error: OSError) -> NoReturn:
