@@ -186,7 +186,8 @@ def validate(workspace: str) -> dict[str, Any]:
         run_suites(run)
         counts = accept.accept(run)
         loadable = {entity: counted.pop("records") for entity, counted in counts.items()}
-        quarantine.write(run)
+        if run.manifest.edit is None:  # nobody delivered its lines
+            quarantine.write(run)
         counts = {entity: run.manifest.counts[entity] | counted for entity, counted in counts.items()}
         run.note(counts=counts, checked=counts, loadable=loadable, outcome="checked")
         return {"workspace": workspace, "findings": run.note_findings().findings}
@@ -201,16 +202,18 @@ def read_state(workspace: str, *, database_url: str | None = None) -> int:
     run = Run.open(workspace, database_url)
     if not run.manifest.dry_run:
         run.store.migrate()
-    return run.store.export(run.settings.district_id, run.place.state, run.source, _around(run.manifest.edit))
+    return run.store.export(run.settings.district_id, run.place.state, run.source, _around(run))
 
 
-def _around(edit: Edit | None) -> Around | None:
+def _around(run: Run) -> Around | None:
     """An edit compares one record, and reads no more than that can touch."""
     from enrollsync.database.around import Around
 
+    edit = run.manifest.edit
     if edit is None:
         return None
-    return Around(BY_NAME[edit.entity], edit.key, {value for value in edit.changes.values() if value})
+    values = {value for value in edit.changes.values() if value}
+    return Around(run.settings.district_id, BY_NAME[edit.entity], edit.key, values)
 
 
 def plan(
@@ -229,10 +232,13 @@ def plan(
     with step(PLAN, workspace, database_url) as run:
         manifest = run.manifest
         version = read_version() if read_version else read_state(workspace, database_url=database_url)
-        made = reconcile(run, version, Past.of(run.store, run.settings.district_id, run.format.source.name))
+        # Limits do not hold what one person changes.
+        past = Past() if manifest.by_hand else Past.of(run.store, run.settings.district_id, run.format.source.name)
+        made = reconcile(run, version, past)
         others = [one for one in manifest.notices if one.code not in {UNUSUAL, TERMS_ENDED}]  # not an earlier plan's
         run.note(notices=[*others, *made.notices])
-        if manifest.asks_roster or ID_CHANGES_FILE.name in {file.name for file in manifest.files}:
+        told = manifest.asks_roster or ID_CHANGES_FILE.name in {file.name for file in manifest.files}
+        if told and manifest.edit is None:
             quarantine.write(run)
         run.note_findings()
         run.note(

@@ -166,6 +166,14 @@ def test_an_edit_reads_no_more_of_the_roster_than_it_can_touch(edited: Nightly) 
     assert rows == {"users": 2, "enrollments": 1, "classes": 0}  # with who has the state ID
 
 
+@pytest.mark.parametrize("theirs, mine", [("Lee9", "lEE9"), ("Abcdefghijk", "abcdefghijK")])
+def test_an_identifier_that_differs_by_case_alone_is_told_however_many_letters_it_has(
+    nightly: Nightly, theirs: str, mine: str
+) -> None:
+    nightly.begin([ROWS[0], other(1, userId=theirs)])
+    assert "ID-CASE" in edit(nightly, "300", user_id=mine)["findings"]
+
+
 def test_limits_do_not_hold_what_one_person_has_looked_at(nightly: Nightly) -> None:
     nightly.settings = {"thresholds": {"floor": 0, "update_percent": 0}}
     nightly.begin(ROWS)

@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from sqlalchemy import Select, text
+from sqlalchemy import Select, select, text
 
 from enrollsync.database import Store, migrations
-from enrollsync.database.schema import CODES, FINDINGS, NAMES, arrow_schema, said_columns
+from enrollsync.database.around import Around
+from enrollsync.database.schema import BASE, CODES, FINDINGS, NAMES, arrow_schema, said_columns
 from enrollsync.load.apply import apply
 from enrollsync.records import profile as profiling
 from enrollsync.records import search as searching
@@ -262,6 +263,16 @@ def test_no_profile_of_a_day_reads_what_all_nights_since_then_changed(
     assert [step for step in steps if "ix_changes_" in step] != []
     reading = ("ix_changes_state_after", "Seq Scan on changes", "SCAN changes")
     assert [step for step in steps if any(words in step for words in reading)] == []
+
+
+def test_no_edit_of_a_person_reads_a_whole_table(roster: Store) -> None:
+    around = Around(DISTRICT, BY_NAME["users"], 1, {"Z1", "ST-9"})
+    pretend_millions(roster)
+    for table in (BASE["users"], BASE["enrollments"]):
+        query = select(table.c.district_id).where(table.c.district_id == DISTRICT, around.rows(table))
+        steps = explained(roster, query)
+        whole = ("SCAN ", "Seq Scan on ", "(district_id=?)")
+        assert steps and [step for step in steps if any(words in step for words in whole)] == []
 
 
 def pretend_millions(store: Store) -> None:

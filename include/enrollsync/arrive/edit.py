@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, select
 
 from enrollsync.arrive.delivery import Batch, Delivery
+from enrollsync.database.around import alike
 from enrollsync.database.schema import BASE, columns_of
 from enrollsync.formats import ID_CHANGES_FILE, Format, Mapping, why_not_editable
 from enrollsync.formats.edit import profile_file
@@ -36,12 +37,12 @@ def edited_batch(run: Run) -> Batch:
             raise ConfigurationError(f"{entity.singular} {edit.key}: cannot be edited, because {why}")
         changed = record | edit.changes
         new = edit.changes.get(str(entity.identifier))
-        alike = read(_alike(run.settings.district_id, entity, edit.key, new)) if new else []
+        like_it = read(_alike(run.settings.district_id, entity, edit.key, new)) if new else []
         if entity.links:
-            changed, *alike = [
-                row | read(_links(run.settings.district_id, entity, row))[0] for row in (changed, *alike)
+            changed, *like_it = [
+                row | read(_links(run.settings.district_id, entity, row))[0] for row in (changed, *like_it)
             ]
-    files = _write(run.place.batch, declared, entity, record, changed, alike)
+    files = _write(run.place.batch, declared, entity, record, changed, like_it)
     delivery = Delivery(run.place.batch, files, run.manifest.as_of)
     present = tuple(spec for spec in declared.files if spec.name in files)
     return Batch(delivery, declared, present, delivery.digest(list(files)), delivery.stamps())
@@ -61,7 +62,7 @@ def _alike(district_id: str, entity: Entity, key: int, identifier: str) -> Selec
         base.c.district_id == district_id,
         base.c.status != "removed",
         base.c[str(entity.key)] != key,
-        func.lower(base.c[str(entity.identifier)]) == identifier.lower(),
+        alike(base.c[str(entity.identifier)], identifier),
     )
 
 

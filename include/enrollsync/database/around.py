@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import product
+from math import prod
 
-from sqlalchemy import ColumnElement, Table, false, func, or_, select
+from sqlalchemy import ColumnElement, Table, and_, false, func, or_, select
 
-from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, link_keys
+from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, LOOKED_IN, link_keys, looked_in
+from enrollsync.formats import sources
 from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
+
+_MOST_SPELLINGS = 256
+"""Of one identifier, by case, that are looked up one by one: those of eight letters."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,7 @@ class People:
 class Around:
     """A record, and the values that it is to have."""
 
+    district_id: str
     entity: Entity
     key: int
     values: Collection[str]
@@ -47,10 +54,13 @@ class Around:
         return self._hangs(table)
 
     def _record(self, table: Table) -> ColumnElement[bool]:
-        exact = (table.c.source_key, *(table.c[name] for name in self.entity.of_kind("secondary")))
-        same = [column == value for column in exact for value in self.values]
-        same += [func.lower(table.c[str(self.entity.identifier)]) == value.lower() for value in self.values]
-        return or_(table.c[str(self.entity.key)] == self.key, *same)
+        """Each way to be meant is answered by an index of its own."""
+        ways = [table.c[str(self.entity.key)] == self.key]
+        for value in self.values:
+            ways.append(alike(table.c[str(self.entity.identifier)], value))
+            ways.append(table.c.source.in_(sources()) & (table.c.source_key == value))
+            ways += [_same(table.c[name], value) for name in self.entity.of_kind("secondary")]
+        return or_(*(and_(table.c.district_id == self.district_id, way) for way in ways))
 
     def _hangs(self, table: Table) -> ColumnElement[bool]:
         """Links of a person or a class, and the organization of a class."""
@@ -63,3 +73,16 @@ class Around:
         if not other.key and self.entity.key in link_keys(other) and self.entity.name != "organizations":
             return table.c[str(self.entity.key)] == self.key
         return false()
+
+
+def alike(column: ColumnElement[str], identifier: str) -> ColumnElement[bool]:
+    """Whether a column says the identifier, in whatever case; of one with many letters every row is looked at."""
+    spelled = [{letter.lower(), letter.upper()} for letter in identifier]
+    if prod(map(len, spelled)) > _MOST_SPELLINGS:
+        return func.lower(column) == identifier.lower()
+    return column.in_(sorted("".join(letters) for letters in product(*spelled)))
+
+
+def _same(column: ColumnElement[str], value: str) -> ColumnElement[bool]:
+    """As the index for searches has it."""
+    return and_(column.is_not(None), looked_in(column) == value[:LOOKED_IN], column == value)

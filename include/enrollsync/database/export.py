@@ -65,7 +65,9 @@ class Exports(Database):
             undos = list_undos(session.rows(undo_runs(district_id)))
             write_undos(undos, folder)
             undone = undone_runs(undos)
-            edits = [told for run_id, *told in session.rows(_edits(district_id)) if run_id not in undone]
+            # An edit is not held against earlier ones.
+            made = session.rows(_edits(district_id)) if around is None else []
+            edits = [told for run_id, *told in made if run_id not in undone]
             _write_edits(edits, folder)
             merged = [(run_id, message) for run_id, message in session.rows(merge_runs(district_id))]
             write_merges(list_merges(merged, undone), folder)

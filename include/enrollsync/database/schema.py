@@ -147,9 +147,13 @@ CODES: dict[str, tuple[str, ...]] = {"users": ("user_district_id", "user_state_i
 """Entity -> the columns, besides identifiers and source keys, that a search compares as a whole."""
 
 
+LOOKED_IN = 100
+"""Characters."""
+
+
 def looked_in(column: ColumnElement[str]) -> ColumnElement[str]:
     """As much of a name as is looked in: no database indexes a text of any length."""
-    return func.substr(column, literal_column("1"), literal_column("100"))
+    return func.substr(column, literal_column("1"), literal_column(str(LOOKED_IN)))
 
 
 def folded_email() -> ColumnElement[str]:

@@ -48,6 +48,7 @@ from enrollsync.database.schema import (
     RUNS,
     arrow_schema,
     columns_of,
+    is_by_hand,
     primary_key,
     typed_column,
 )
@@ -88,7 +89,8 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord, findings:
         _record(session, plan, run)
         if findings:
             append_findings(session, findings, run)
-        session.take_stock()
+        if not is_by_hand(run.message):  # one record changes nothing about how rows are spread
+            session.take_stock()
     return sum(operations.values())
 
 
