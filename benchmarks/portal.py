@@ -106,6 +106,8 @@ def make_home(folder: Path, database: str, server: Any) -> str | None:
     if database == "sqlite":
         if not home.exists():
             portal_roster.make_home(home, "sqlite:///data/large.db", deliveries, many=None)
+        for file in (home / "data").glob("*.db"):
+            open_store(f"sqlite:///{file}").migrate()
         return None
     url = str(server.url).replace("/postgres?", "/bench_1?") if home.exists() else server.new_database()
     if not home.exists():

@@ -14,6 +14,7 @@ from sqlalchemy import func, select
 from benchmarks.portal_roster import DISTRICT, FIRST, NIGHTS, UNDOES, WAITS
 from enrollsync.database import Store
 from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, primary_key
+from enrollsync.records.doctor import BY_NAME as BY_CHECK
 from enrollsync.words.canonical import BY_NAME
 
 _SAMPLED = 2000
@@ -177,6 +178,11 @@ CASES: tuple[Case, ...] = (
     Case(_QUALITY, "a later page of schools", _page(40)),
     Case(f"{_QUALITY}/schools/{{key}}", "a school", _of("organizations", "organization_key", "key")),
     Case(f"{_QUALITY}/schools/{{key}}/mail", "a school, to be mailed", _of("organizations", "organization_key", "key")),
+    Case(f"{_DISTRICT}/waiting", "rows that wait", _only()),
+    Case(f"{_DISTRICT}/doctor", "all checks", _only()),
+    Case(f"{_DISTRICT}/doctor/{{check}}", "one check", lambda random, known: {"check": random.choice(list(BY_CHECK))}),
+    Case(f"{_USERS}/{{key}}/merge", "two people beside each other",
+         _both(_of("students", "user_key", "key"), _of("students", "user_key", "other_key"))),
     Case(f"{_RUNS}.csv", "all, as CSV", _only()),
     *(Case(_RUN, f"plan of 900,000 changes that waits{what}", _both(ask, run_id=WAITS)) for what, ask in _PLAN),
     Case(_RUN, "undo that waits", _only(run_id=UNDOES)),

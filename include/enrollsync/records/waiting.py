@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
+import duckdb
 import pyarrow as pa
 from sqlalchemy import or_, select
 
@@ -13,7 +13,7 @@ from enrollsync.as_of.records import Read, Roster, Row
 from enrollsync.database.schema import BASE
 from enrollsync.database.settled import Place
 from enrollsync.run import engine
-from enrollsync.run.workspace import Workspace
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.words.canonical import BY_NAME, Entity
 
 PAGE = 20
@@ -51,54 +51,78 @@ def waiting_rows(
 
     `settled` ones are left out; `only`: that one alone. Without candidates, which `with_candidates` adds.
     """
-    found: list[Waiting] = []
+    total, found = 0, list[Waiting]()
+    first, last = (page - 1) * PAGE, page * PAGE
     for workspace in workspaces:
-        if workspace.waiting.is_file():
-            found += _of_run(workspace, settled)
-    found = [one for one in found if only in (None, one.place)]
-    return len(found), found[(page - 1) * PAGE : page * PAGE]
+        if not workspace.waiting.is_file():
+            continue
+        manifest = workspace.read()
+        with engine.connect(workspace.root) as connection:
+            _narrow(connection, workspace, [place for place in settled if place[0] == manifest.run_id], only)
+            (number,) = engine.one_row(connection, "SELECT count(*) FROM waiting")
+            begin, end = max(first - total, 0), min(last - total, number)
+            if begin < end:
+                found += _page(connection, workspace, manifest, begin, end - begin)
+        total += number
+    return total, found
 
 
-def _of_run(workspace: Workspace, settled: Collection[Place]) -> list[Waiting]:
-    manifest = workspace.read()
-    places = [(file, line) for run_id, file, line in settled if run_id == manifest.run_id]
-    told = []
-    with engine.connect(workspace.root) as connection:
-        connection.register("settled", pa.table({
-            "file": pa.array([file for file, _ in places], pa.string()),
-            "line": pa.array([line for _, line in places], pa.int64()),
-        }))  # fmt: skip
-        for entity in (entity for entity in BY_NAME.values() if entity.key):
-            table = workspace.canonical_table(entity.name)
-            if not table.is_file():
-                continue
-            found = connection.execute(f"""
-                SELECT waiting.*, {", ".join(f"arg_min({name}, row_id) AS said_{name}" for name in entity.columns)}
-                FROM {engine.parquet(workspace.waiting)} AS waiting
-                ANTI JOIN settled USING (file, line)
-                JOIN {engine.parquet(table)} USING (source_key)
-                WHERE entity = '{entity.name}'
-                GROUP BY ALL
-                ORDER BY code, waiting.file, waiting.line""")
-            names = [column[0] for column in found.description]
-            told += [
-                _waiting(manifest.run_id, str(manifest.format), entity, dict(zip(names, row, strict=True)))
-                for row in found.fetchall()
-            ]
-    return told
+def _narrow(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, settled: list[Place], only: Place | None
+) -> None:
+    """Create `waiting`: those that are not settled."""
+    for name, places in (("settled", settled), ("only_those", [only] if only else [])):
+        columns = {"file": [file for _, file, _ in places], "line": [line for *_, line in places]}
+        kinds = pa.schema([("file", pa.string()), ("line", pa.int64())])
+        connection.register(name, pa.table(columns, kinds))
+    connection.execute(f"""
+        CREATE VIEW waiting AS
+        FROM {engine.parquet(workspace.waiting)}
+        ANTI JOIN settled USING (file, line)
+        {"SEMI JOIN only_those USING (file, line)" if only else ""}""")
 
 
-def _waiting(run_id: str, format_name: str, entity: Entity, row: dict[str, Any]) -> Waiting:
-    says = {name: row[f"said_{name}"] for name in entity.columns}
-    named = {name: row[name] for name in ("source_key", "code", "record_key", "file", "line")}
-    return Waiting(run_id=run_id, format=format_name, entity=entity.name, says=says, **named)
+def _page(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, manifest: RunManifest, offset: int, limit: int
+) -> list[Waiting]:
+    names = ("entity", "source_key", "code", "record_key", "file", "line")
+    rows = connection.execute(f"""
+        SELECT {", ".join(names)}
+        FROM waiting
+        ORDER BY entity, code, file, line, source_key
+        LIMIT {limit:d} OFFSET {offset:d}""").fetchall()
+    shown = [dict(zip(names, row, strict=True)) for row in rows]
+    says = {
+        (name, said["source_key"]): said
+        for name in {row["entity"] for row in shown}
+        for said in _says(connection, workspace, BY_NAME[name], [row["source_key"] for row in shown])
+    }
+    return [
+        Waiting(manifest.run_id, str(manifest.format), **row, says=says[row["entity"], row["source_key"]])
+        for row in shown
+    ]
+
+
+def _says(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, entity: Entity, source_keys: list[str]
+) -> list[Row]:
+    """What rows of these source keys say; of several, the first one."""
+    values = ", ".join(f"arg_min({name}, row_id)" for name in entity.columns if name != "source_key")
+    found = connection.execute(
+        f"""
+        SELECT source_key, {values}
+        FROM {engine.parquet(workspace.canonical_table(entity.name))}
+        WHERE source_key IN (SELECT unnest($source_keys))
+        GROUP BY source_key""",
+        {"source_keys": source_keys},
+    ).fetchall()
+    names = ("source_key", *(name for name in entity.columns if name != "source_key"))
+    return [dict(zip(names, row, strict=True)) for row in found]
 
 
 def with_candidates(read: Read, district_id: str, rows: Iterable[Waiting]) -> list[Waiting]:
     """The rows with their candidates, the one that each seems to be first."""
-    return [
-        Waiting(**{**vars(row), "candidates": _candidates(read, district_id, BY_NAME[row.entity], row)}) for row in rows
-    ]
+    return [replace(row, candidates=_candidates(read, district_id, BY_NAME[row.entity], row)) for row in rows]
 
 
 def _candidates(read: Read, district_id: str, entity: Entity, row: Waiting) -> list[Row]:
