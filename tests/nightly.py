@@ -279,6 +279,20 @@ def assert_counted_whole(nightly: Nightly, result: dict[str, Any], read: dict[st
     assert aside == {entity: numbers["held"] for entity, numbers in result["counts"].items() if numbers["held"]}
 
 
+def assert_undone_and_redone(nightly: Nightly, write: Callable[[], dict[str, Any]]) -> None:
+    """Whatever a run writes, an undo takes back, and the undo of that brings again."""
+    before = nightly.everything()
+    result = write()
+    assert result["outcome"] in ("applied", "in_sync"), result
+    if result["outcome"] == "in_sync":
+        return
+    after = nightly.everything()
+    undone = nightly.undo(result["run_id"])
+    assert undone["outcome"] == "undone" and nightly.everything() == before
+    nightly.undo(undone["run_id"])
+    assert nightly.everything() == after
+
+
 def clever(
     students: Iterable[dict[str, str]] = (), teachers: Iterable[dict[str, str]] | None = None,
     sections: Iterable[dict[str, str]] | None = None, enrollments: Iterable[tuple[str, str]] | None = None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from enrollsync import steps
 from enrollsync.run.workspace import Edit
-from nightly import Nightly, assert_counted_whole, clever, other, pupil, section
+from nightly import Nightly, assert_counted_whole, assert_undone_and_redone, clever, other, pupil, section
 from reconciling import Roster
 
 pytestmark = pytest.mark.slow
@@ -290,17 +290,3 @@ def edit(nightly: Nightly, old: str, new: str) -> dict[str, Any]:
     asked = Edit(entity="users", key=key, changes={"user_id": new})
     workspace = steps.start_edit(nightly.district, asked, run_id=f"edit-{new}", as_of=datetime.now(UTC), reason="asked")
     return steps.edit(workspace, person="pat")
-
-
-def assert_undone_and_redone(nightly: Nightly, write: Callable[[], dict[str, Any]]) -> None:
-    """Whatever a run writes, an undo takes back, and the undo of that brings again."""
-    before = nightly.everything()
-    result = write()
-    assert result["outcome"] in ("applied", "in_sync"), result
-    if result["outcome"] == "in_sync":
-        return
-    after = nightly.everything()
-    undone = nightly.undo(result["run_id"])
-    assert undone["outcome"] == "undone" and nightly.everything() == before
-    nightly.undo(undone["run_id"])
-    assert nightly.everything() == after

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -11,7 +13,8 @@ import pytest
 
 from enrollsync import steps
 from enrollsync.run.workspace import Settle, Workspace
-from nightly import Nightly, clever, other, pupil, student
+from integration.test_merges import merge
+from nightly import Nightly, assert_undone_and_redone, clever, other, pupil, student
 
 LEENA = student(userStateId="ST1")
 SOMEBODY_ELSE = student(userFirstName="Nina", userLastName="New", userEmail="nina@demo.example", userStateId="ST7")
@@ -130,3 +133,27 @@ def test_clevers_rows_are_settled_too(nightly: Nightly) -> None:
     assert nightly.view("users", "given_name, status", "user_id = 'p-1'") == [("Nina", "active")]
     assert nightly.run(files)["counts"]["enrollments"]["create"] == 1, "of which no row of hers told"
     assert nightly.again()["outcome"] == "in_sync"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("database_url", "seed"), [("sqlite", 5), ("postgresql", 8)], indirect=["database_url"])
+def test_merges_and_answers_between_nights_can_be_undone_and_redone_and_leave_nothing_to_plan(
+    nightly_everywhere: Nightly, seed: int
+) -> None:
+    nightly, chance = nightly_everywhere, Random(seed)
+    nightly.settings |= {"source": {"path": str(nightly.folder / "delivery"), "mode": "snapshot"},
+                         "thresholds": {"floor": 1000}}  # fmt: skip
+    rows = [other(number, classId=f"C{number % 2}", className=f"Class {number % 2}") for number in range(6)]
+    nightly.begin(rows)
+    gone: set[int] = set()
+    for step in range(3):
+        one, two = chance.sample(sorted(set(range(6)) - gone), 2)
+        if chance.random() < 0.5:
+            assert_undone_and_redone(nightly, partial(merge, nightly, f"u{one}", f"u{two}"))
+            gone.add(one)
+        else:
+            rows[one] = other(10 + step, **{name: rows[one][name] for name in ("userId", "classId", "className")})
+            row = held(nightly, rows, "PLAN-RECYCLED")
+            assert_undone_and_redone(nightly, partial(settle, nightly, row, same=chance.random() < 0.5))
+        assert nightly.run(chance.sample(rows, len(rows)))["outcome"] == "in_sync"
+    assert gone and len(rows) > len(nightly.view("users", "user_id", "status = 'active'"))
