@@ -23,7 +23,6 @@ MODULES = (
     "pandas",
     "pyarrow.parquet",
     "duckdb",
-    "great_expectations",
     "enrollsync.steps",
     "enrollsync.arrive",
     "enrollsync.ingest.normalise",
@@ -39,6 +38,8 @@ MODULES = (
 def on_starting(component: Any) -> None:
     """Before a scheduler starts its executor, if that is to fork here."""
     if sys.argv[1:2] == ["scheduler"] and _forks():  # the job does not say yet which one it is
+        # Great Expectations tells hundreds of lines of how it is put together.
+        logging.getLogger("great_expectations").setLevel(logging.WARNING)
         for name in MODULES:
             import_module(name)
         log.info("imported what tasks need: %s", ", ".join(MODULES))

@@ -1,0 +1,46 @@
+"""What the scheduler imports before it forks the processes of tasks."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from enrollsync.airflow import warm
+
+FORKED = """
+import os, sys, threading
+sys.argv = ["airflow", {service!r}]
+from enrollsync.airflow import warm
+warm.on_starting(component=None)
+there = [name in sys.modules for name in warm.MODULES]
+assert set(there) == {{{expected}}}, there
+assert threading.active_count() == 1, threading.enumerate()
+child = os.fork()
+if child == 0:
+    import duckdb, pyarrow
+    found = duckdb.connect().sql("SELECT sum(range) FROM range(100000)").to_arrow_table()
+    os._exit(0 if found.to_pylist()[0] else 1)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("service", "executor", "expected"), [
+    ("scheduler", "LocalExecutor", True), ("scheduler", "CeleryExecutor", False), ("triggerer", "LocalExecutor", False),
+])  # fmt: skip
+def test_scheduler_that_forks_tasks_imports_what_they_need_and_a_fork_of_it_works(
+    service: str, executor: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
+    # Airflow itself brings some of the modules along.
+    program = FORKED.format(service=service, expected="True" if expected else "True, False")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_listener_is_the_plugins() -> None:
+    from plugins.roster import RosterPlugin
+
+    assert warm in RosterPlugin.listeners
