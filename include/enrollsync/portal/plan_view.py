@@ -310,33 +310,43 @@ def _has_word(*columns: str) -> str:
 
 
 def _own_word(entity: str, *names: str) -> str:
-    return f"{_has_word(*names)} OR contains(lower(coalesce({BY_NAME[entity].identifier}, source_key)), lower($word))"
+    return f"{_has_word(*names)} OR {_OWN_IDENTIFIER.format(BY_NAME[entity].identifier)}"
 
 
-def _end_with_word(key: str, ends: str, *names: str) -> str:
-    return f"{key} IN (SELECT {key} FROM {ends} WHERE {_has_word(*names)})"
+_OWN_IDENTIFIER = "contains(lower(coalesce({}, source_key)), lower($word))"
+
+
+def _end_with_word(ends: str) -> str:
+    key = _ENDS[ends][0]
+    return f"{key} IN (SELECT {key} FROM named_{ends}_{{number}})"
 
 
 _FOLDED = "strip_accents(lower({}))"
 _NAME = ("family_name", "given_name")
+_ENDS = {
+    "people": ("user_key", *_NAME), "schools": ("organization_key", "name"), "rooms": ("class_key", "name")
+}  # fmt: skip
+"""What stands at the ends of links: its key, and the columns of its name."""
 _LINKED = "concat_ws(', ', people.family_name, people.given_name) || ' · ' || coalesce({}.name, '')"
 _OF_THAT_SCHOOL = f"""user_key IN (
     SELECT user_key
     FROM ({_places("user_key IN (SELECT user_key FROM stays WHERE organization_key = $school)")})
     WHERE organization_key = $school)"""
-_SHOWN_PEOPLE = "LEFT JOIN people USING (user_key)"
+_SHOWN_PEOPLE = "LEFT JOIN (FROM people WHERE user_key IN (SELECT user_key FROM shown)) AS people USING (user_key)"
+_SHOWN_ROOMS = "LEFT JOIN (FROM rooms WHERE class_key IN (SELECT class_key FROM shown)) AS rooms USING (class_key)"
 _TOLD = {
     "organizations": _Told(
         "name", "organization_key = $school", _own_word("organizations", "name"), "shown.name", "shown.organization_key"
     ),
     "users": _Told(
-        "family_name, given_name", _OF_THAT_SCHOOL, _own_word("users", *_NAME),
+        "family_name, given_name", _OF_THAT_SCHOOL,
+        f"{_end_with_word('people')} OR {_OWN_IDENTIFIER.format('user_id')}",
         "concat_ws(', ', shown.family_name, shown.given_name)", "places.organization_key",
         f"LEFT JOIN ({_places('user_key IN (SELECT user_key FROM shown)')}) AS places USING (user_key)",
     ),
     "memberships": _Told(
         "", "organization_key = $school",
-        f"{_end_with_word('user_key', 'people', *_NAME)} OR {_end_with_word('organization_key', 'schools', 'name')}",
+        f"{_end_with_word('people')} OR {_end_with_word('schools')}",
         _LINKED.format("schools"), "shown.organization_key", _SHOWN_PEOPLE,
     ),
     "classes": _Told(
@@ -344,8 +354,8 @@ _TOLD = {
     ),
     "enrollments": _Told(
         "", "class_key IN (SELECT class_key FROM rooms WHERE organization_key = $school)",
-        f"{_end_with_word('user_key', 'people', *_NAME)} OR {_end_with_word('class_key', 'rooms', 'name')}",
-        _LINKED.format("rooms"), "rooms.organization_key", f"{_SHOWN_PEOPLE} LEFT JOIN rooms USING (class_key)",
+        f"{_end_with_word('people')} OR {_end_with_word('rooms')}",
+        _LINKED.format("rooms"), "rooms.organization_key", f"{_SHOWN_PEOPLE} {_SHOWN_ROOMS}",
     ),
 }  # fmt: skip
 
@@ -353,48 +363,84 @@ _TOLD = {
 def _changes(connection: duckdb.DuckDBPyConnection, plan: _Plan, wanted: Wanted) -> tuple[int, list[Change]]:
     """How many fit, and one page of them: kind by kind, in the order in which they matter to somebody who decides.
 
-    Only the kinds that the page falls into are read, and of those no more than puts them in order.
+    Only the kinds that the page falls into are put in order.
     """
+    asked = _Asked(plan, replace(wanted, page=1), connection)
     found, changes = 0, []
-    first, last, anywhere = PAGE * (wanted.page - 1), PAGE * wanted.page, replace(wanted, page=1)
-    for entity, operation, count in _counted(plan, anywhere):
+    first, last = PAGE * (wanted.page - 1), PAGE * wanted.page
+    for entity, operation, count in _counted(asked):
         begin, end = max(first - found, 0), min(last - found, count)
         if begin < end:
-            rows = _in_order(plan, anywhere, entity, operation)[begin:end]
+            rows = _in_order(asked, entity)[operation][begin:end]
             changes += _shown(connection, entity, [int(row) for row in rows])
         found += count
     return found, changes
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What is wanted of a plan, apart from the page; the connection is that of whoever asks first."""
+
+    plan: _Plan
+    wanted: Wanted
+    connection: duckdb.DuckDBPyConnection = field(compare=False)
+
+    @property
+    def narrow(self) -> bool:
+        """Whether few changes may fit, so that they are told by their places at once."""
+        return bool(self.wanted.q.strip() or self.wanted.field or self.wanted.school is not None)
+
+
 @lru_cache(maxsize=256)
-def _counted(plan: _Plan, wanted: Wanted) -> list[tuple[str, str, int]]:
+def _counted(asked: _Asked) -> list[tuple[str, str, int]]:
     """Entity, operation, and how many changes fit; those first that a page shows first."""
+    wanted, connection = asked.wanted, asked.connection
     entities = [wanted.entity] if wanted.entity in BY_NAME else [entity.name for entity in ENTITIES]
-    counts = []
-    with _opened(Workspace(plan.root)) as connection:
-        for entity in entities:
+    _find_words(connection, wanted)
+    counts: list[tuple[str, str, int]] = []
+    for entity in entities:
+        if not connection.execute(f"SELECT count(*) FROM planned_{entity}").fetchall()[0][0]:
+            continue  # names of its ends would be looked through for nothing
+        if asked.narrow:
+            counts += [(entity, operation, len(rows)) for operation, rows in _in_order(asked, entity).items()]
+        else:
             where, values = _conditions(entity, wanted)
-            if not connection.execute(f"SELECT count(*) FROM planned_{entity}").fetchall()[0][0]:
-                continue  # names of its ends would be looked through for nothing
             query = f"SELECT operation, count(*) FROM planned_{entity} WHERE {where} GROUP BY operation"
             counts += [(entity, *row) for row in connection.execute(query, values).fetchall()]
-    order = ("deactivate", "reidentify", "update", "reactivate", "create")
-    return sorted(counts, key=lambda row: (order.index(row[1]), entities.index(row[0])))
+    return sorted(counts, key=lambda row: (_ORDER.index(row[1]), entities.index(row[0])))
 
 
-@lru_cache(maxsize=16)
-def _in_order(plan: _Plan, wanted: Wanted, entity: str, operation: str) -> np.ndarray:
-    """Where the changes of one kind stand in the plan's table, in the order of their pages: four bytes a change."""
-    where, values = _conditions(entity, wanted)
-    order = ", ".join(name for name in (_TOLD[entity].order, "lies") if name)  # rows lie in the order of their keys
+_ORDER = ("deactivate", "reidentify", "update", "reactivate", "create")
+
+
+def _find_words(connection: duckdb.DuckDBPyConnection, wanted: Wanted) -> None:
+    """Create `named_<ends>_<n>`: the people, schools and rooms whose names have the nth word."""
+    for number, word in enumerate(_words_of(wanted)):
+        for ends, (key, *names) in _ENDS.items():
+            query = f"SELECT {key} FROM {ends} WHERE {_has_word(*names).replace('$word', '$one')}"
+            connection.execute(f"CREATE OR REPLACE TEMP TABLE named_{ends}_{number} AS {query}", {"one": word})
+
+
+def _words_of(wanted: Wanted) -> list[str]:
+    return wanted.q.replace(",", " ").split()
+
+
+@lru_cache(maxsize=64)
+def _in_order(asked: _Asked, entity: str) -> dict[str, np.ndarray]:
+    """Operation -> where its changes stand in the plan's table, in the order of their pages: four bytes a change."""
     import numpy as np
 
-    with _opened(Workspace(plan.root)) as connection:
-        found = connection.execute(
-            f"SELECT lies::INTEGER AS lies FROM planned_{entity} WHERE operation = $kind AND {where} ORDER BY {order}",
-            values | {"kind": operation},
-        )
-        return np.asarray(found.fetchnumpy()["lies"])
+    where, values = _conditions(entity, asked.wanted)
+    order = ", ".join(name for name in ("operation", _TOLD[entity].order, "lies") if name)
+    found = asked.connection.execute(
+        f"SELECT operation, lies::INTEGER AS lies FROM planned_{entity} WHERE {where} ORDER BY {order}", values
+    ).to_arrow_table()
+    assert found is not None
+    operations, lies = found["operation"].combine_chunks().dictionary_encode(), found["lies"].to_numpy()
+    told = operations.dictionary.to_pylist()
+    names, counts = np.unique(operations.indices.to_numpy(), return_counts=True)
+    ends = np.cumsum(counts)
+    return {told[name]: lies[end - count : end] for name, count, end in zip(names, counts, ends, strict=True)}
 
 
 def _shown(connection: duckdb.DuckDBPyConnection, entity: str, rows: list[int]) -> list[Change]:
@@ -432,10 +478,11 @@ def _conditions(entity: str, wanted: Wanted) -> tuple[str, dict[str, Any]]:
         )
     if wanted.school is not None:
         conditions["school"] = told.of_school, wanted.school
-    for number, word in enumerate(wanted.q.replace(",", " ").split()):
-        conditions[f"word_{number}"] = told.with_word.replace("$word", f"$word_{number}"), word
+    for number, word in enumerate(_words_of(wanted)):
+        looked = told.with_word.replace("{number}", str(number)).replace("$word", f"$word_{number}")
+        conditions[f"word_{number}"] = looked, word
     where = " AND ".join(f"({condition})" for condition, _ in conditions.values()) or "true"
-    return where, {name: value for name, (_, value) in conditions.items()}
+    return where, {name: value for name, (condition, value) in conditions.items() if f"${name}" in condition}
 
 
 def _change(row: tuple[Any, ...]) -> Change:
