@@ -145,6 +145,7 @@ def _remember_others(others: list[str], many: str | None) -> None:
         rows = [
             {"district_id": other, "run_id": f"night-{ago}", "outcome": "applied" if ago % 3 else "in_sync",
              "started_at": instant(FIRST - timedelta(days=ago)), "findings_json": '{"VAL-EMAIL": 2}',
+             "source": "clever", "schools_json": '{"VAL-EMAIL": {"1": 2}}',
              "counts_json": '{"users": {"create": 3, "update": 40, "deactivate": 2, "rejected": 2}}'}
             for ago in range(14)
         ]  # fmt: skip
