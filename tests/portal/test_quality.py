@@ -200,6 +200,7 @@ def test_the_file_to_mail_needs_nothing_else_and_hides_numbers(
     assert SSN not in answer.text and "*****6789" in answer.text and HOSTILE not in answer.text
     assert f"downloaded: findings of organization {key} of district tulare by ada" in caplog.text
     assert "Given3" not in caplog.text
+    assert "not a social security number" in answer.text and "identifiers.ssn" not in answer.text
 
 
 def test_without_the_runs_files_a_school_is_told_what_did_not_load(visitor: TestClient, tmp_path: Path) -> None:

@@ -322,6 +322,7 @@ def _groups(district: District, counts: Mapping[str, int], found: list[SchoolFin
     return _worst_first(
         _titled(district, code)
         | {
+            "remedy": CODES[code].remedy_at_school if code in CODES else "",
             "now": max(counts.get(code, 0), len(told.get(code, []))),
             "found": [asdict(one) for one in told.get(code, [])[:LISTED]],
         }

@@ -59,6 +59,13 @@ class Code:
     scope: Scope
     per_source: dict[str, Severity] = field(default_factory=dict)
     """Source -> severity where it differs from `severity`."""
+    at_school: str = ""
+    """What somebody who keeps a school's records does about it, where that is less than `remedy` says."""
+
+    @property
+    def remedy_at_school(self) -> str:
+        """What to do about it without access to the district's settings and runs."""
+        return self.at_school or self.remedy
 
     def severity_in(self, source: str) -> Severity:
         """The severity when rows come from `source` (`batch_upload`, `clever`, ...)."""
@@ -173,6 +180,7 @@ _TABLE = (
         "Programs that exchange rosters reject or change such identifiers.",
         "Use letters and digits only, or set `identifiers.charset: extended` for this district.",
         "rule 2", CRITICAL, Scope.LINE,
+        at_school="Use letters and digits only.",
     ),
     Code(
         "ID-DUPLICATE", "One identifier stands for different people",
@@ -191,6 +199,7 @@ _TABLE = (
         "A social security number must not travel as an identifier.",
         "Use a number of the district's own; if it is one, set `identifiers.ssn: off`.",
         "rule 5", WARNING, Scope.LINE,
+        at_school="Use a number of the district's own, not a social security number.",
     ),
     Code(
         "ID-WITHHELD", "An identifier that two people share is withheld from both",
@@ -275,12 +284,14 @@ _TABLE = (
         "The row resembles a record that has another identifier; guessing could split or merge people.",
         "Say that it is the same record in an `id_changes.csv` (`entity,old_id,new_id`), or send both rows.",
         "rule 9", WARNING, Scope.RECORD,
+        at_school="Tell the district whether it is the same record under another identifier.",
     ),
     Code(
         "PLAN-RECYCLED", "The identifier now stands for somebody else",
         "Loading the row would give one person's history to another.",
         "Give the new person an identifier of their own, or let the row through with `sync --release`.",
         "rule 10", WARNING, Scope.RECORD,
+        at_school="Give the new person an identifier of their own.",
     ),
     Code(
         "PLAN-REIDENTIFY-TAKEN", "The new identifier is kept by somebody else",
