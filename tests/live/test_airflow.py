@@ -454,6 +454,76 @@ def test_identifier_changed_on_the_profile_page_is_kept_against_tonights_file(
 
 
 @pytest.mark.browser
+def test_rows_that_wait_are_settled_and_two_records_are_merged_and_parted_again(
+    page: Page, airflow: Airflow, jefferson: District
+) -> None:
+    home, users = f"{airflow.place.address}/roster/districts/jefferson", jefferson.landing / "users.csv"
+    with users.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    students = [row["userId"] for row in rows if row["userRole"].casefold() == "student" and row["userEmail"]]
+    recycled, almost, kept, gone = list(dict.fromkeys(students))[10:14]
+    zoe = next(row for row in rows if row["userId"] == kept) | {
+        "userId": "0077", "userFirstName": "Zoe", "userLastName": "Zero", "userEmail": "zoe@demo.example",
+        "userBirthDate": "2013-03-03", "userDistrictId": "", "userStateId": "",
+    }  # fmt: skip
+    write_csv(users, [*rows, zoe], rows[0])
+    assert outcome_of_a_run(jefferson) == "applied"
+    changed = {
+        recycled: {"userFirstName": "Quill", "userLastName": "Qua", "userEmail": "quill@demo.example",
+                   "userBirthDate": "2012-02-02"},
+        almost: {"userId": "almost1", "userGrade": "12", "userEmail": ""},
+        "0077": {"userId": "77"},
+    }  # fmt: skip
+    write_csv(users, [row | changed.get(row["userId"], {}) for row in (*rows, zoe)], rows[0])
+    assert outcome_of_a_run(jefferson) == "in_sync"
+
+    page.goto(f"{home}/waiting")
+    for code, whose in (
+        ("PLAN-RECYCLED", "somebody new"), ("PLAN-AMBIGUOUS", "the same person as"),
+        ("ID-LEADING-ZERO", "the same person as"),
+    ):  # fmt: skip
+        row = page.locator("section.waits", has_text=code)
+        row.get_by_label(whose).first.check()
+        row.get_by_label("Why").fill("asked the school")
+        row.get_by_role("button").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("This would change", timeout=PATIENT * 1000)
+        page.get_by_role("button", name="Do it").click()
+        page.wait_for_url(f"{home}/waiting")
+    expect(page.locator("main")).to_contain_text("Nothing waits.")
+
+    page.goto(f"{home}/users?q={kept}")
+    page.locator("table tbody a").first.click()
+    page.get_by_role("link", name="Merge them").click()
+    page.get_by_label("Identifier of the other record").fill(gone)
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_label("Why").fill("one child")
+    page.get_by_role("button", name="See what that does").click()
+    page.get_by_role("button", name="Merge them").click()
+    expect(page.locator("section[aria-labelledby=life]")).to_contain_text("one child", timeout=PATIENT * 1000)
+    assert outcome_of_a_run(jefferson) == "in_sync", "the file names both of them still"
+    inactive = (
+        "SELECT count(*) FROM roster_users WHERE district_id = 'jefferson' AND user_id = %s AND status = 'inactive'"
+    )
+    assert jefferson.rows(inactive, gone) == [(1,)]
+
+    page.goto(f"{home}/runs")
+    page.locator('table[aria-label=Runs] a[href*="merge__"]').first.click()
+    page.get_by_role("button", name="Show what would be reversed").click()
+    comes_to(page, WAITS, airflow, jefferson.undo)
+    page.get_by_role("link", name="Approve", exact=True).click()
+    page.locator("#answer-approve").get_by_role("button").click()
+    comes_to(page, "Undone", airflow, jefferson.undo)
+    assert jefferson.rows(inactive, gone) == [(0,)]
+
+
+def outcome_of_a_run(district: District) -> str:
+    """Of one that is started by hand."""
+    run_id = district.airflow.trigger(district.sync)
+    district.airflow.wait(district.sync, run_id)
+    return district.run(run_id)[0]
+
+
+@pytest.mark.browser
 def test_files_are_uploaded_corrected_planned_reviewed_by_field_and_run(
     page: Page, airflow: Airflow, lincoln: District, tmp_path: Path
 ) -> None:
