@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,23 @@ def test_answer_is_given_with_the_keyboard_alone(context: BrowserContext, addres
     page.keyboard.press("Enter")
     page.wait_for_url("**/runs/second")
     assert [what[2:] for what in host.done] == [("reject", "the file was cut")]
+
+
+def test_findings_are_said_to_be_known_and_no_longer_with_the_keyboard(context: BrowserContext, address: str) -> None:
+    page = context.new_page()
+    page.goto(address + PAGES["data quality"])
+    known = page.locator("section[aria-labelledby=known]")
+    known.locator("summary").focus()
+    page.keyboard.press("Enter")
+    known.get_by_label("Finding").select_option("ID-MISSING")
+    known.get_by_label("Known until").fill((date.today() + timedelta(days=9)).isoformat())
+    known.get_by_label("Why").fill("the school is asked")
+    page.keyboard.press("Enter")
+    expect(known.get_by_text("the school is asked")).to_be_visible()
+    known.get_by_role("button", name="End it now").focus()
+    page.keyboard.press("Enter")
+    expect(known.get_by_text("the school is asked")).to_have_count(0)
+    expect(page.get_by_role("heading", name="Data quality")).to_be_visible()
 
 
 def test_pages_work_without_scripts(browser: Browser, address: str) -> None:
