@@ -33,6 +33,7 @@ def settle(nightly: Nightly, row: dict[str, Any], *, same: bool, record: int | N
     settled = Settle(
         run_id=manifest.run_id, format=str(manifest.format), entity=row["entity"], source_key=row["source_key"],
         record=(record or row["record_key"]) if same else None, file=row["file"], line=row["line"],
+        alone=row["code"] == "ID-DUPLICATE",
     )  # fmt: skip
     workspace = steps.start_settle(
         nightly.district, settled, run_id=f"settle-{len(steps.runs(nightly.district))}",
@@ -120,6 +121,20 @@ def test_what_cannot_be_is_rejected_and_nothing_changes(begun: Nightly) -> None:
     result = settle(begun, row, same=True, record=int(keys(begun)["u1"][0]))
     assert result["outcome"] == "rejected" and "nothing was changed" in result["message"]
     assert begun.everything() == before
+
+
+def test_of_two_people_under_one_identifier_the_right_row_is_loaded_alone(begun: Nightly) -> None:
+    leena = keys(begun)["300"][0]
+    older = LEENA | {"userGrade": "6"}
+    night = begun.run([older, SOMEBODY_ELSE, other(1)])
+    assert night["counts"]["users"]["rejected"] == 2
+    rows = waiting(begun)
+    assert [(row["code"], row["line"], row["record_key"]) for row in rows] == [
+        ("ID-DUPLICATE", 2, leena), ("ID-DUPLICATE", 3, leena)
+    ]  # fmt: skip
+    assert settle(begun, rows[0], same=True)["outcome"] == "applied"
+    assert begun.view("users", "given_name, grade", "user_id = '300'") == [("Leena", "6")]
+    assert begun.run([older, SOMEBODY_ELSE, other(1)])["outcome"] == "in_sync"
 
 
 def test_clevers_rows_are_settled_too(nightly: Nightly) -> None:

@@ -43,9 +43,9 @@ def _lines(connection: duckdb.DuckDBPyConnection, table: Path, settle: Settle) -
         f"""
         SELECT file, list_sort(list_distinct(flatten(list(lines))))
         FROM {engine.parquet(table)}
-        WHERE source_key = ?
+        WHERE source_key = $source_key AND (NOT $alone OR file = $file AND list_contains(lines, $line))
         GROUP BY file""",
-        [settle.source_key],
+        {"source_key": settle.source_key, "alone": settle.alone, "file": settle.file, "line": settle.line},
     ).fetchall()
 
 

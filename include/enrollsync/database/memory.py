@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +88,13 @@ class RunRecord:
 def instant(moment: datetime | None) -> str | None:
     """UTC as ISO text of one length, so that text order is time order."""
     return None if moment is None else moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+@lru_cache(maxsize=128)
+def shares_of(text: str) -> RunShares:
+    """What a night changed never changes again, and in a state it is a long text; nobody writes to what this gives."""
+    shares: RunShares = json.loads(text)
+    return shares
 
 
 class Memory(Database):
@@ -244,7 +252,7 @@ class Memory(Database):
             .order_by(RUNS.c.state_after.desc())
             .limit(runs)
         )
-        return [(datetime.fromisoformat(row["started_at"]), json.loads(row["shares_json"])) for row in self.rows(query)]
+        return [(datetime.fromisoformat(row["started_at"]), shares_of(row["shares_json"])) for row in self.rows(query)]
 
     def run(self, district_id: str, run_id: str) -> dict[str, Any] | None:
         """One run's row; None when there is no such run."""

@@ -49,6 +49,7 @@ class Looked:
         return {
             "plan": self.plan,
             "possible": self.possible,
+            "nothing": not self.operations and not any(one.severity == "critical" for one in self.findings),
             "operations": self.operations,
             "done": self.changes,
             "findings": self.findings,

@@ -168,12 +168,14 @@ def _records(one: Field) -> str:
 def _opened(place: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
     from enrollsync.run import engine
 
-    with engine.connect(place.root) as connection:
+    with engine.for_page() as connection:
         for entity in ENTITIES:
             planned = engine.parquet(place.written(place.plan_table(entity.name)))
-            connection.execute(f"CREATE VIEW planned_{entity.name} AS SELECT *, file_row_number AS lies FROM {planned}")
+            connection.execute(
+                f"CREATE TEMP VIEW planned_{entity.name} AS SELECT *, file_row_number AS lies FROM {planned}"
+            )
             stored = engine.parquet(place.state / f"{entity.name}.parquet")
-            connection.execute(f"CREATE VIEW stored_{entity.name} AS FROM {stored}")
+            connection.execute(f"CREATE TEMP VIEW stored_{entity.name} AS FROM {stored}")
         for statement in _VIEWS:
             connection.execute(statement)
         yield connection
@@ -189,12 +191,12 @@ def _overlaid(entity: str, columns: str) -> str:
 
 
 _VIEWS = (
-    f"CREATE VIEW people AS {_overlaid('users', 'family_name, given_name')}",
-    f"CREATE VIEW schools AS {_overlaid('organizations', 'name, organization_id')}",
-    f"CREATE VIEW rooms AS {_overlaid('classes', 'name, class_id, organization_key')}",
+    f"CREATE TEMP VIEW people AS {_overlaid('users', 'family_name, given_name')}",
+    f"CREATE TEMP VIEW schools AS {_overlaid('organizations', 'name, organization_id')}",
+    f"CREATE TEMP VIEW rooms AS {_overlaid('classes', 'name, class_id, organization_key')}",
     # Where a person may count: the primary school as it will be, else as it was.
     """
-    CREATE VIEW stays AS
+    CREATE TEMP VIEW stays AS
         SELECT user_key, organization_key, CASE WHEN is_primary AND status = 'active' THEN 0 ELSE 2 END AS rank
         FROM planned_memberships
         UNION ALL

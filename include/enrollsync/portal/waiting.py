@@ -19,7 +19,7 @@ from enrollsync.records.waiting import PAGE, Waiting, waiting_rows, with_candida
 from enrollsync.run.workspace import Settle, Workspace
 from enrollsync.settings import run_folder
 from enrollsync.words.canonical import BY_NAME, USERS
-from enrollsync.words.codes import CODES
+from enrollsync.words.codes import CODES, DOUBLE
 from enrollsync.words.masking import all_masked
 
 routes = APIRouter(prefix="/districts/{district_id}")
@@ -81,7 +81,7 @@ def settle(here: Changing, said: Annotated[Said, Depends()]) -> Response:
         raise HTTPException(422, say("Say why: whoever asks later reads it in the record's life."))
     asked = Settle(
         run_id=row.run_id, format=row.format, entity=row.entity, source_key=row.source_key, record=said.record,
-        file=row.file, line=row.line,
+        alone=row.code == DOUBLE, file=row.file, line=row.line,
     )  # fmt: skip
     begin = partial(steps.start_settle, str(here.file), asked, reason=said.reason)
     if said.plan:

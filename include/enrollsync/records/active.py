@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from datetime import datetime
-from functools import lru_cache
 
 from sqlalchemy import func, select
 
 from enrollsync.as_of.records import Read
+from enrollsync.database.memory import shares_of
 from enrollsync.database.schema import BASE, RUNS, Counts, RunShares
 from enrollsync.words.canonical import MEMBERSHIPS, USERS
 
@@ -30,14 +29,7 @@ def last_nights(read: Read, district_id: str, state: int | None = None) -> list[
     if state is not None:
         query = query.where(RUNS.c.state_after <= state)
     rows = reversed(read(query))
-    return [(datetime.fromisoformat(row["started_at"]), _read(row["shares_json"])) for row in rows]
-
-
-@lru_cache(maxsize=64)
-def _read(text: str) -> RunShares:
-    """What a night changed never changes again, and in a state it is a long text; nobody writes to what this gives."""
-    shares: RunShares = json.loads(text)
-    return shares
+    return [(datetime.fromisoformat(row["started_at"]), shares_of(row["shares_json"])) for row in rows]
 
 
 def active_after(nights: list[Night], what: str, key: str) -> list[tuple[datetime, int]]:

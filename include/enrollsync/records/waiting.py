@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import duckdb
@@ -93,31 +93,36 @@ def _page(
         LIMIT {limit:d} OFFSET {offset:d}""").fetchall()
     shown = [dict(zip(names, row, strict=True)) for row in rows]
     says = {
-        (name, said["source_key"]): said
+        (name, place): said
         for name in {row["entity"] for row in shown}
-        for said in _says(connection, workspace, BY_NAME[name], [row["source_key"] for row in shown])
+        for place, said in _says(connection, workspace, BY_NAME[name], shown)
     }
     return [
-        Waiting(manifest.run_id, str(manifest.format), **row, says=says[row["entity"], row["source_key"]])
+        Waiting(manifest.run_id, str(manifest.format), **row, says=says[row["entity"], (row["file"], row["line"])])
         for row in shown
     ]
 
 
 def _says(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, entity: Entity, source_keys: list[str]
-) -> list[Row]:
-    """What rows of these source keys say; of several, the first one."""
-    values = ", ".join(f"arg_min({name}, row_id)" for name in entity.columns if name != "source_key")
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, entity: Entity, shown: list[Row]
+) -> Iterator[tuple[tuple[str, int], Row]]:
+    """File and line of each of the rows, and what it says."""
+    own = [row for row in shown if row["entity"] == entity.name]
     found = connection.execute(
         f"""
-        SELECT source_key, {values}
-        FROM {engine.parquet(workspace.canonical_table(entity.name))}
-        WHERE source_key IN (SELECT unnest($source_keys))
-        GROUP BY source_key""",
-        {"source_keys": source_keys},
-    ).fetchall()
-    names = ("source_key", *(name for name in entity.columns if name != "source_key"))
-    return [dict(zip(names, row, strict=True)) for row in found]
+        SELECT place.file, place.line, {", ".join(f"given.{name}" for name in entity.columns)}
+        FROM (
+            SELECT unnest($keys) AS source_key, unnest($files) AS file, unnest($lines) AS line
+        ) AS place
+        JOIN {engine.parquet(workspace.canonical_table(entity.name))} AS given
+            ON given.source_key = place.source_key AND given.file = place.file
+            AND list_contains(given.lines, place.line)""",
+        {name: [row[column] for row in own] for name, column in (
+            ("keys", "source_key"), ("files", "file"), ("lines", "line")
+        )},
+    ).fetchall()  # fmt: skip
+    for file, line, *values in found:
+        yield (file, line), dict(zip(entity.columns, values, strict=True))
 
 
 def with_candidates(read: Read, district_id: str, rows: Iterable[Waiting]) -> list[Waiting]:

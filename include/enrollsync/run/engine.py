@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
+import tempfile
 import textwrap
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,21 @@ def connect(workspace: Path, *, ordered: bool = False) -> duckdb.DuckDBPyConnect
             "preserve_insertion_order": ordered,
         },
     )
+
+
+@lru_cache(maxsize=1)
+def _for_pages() -> duckdb.DuckDBPyConnection:
+    folder = tempfile.mkdtemp(prefix="enrollsync-pages-")  # for its owner alone: records may spill into it
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return connect(Path(folder))
+
+
+def for_page() -> duckdb.DuckDBPyConnection:
+    """A connection of one request: an engine is made once a process, which takes longer than most questions.
+
+    What it makes must be temporary: another request's is named alike.
+    """
+    return _for_pages().cursor()
 
 
 def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path, parameters: object = None) -> None:

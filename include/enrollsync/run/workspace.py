@@ -90,6 +90,8 @@ class Settle(BaseModel):
     source_key: str
     record: int | None = None
     """Internal key of the record that it is; None: of none of those that it may be, but of somebody new."""
+    alone: bool = False
+    """Whether other rows say the same source key and are somebody else's."""
     file: str
     line: int
     """Where it stood: the first of its lines."""

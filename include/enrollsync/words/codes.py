@@ -72,6 +72,9 @@ class Code:
         return self.per_source.get(source, self.severity)
 
 
+DOUBLE = "ID-DUPLICATE"
+"""One identifier on rows of two people."""
+
 _TABLE = (
     Code(
         "FILE-MISSING", "A required file is missing",

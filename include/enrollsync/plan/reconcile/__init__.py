@@ -22,8 +22,9 @@ from enrollsync.plan.reconcile.schools import find_in_schools
 from enrollsync.plan.shares import measure, measure_students
 from enrollsync.run import engine
 from enrollsync.run.run import Run
-from enrollsync.run.workspace import OPERATIONS
+from enrollsync.run.workspace import OPERATIONS, Workspace
 from enrollsync.words.canonical import ENTITIES, Entity
+from enrollsync.words.codes import DOUBLE
 
 
 def reconcile(run: Run, state_version: int, past: Past) -> Plan:
@@ -73,7 +74,7 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             holds=[] if by_hand else [*holds, *propose_id_changes(connection, workspace, waits=bool(holds))],
         )
         engine.write_parquet(connection, _organizations_summary(), workspace.organizations_summary)
-        engine.write_parquet(connection, _waiting_rows(), workspace.waiting)
+        engine.write_parquet(connection, _waiting_rows(workspace), workspace.waiting)
         plan.save(workspace.plan)
         return plan
 
@@ -109,16 +110,27 @@ def _count(
     }
 
 
-def _waiting_rows() -> str:
-    """The rows that wait for a person: what each is of, where it stands, and which record it may be, if any."""
-    return " UNION ALL ".join(
+def _waiting_rows(workspace: Workspace) -> str:
+    """The rows that wait for a person: what each is of, where it stands, and which record it may be, if any.
+
+    Rows of two people under one identifier are rejected, and wait for a person all the same.
+    """
+    parts = [
         f"""
         SELECT '{entity.name}' AS entity, source_key, code, old_key AS record_key, file, line
         FROM {entity.name}_held
-        JOIN {entity.name}_accepted USING (source_key)"""
+        JOIN {entity.name}_accepted USING (source_key)
+        UNION ALL
+        SELECT DISTINCT '{entity.name}', given.source_key, code, old.{entity.key}, given.file, given.line
+        FROM {engine.parquet(workspace.findings)} AS found
+        JOIN {engine.parquet(workspace.canonical_table(entity.name))} AS given USING (row_id)
+        LEFT JOIN db_{entity.name} AS old ON old.source_key = given.source_key
+            AND old.source = getvariable('source')
+        WHERE code = '{DOUBLE}' AND severity = 'critical' AND found.entity = '{entity.name}'"""
         for entity in ENTITIES
         if entity.key
-    )
+    ]
+    return " UNION ALL ".join(parts)
 
 
 def _organizations_summary() -> str:
