@@ -184,7 +184,7 @@ Ours = Annotated[UploadView, Depends(still_ours)]
 @routes.get("/{upload_id}")
 def upload_page(here: Inside, upload: Kept, look: Looking) -> Response:
     """What was found in the files and, once it is planned, what they would change."""
-    sent, view = upload.read(), view_upload(upload)
+    view, sent = view_upload(upload), upload.read()  # what is noted last is read last
     facts: dict[str, Any] = {"upload": view, "run": None}
     if sent and view and view.state != "working":
         known = Looked(here, upload)
