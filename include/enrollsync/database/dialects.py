@@ -280,10 +280,6 @@ class PostgresBackend:
                 return True
             raise
 
-    def stamp(self) -> tuple[int, ...] | None:
-        """As of SQLite; here nothing tells without being asked."""
-        return None
-
     def prepare(self) -> None:
         """A server's databases are made by those who run it."""
 

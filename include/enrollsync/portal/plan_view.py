@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from enrollsync.database.schema import NAMES, link_keys, primary_key
 from enrollsync.portal.texts import count_of, say
 from enrollsync.run.workspace import OPERATIONS, Workspace
 from enrollsync.words.canonical import BY_NAME, ENTITIES
@@ -181,13 +182,15 @@ def _opened(place: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
         yield connection
 
 
-def _overlaid(entity: str, columns: str) -> str:
-    """The rows of an entity as they will be."""
+def _overlaid(entity: str, columns: str, whose: str = "true") -> str:
+    """The rows of an entity as they will be; `whose`: of some alone, so that not all are held against each other."""
     key = BY_NAME[entity].key
     return f"""
-        SELECT {key}, {columns} FROM planned_{entity}
+        SELECT {key}, {columns} FROM planned_{entity} WHERE {whose}
         UNION ALL
-        SELECT {key}, {columns} FROM stored_{entity} ANTI JOIN planned_{entity} USING ({key})"""
+        SELECT {key}, {columns}
+        FROM (FROM stored_{entity} WHERE {whose})
+        ANTI JOIN (FROM planned_{entity} WHERE {whose}) USING ({key})"""
 
 
 _VIEWS = (
@@ -334,8 +337,15 @@ _OF_THAT_SCHOOL = f"""user_key IN (
     SELECT user_key
     FROM ({_places("user_key IN (SELECT user_key FROM stays WHERE organization_key = $school)")})
     WHERE organization_key = $school)"""
-_SHOWN_PEOPLE = "LEFT JOIN (FROM people WHERE user_key IN (SELECT user_key FROM shown)) AS people USING (user_key)"
-_SHOWN_ROOMS = "LEFT JOIN (FROM rooms WHERE class_key IN (SELECT class_key FROM shown)) AS rooms USING (class_key)"
+_PEOPLE, _ROOMS = ("users", "family_name, given_name"), ("classes", "name, class_id, organization_key")
+_NAMED_ROOMS = _overlaid(*_ROOMS, "class_key IN (SELECT class_key FROM planned_enrollments)")
+"""Classes that are looked through for a word: others stand at the end of no change."""
+_SHOWN_PEOPLE = (
+    f"LEFT JOIN ({_overlaid(*_PEOPLE, 'user_key IN (SELECT user_key FROM shown)')}) AS people USING (user_key)"
+)
+_SHOWN_ROOMS = (
+    f"LEFT JOIN ({_overlaid(*_ROOMS, 'class_key IN (SELECT class_key FROM shown)')}) AS rooms USING (class_key)"
+)
 _TOLD = {
     "organizations": _Told(
         "name", "organization_key = $school", _own_word("organizations", "name"), "shown.name", "shown.organization_key"
@@ -419,7 +429,8 @@ def _find_words(connection: duckdb.DuckDBPyConnection, wanted: Wanted) -> None:
     """Create `named_<ends>_<n>`: the people, schools and rooms whose names have the nth word."""
     for number, word in enumerate(_words_of(wanted)):
         for ends, (key, *names) in _ENDS.items():
-            query = f"SELECT {key} FROM {ends} WHERE {_has_word(*names).replace('$word', '$one')}"
+            rows = f"({_NAMED_ROOMS})" if ends == "rooms" else ends
+            query = f"SELECT {key} FROM {rows} WHERE {_has_word(*names).replace('$word', '$one')}"
             connection.execute(f"CREATE OR REPLACE TEMP TABLE named_{ends}_{number} AS {query}", {"one": word})
 
 
@@ -434,10 +445,9 @@ def _in_order(asked: _Asked, entity: str) -> dict[str, np.ndarray]:
 
     where, values = _conditions(entity, asked.wanted)
     order = ", ".join(name for name in ("operation", _TOLD[entity].order, "lies") if name)
-    found = asked.connection.execute(
-        f"SELECT operation, lies::INTEGER AS lies FROM planned_{entity} WHERE {where} ORDER BY {order}", values
+    found = asked.connection.sql(
+        f"SELECT operation, lies::INTEGER AS lies FROM planned_{entity} WHERE {where} ORDER BY {order}", params=values
     ).to_arrow_table()
-    assert found is not None
     operations, lies = found["operation"].combine_chunks().dictionary_encode(), found["lies"].to_numpy()
     told = operations.dictionary.to_pylist()
     names, counts = np.unique(operations.indices.to_numpy(), return_counts=True)
@@ -450,10 +460,14 @@ def _shown(connection: duckdb.DuckDBPyConnection, entity: str, rows: list[int]) 
     told, declared = _TOLD[entity], BY_NAME[entity]
     identifier = f"coalesce(shown.{declared.identifier}, shown.source_key)" if declared.identifier else "NULL"
     key = f"shown.{declared.key}" if declared.key else "NULL"
+    # Of a table of a million rows each column that is read costs as much as all else.
+    own = (declared.identifier, "source_key", *NAMES.get(entity, ()), *link_keys(declared)) if declared.key else ()
+    told_of_all = ("operation", "before_json", "after_json", "reason", "file", "line")
+    needed = ", ".join(dict.fromkeys(str(name) for name in (*primary_key(declared), *own, *told_of_all)))
     found = connection.execute(
         f"""
         WITH shown AS (
-            SELECT *, list_position({rows}, lies) AS place
+            SELECT {needed}, list_position({rows}, lies) AS place
             FROM planned_{entity}
             WHERE lies IN ({", ".join(map(str, rows))})
         )
