@@ -469,6 +469,19 @@ def edit(
     return _by_hand(workspace, person, only_plan, database_url)
 
 
+def do_what_was_looked_at(
+    workspace: str, *, person: str, only_plan: str, database_url: str | None = None
+) -> dict[str, Any]:
+    """Apply the plan of a run that only looked, whichever kind of change by hand it is; returns the result.
+
+    Raises StalePlan when the roster has moved since, or the plan is another one.
+    """
+    run = Run.open(workspace)
+    run.note(dry_run=False)
+    run.save()
+    return load(workspace, approved_by=person, only_plan=only_plan, database_url=database_url)
+
+
 def start_settle(
     district: str, settle: Settle, *, run_id: str, as_of: datetime, reason: str | None = None, dry_run: bool = False
 ) -> str:

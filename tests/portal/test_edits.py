@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
+from enrollsync import steps
 from portal.conftest import SSN, FakeHost, browsing, write_district
 from portal.forms import JSON, ORIGIN, fields
 
@@ -113,3 +115,34 @@ def test_a_third_partys_identifiers_are_shown_and_not_edited(visitor: TestClient
     write_district(tmp_path / "home", "merced", primary_source="clever")
     assert "Not to be changed here: the district&#39;s identifiers come from Clever" in visitor.get(address).text
     assert visitor.post(address, data=asked, headers=ORIGIN).status_code == 409
+
+
+def test_what_was_looked_at_is_done_without_planning_it_again_and_left_nowhere(
+    visitor: TestClient, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    address = address_of(visitor, "u1")
+    looked = fields(change(visitor, address, identifier="NEW1").text)
+    monkeypatch.setattr(steps, "edit", None)
+    assert visitor.post(address, data=looked, headers=ORIGIN).status_code == 303
+    assert told_of(visitor, address)["card"]["identifier"] == "NEW1"
+    assert not list(tmp_path.glob("**/looked_at"))
+
+
+@pytest.mark.parametrize("forged", [{"reason": "another one"}, {"identifier": "NEW2"}, {"looked": "../../first"}])
+def test_what_was_looked_at_is_not_done_in_place_of_something_else(visitor: TestClient, forged: dict[str, str]) -> None:
+    address = address_of(visitor, "u1")
+    looked = fields(change(visitor, address, identifier="NEW1").text) | forged
+    answer = visitor.post(address, data=looked, headers=ORIGIN)
+    assert answer.status_code == (409 if "identifier" in forged else 303), "planned anew, it is the plan that was shown"
+    life = told_of(visitor, address)["life"]
+    assert life[0]["comment"] == forged.get("reason", "the family asked") or "identifier" in forged
+    assert told_of(visitor, address)["card"]["identifier"] == ("u1" if "identifier" in forged else "NEW1")
+
+
+def test_what_nobody_did_is_forgotten_after_an_hour(visitor: TestClient, tmp_path: Path) -> None:
+    address = address_of(visitor, "u1")
+    change(visitor, address, identifier="NEW1")
+    (mark,) = tmp_path.glob("**/looked_at")
+    os.utime(mark, (0, 0))
+    change(visitor, address, identifier="NEW2")
+    assert not mark.parent.exists() and len(list(tmp_path.glob("**/looked_at"))) == 1

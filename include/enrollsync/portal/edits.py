@@ -50,10 +50,11 @@ class Asked:
         user_district_id: Annotated[str | None, Form(max_length=_LONGEST)] = None,
         user_state_id: Annotated[str | None, Form(max_length=_LONGEST)] = None,
         plan: Annotated[str, Form(max_length=_LONGEST)] = "",
+        looked: Annotated[str, Form(max_length=_LONGEST)] = "",
     ) -> None:
         self.reason = " ".join(reason.split())
         self.seen = seen
-        self.plan = plan
+        self.plan, self.looked = plan, looked
         """The plan that was shown, once it was; empty before."""
         self.values = {"identifier": identifier, "user_district_id": user_district_id, "user_state_id": user_state_id}
 
@@ -130,7 +131,7 @@ def _preview(here: DistrictVisit, edit: Edit, asked: Asked, record: Row) -> dict
 
 
 def _apply(here: DistrictVisit, edit: Edit, asked: Asked) -> Response:
-    do(here, _started(here, edit, asked), steps.edit, asked.plan)
+    do(here, _started(here, edit, asked), steps.edit, asked.plan, asked.looked)
     home = f"{root_of(here.request)}/districts/{here.district.district_id}"
     return RedirectResponse(f"{home}/{edit.entity}/{edit.key}", 303)
 

@@ -57,11 +57,12 @@ class Said:
         seen: Annotated[str, Form(max_length=_LONGEST)],
         reason: Annotated[str, Form(max_length=_LONGEST)],
         plan: Annotated[str, Form(max_length=_LONGEST)] = "",
+        looked: Annotated[str, Form(max_length=_LONGEST)] = "",
     ) -> None:
         self.gone = gone
         self.seen = seen
         self.reason = " ".join(reason.split())
-        self.plan = plan
+        self.plan, self.looked = plan, looked
 
 
 @routes.post("/users/{key}/merge")
@@ -78,7 +79,7 @@ def merge(here: Changing, key: Key, said: Annotated[Said, Depends()]) -> Respons
         raise HTTPException(422, say("Say why: whoever asks later reads it in the record's life."))
     begin = partial(steps.start_merge, str(here.file), Merge(gone=said.gone, kept=key), reason=said.reason)
     if said.plan:
-        do(here, begin, steps.merge, said.plan)
+        do(here, begin, steps.merge, said.plan, said.looked)
         return RedirectResponse(f"{root_of(here.request)}/districts/{here.district.district_id}/users/{key}", 303)
     looked = look(here, begin, steps.merge)
     facts = _beside(here, kept, gone, merged) | all_masked({"reason": said.reason, **looked.facts})

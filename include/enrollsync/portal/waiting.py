@@ -57,12 +57,13 @@ class Said:
         answer: Annotated[str, Form(max_length=20, pattern="^(new|[0-9]{1,18})$")],
         reason: Annotated[str, Form(max_length=_LONGEST)],
         plan: Annotated[str, Form(max_length=_LONGEST)] = "",
+        looked: Annotated[str, Form(max_length=_LONGEST)] = "",
     ) -> None:
         self.place = (run_id, file, line)
         self.answer = answer
         self.record = None if answer == SOMEBODY_NEW else int(answer)
         self.reason = " ".join(reason.split())
-        self.plan = plan
+        self.plan, self.looked = plan, looked
 
 
 @routes.post("/waiting")
@@ -85,7 +86,7 @@ def settle(here: Changing, said: Annotated[Said, Depends()]) -> Response:
     )  # fmt: skip
     begin = partial(steps.start_settle, str(here.file), asked, reason=said.reason)
     if said.plan:
-        do(here, begin, steps.settle, said.plan)
+        do(here, begin, steps.settle, said.plan, said.looked)
         return RedirectResponse(f"{root_of(here.request)}/districts/{district_id}/waiting", 303)
     facts = {"row": _told(row), "answer": said.answer, "reason": said.reason, **look(here, begin, steps.settle).facts}
     return show(here, "settle.html.j2", all_masked(facts))
