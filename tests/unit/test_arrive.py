@@ -452,7 +452,6 @@ def test_files_that_make_no_delivery_of_the_district_are_refused(
 
 
 @pytest.mark.parametrize(("names", "said"), [
-    (["orgs.csv", "users.csv"], "these are OneRoster files"),
     (["locations.csv", "students.csv"], "Apple School Manager"),
     (["Student.csv", "StudentEnrollment.csv"], "these are Microsoft School Data Sync files"),
 ])  # fmt: skip
@@ -460,7 +459,7 @@ def test_a_known_format_that_cannot_be_read_yet_is_refused_by_name(landing: Path
     with pytest.raises(Refused, match=said) as refused:
         recognise(deliver(landing, *names).files, district("oneroster"))
     assert refused.value.code == "FILE-UNSUPPORTED"
-    assert "deliver Batch Upload or Clever (SFTP CSV)" in refused.value.message
+    assert "deliver Batch Upload or Clever (SFTP CSV) or OneRoster 1.1 (CSV)" in refused.value.message
 
 
 def test_a_folder_without_csv_files_says_what_it_holds(landing: Path) -> None:

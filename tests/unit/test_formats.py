@@ -176,9 +176,9 @@ def test_the_closest_choice_of_an_identifier_column_wins_in_any_case() -> None:
 
 
 def test_a_telling_file_decides_whatever_else_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of a format that can be read, before one that cannot (`manifest.csv` tells OneRoster)."""
-    files = {name: Path(name) for name in ("manifest.csv", "groups.csv", "terms.csv", "users.csv", "schools.csv")}
-    monkeypatch.setitem(FORMATS, "made_up", declared(classes(), telling=("manifest.csv",)))
+    """Of a format that can be read, before one that cannot (`rosters.csv` tells Apple School Manager)."""
+    files = {name: Path(name) for name in ("rosters.csv", "groups.csv", "terms.csv", "users.csv", "schools.csv")}
+    monkeypatch.setitem(FORMATS, "made_up", declared(classes(), telling=("rosters.csv",)))
     assert recognise(files, district_for("made_up")).name == "made_up"
     with pytest.raises(Refused, match="these are Made up files, but"):
         recognise(files, district_for("clever"))

@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from canonical_rows import manifest_for
+from enrollsync.formats.batch_upload import BATCH_UPLOAD
 from enrollsync.plan.reconcile.changes import plan_changes
 from enrollsync.plan.reconcile.clashes import find_clashes
 from enrollsync.plan.reconcile.likeness import KINDS_OF_PEOPLE
@@ -201,7 +202,7 @@ def changed(connection: duckdb.DuckDBPyConnection, entity: Entity, old: Row, sai
             given(connection, "{entity}_accepted", each)
             given(connection, "{entity}_lookup", each)
             given(connection, "{entity}_assigned", each, *([{"source_key": "a", "old_key": 1, each.key: 1}] * mine))
-    plan_changes(connection, manifest)
+    plan_changes(connection, manifest, BATCH_UPLOAD)
     value = "grade" if entity.key else "is_primary"
     return connection.sql(f"SELECT operation, {value} FROM {entity.name}_changes").fetchall()
 

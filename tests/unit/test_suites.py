@@ -29,6 +29,7 @@ NAMES = [entity.name for entity in (*ENTITIES, ID_CHANGES)]
 ELSEWHERE = {
     "ROW-MALFORMED": "ingest reports the lines, `collect.add_malformed` makes them findings",
     "ROW-BLANK": "ingest counts the lines that hold nothing but commas",
+    "ROW-PASSED": "ingest counts the lines of people whom a roster does not have",
     "ROW-WAITS": "`consequences.py` and `reconcile` tell what a record is set aside for",
     "ID-LEADING-ZERO": "`reconcile.likeness` compares with the roster",
 }

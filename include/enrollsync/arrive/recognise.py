@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE, UNREAD, Format
@@ -18,6 +18,8 @@ _CLOSE = 0.75
 def recognise(files: dict[str, Path], district: District) -> Format:
     """Tell the format from the files by lower-case name, and that it is one this district may deliver.
 
+    What is missing of a delivery that lists its own files is seen when that list is read.
+
     Raises Refused: FILE-UNSUPPORTED for a format that cannot be read, else FILE-MISSING with what was found.
     """
     declared = _told(files) or _likeliest(files, district)
@@ -25,7 +27,7 @@ def recognise(files: dict[str, Path], district: District) -> Format:
         raise Refused("FILE-MISSING", f"these are {declared.title} files, but the district's primary source is "
                       f"{district.primary_source}; deliver that, or correct `primary_source`")  # fmt: skip
     missing = [spec.name for spec in declared.files if not spec.optional_file and spec.name not in files]
-    if missing:
+    if missing and not (declared.listing and declared.listing.file in files):
         lacks = ", ".join(f"{name}{_hint([name], files)}" for name in missing)
         said = f"the {declared.title} set lacks {lacks}; {_found(files)}; deliver the whole set"
         raise Refused("FILE-MISSING", said, file=missing[0])
@@ -33,12 +35,12 @@ def recognise(files: dict[str, Path], district: District) -> Format:
 
 
 def _told(files: dict[str, Path]) -> Format | None:
-    """The format of which most telling files are there; None where none is.
+    """The format of which most telling files are there, and of those that share them most others; None where none is.
 
     Raises Refused where they tell a format that cannot be read.
     """
     telling = {declared.name: len(files.keys() & set(declared.telling)) for declared in FORMATS.values()}
-    best = max(telling, key=telling.__getitem__)
+    best = max(telling, key=lambda name: (telling[name], _shared(FORMATS[name], files)))
     if telling[best]:
         return FORMATS[best]
     for unread in UNREAD:
@@ -52,16 +54,21 @@ def _told(files: dict[str, Path]) -> Format | None:
 def _likeliest(files: dict[str, Path], district: District) -> Format:
     """The format that shares most files with them; changes of identifiers alone are the primary source's."""
     named = set(files) - {ID_CHANGES_FILE.name}
-    shared = {name: sum(spec.name in named for spec in each.files) for name, each in FORMATS.items()}
+    shared = {name: _shared(each, named) for name, each in FORMATS.items()}
     best = max(shared, key=shared.__getitem__)
     if shared[best]:
         return FORMATS[best]
     ours = [declared for declared in FORMATS.values() if declared.source.name == district.primary_source]
     if ours and not named:
         return ours[0]
-    known = "; ".join(f"{one.title} is {', '.join(spec.name for spec in one.files)}" for one in FORMATS.values())
-    hint = _hint(dict.fromkeys(spec.name for one in FORMATS.values() for spec in one.files), files)
+    read = {one.title: [spec.name for spec in one.files if spec.read] for one in FORMATS.values()}
+    known = "; ".join(f"{title} is {', '.join(names)}" for title, names in read.items())
+    hint = _hint(dict.fromkeys(name for names in read.values() for name in names), files)
     raise Refused("FILE-MISSING", f"none of the files is known{hint}; {_found(files)}; {known}")
+
+
+def _shared(declared: Format, files: Collection[str]) -> int:
+    return sum(spec.name in files for spec in declared.files)
 
 
 def _found(files: dict[str, Path]) -> str:
@@ -72,8 +79,10 @@ def _hint(wanted: Iterable[str], files: dict[str, Path]) -> str:
     """The first file that nobody knows and whose name holds a wanted one, or is like it."""
     known = {spec.name for declared in FORMATS.values() for spec in declared.files}
     strange = {name: path.name for name, path in sorted(files.items()) if name not in known}
+    stems = {Path(name).stem: written for name, written in strange.items()}
     for name in wanted:
-        holding = [other for other in strange if Path(name).stem in other]
-        for other in holding or difflib.get_close_matches(name, strange, n=1, cutoff=_CLOSE):
-            return f" (is {quoted(strange[other])} {name}?)"
+        stem = Path(name).stem
+        holding = [other for other in stems if stem in other]
+        for other in holding or difflib.get_close_matches(stem, stems, n=1, cutoff=_CLOSE):
+            return f" (is {quoted(stems[other])} {name}?)"
     return ""

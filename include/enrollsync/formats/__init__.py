@@ -9,22 +9,36 @@ from __future__ import annotations
 
 from enrollsync.formats.batch_upload import BATCH_UPLOAD
 from enrollsync.formats.clever import CLEVER
-from enrollsync.formats.declare import ID_CHANGES_FILE, Cell, FileSpec, Format, Lookup, Mapping, Mode, Source, When
+from enrollsync.formats.declare import (
+    ID_CHANGES_FILE,
+    Cell,
+    FileSpec,
+    Format,
+    Listing,
+    Lookup,
+    Mapping,
+    Mode,
+    Passed,
+    Source,
+    When,
+)
+from enrollsync.formats.oneroster import ONEROSTER_1_1, ONEROSTER_1_2
 from enrollsync.formats.unread import UNREAD, Unread
 from enrollsync.words.canonical import ENTITIES
 
 __all__ = [
-    "FORMATS", "ID_CHANGES_FILE", "UNREAD", "Cell", "FileSpec", "Format", "Lookup", "Mapping", "Mode", "Source",
-    "Unread", "When", "identifier_settings", "sources", "why_not_editable",
+    "FORMATS", "ID_CHANGES_FILE", "UNREAD", "Cell", "FileSpec", "Format", "Listing", "Lookup", "Mapping", "Mode",
+    "Passed", "Source", "Unread", "When", "identifier_settings", "sources", "why_not_editable",
 ]  # fmt: skip
 
-FORMATS: dict[str, Format] = {declared.name: declared for declared in (BATCH_UPLOAD, CLEVER)}
+FORMATS: dict[str, Format] = {
+    declared.name: declared for declared in (BATCH_UPLOAD, CLEVER, ONEROSTER_1_1, ONEROSTER_1_2)
+}
 
 
 def sources() -> dict[str, Source]:
-    """Name -> every source that a district may name, also one of which no format can be read yet."""
-    known = [*(declared.source for declared in FORMATS.values()), *(unread.source for unread in UNREAD)]
-    return {source.name: source for source in known if source}
+    """Name -> every source that a district may name."""
+    return {declared.source.name: declared.source for declared in FORMATS.values()}
 
 
 def why_not_editable(primary_source: str, source: str) -> str | None:
@@ -38,7 +52,8 @@ def why_not_editable(primary_source: str, source: str) -> str | None:
 
 
 def identifier_settings() -> tuple[str, ...]:
-    """What `identifiers.columns` may have as keys: what has an identifier, and the formats' own kinds of it."""
+    """What `identifiers.columns` may have as keys: what has an identifier, secondary IDs, the formats' own kinds."""
     kept = [entity.name for entity in ENTITIES if entity.identifier]
+    kept += [column for entity in ENTITIES for column in entity.of_kind("secondary")]
     own = [mapping.setting for declared in FORMATS.values() for mapping in declared.mappings if mapping.setting]
     return tuple(dict.fromkeys([*kept, *own]))

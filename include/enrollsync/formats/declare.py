@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
@@ -40,6 +41,8 @@ class Lookup:
     """The column there by which several values come in order, dates as dates; None: by themselves."""
     take: Literal["first", "last", "all"] = "first"
     """Which of several values; all of them are joined by `; `."""
+    may_lack: bool = False
+    """Whether a key is often not there in a delta, where the roster knows the value: then that is nothing to tell."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class Mapping:
     names_one_role: bool = False
     """Of memberships: whether a row names one of the roles that a person may have in a school. False: what rows say of
     somebody in a school is all, and another role there goes, in a delta too."""
+    names_all: bool = False
+    """Of memberships: whether the rows of somebody are all that they have, so that others go, in a delta too."""
     each: str | None = None
     """A column whose cells are lists, separated by commas: each element makes a row, in which the column holds it."""
 
@@ -114,11 +119,25 @@ class Mapping:
         cells = self.cells.values()
         return {str(cell.column) for cell in cells if cell.lookup and cell.lookup.is_list} | {self.each or ""}
 
-    def fitted(self, identifiers: dict[str, str]) -> Mapping:
-        """The same with the identifier column that a district has chosen (rule 4), the closest choice first."""
-        chosen = identifiers.get(self.setting or "") or identifiers.get(self.entity)
-        identifier = BY_NAME[self.entity].identifier
-        return replace(self, cells=self.cells | {identifier: Cell(chosen)}) if identifier and chosen else self
+    def fitted(self, chosen: dict[str, Cell]) -> Mapping:
+        """The same with the identifier that a district has chosen (rule 4), the closest choice first, and with the
+        secondary IDs that it has chosen."""
+        entity = BY_NAME[self.entity]
+        own = {column: chosen[column] for column in entity.of_kind("secondary") if column in chosen}
+        identifier = chosen.get(self.setting or "") or chosen.get(self.entity)
+        if entity.identifier and identifier:
+            own[entity.identifier] = identifier
+        return replace(self, cells=self.cells | own)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Lines of a file that make no rows, and are told by number."""
+
+    when: tuple[When, ...]
+    """Which ones: those for which all of these hold."""
+    why: str
+    """Which lines these are, for a person: `of parents`."""
 
 
 @dataclass(frozen=True)
@@ -141,6 +160,24 @@ class FileSpec:
     """The role of the people it holds, where a file holds one role only."""
     read: bool = True
     """False: accepted, not read, and said so."""
+    passed: tuple[Passed, ...] = ()
+    """The lines that are passed over."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A file that says of each file of the delivery whether it is there, and what absence from it means."""
+
+    file: str
+    name: str
+    """The column whose value is `before`, and the file's name without its ending."""
+    before: str
+    value: str
+    """The column of what is said of it: one of `words`, in any case."""
+    words: dict[str, Mode | None]
+    """None: the file is not part of the delivery."""
+    version: str
+    """What stands in the place of `before` and a file's name where the value is the format's `version`."""
 
 
 @dataclass(frozen=True)
@@ -178,6 +215,10 @@ class Format:
     None for nothing. One named as the program's own stands in its place. `action` is what rows may ask for."""
     dates: tuple[str, ...] = ()
     """How dates are written besides `2015-03-09`, `3/9/2015` and `3/9/15`, in the signs of `strptime`: `%d.%m.%Y`."""
+    listing: Listing | None = None
+    """The file that lists the others, where a delivery may have one."""
+    version: str = ""
+    """What tells it, at the beginning of a version in such a file, from other formats of its source."""
     telling: tuple[str, ...] = ()
     """Files (in lower case) any one of which tells this format from all others, whatever lies beside it."""
     encoding: str = "utf-8"
@@ -197,10 +238,10 @@ class Format:
     ) -> Format:
         """The format as a district has it: what is None is the format's own.
 
-        `identifiers`: setting or entity -> column of the identifiers, its header spelt in any case.
+        `identifiers`: setting, entity or secondary ID -> column that has it, its header spelt in any case; or, of a
+        column whose values have types (`{SIS:17},{State:4}`), column and type: `userIds:SIS`.
         """
-        spelt = {header.casefold(): header for header in self.headers}
-        chosen = {key: spelt.get(name.casefold(), name) for key, name in (identifiers or {}).items()}
+        chosen = {key: self._chosen(name) for key, name in (identifiers or {}).items()}
         return replace(
             self,
             mode=mode or self.mode,
@@ -208,9 +249,16 @@ class Format:
             charset=charset or self.charset,
             encoding=encoding,
             renames=tuple((renames or {}).items()),
-            chosen=frozenset(chosen.values()),
+            chosen=frozenset(str(cell.column) for cell in chosen.values()),
             mappings=tuple(mapping.fitted(chosen) for mapping in self.mappings),
         )
+
+    def _chosen(self, name: str) -> Cell:
+        spelt = {header.casefold(): header for header in self.headers}
+        column, _, kind = name.partition(":")
+        if name.casefold() not in spelt and column.casefold() in spelt and kind:
+            return Cell(spelt[column.casefold()], pattern=rf"(?i)\{{\s*{re.escape(kind.strip())}\s*:([^}}]*)\}}")
+        return Cell(spelt.get(name.casefold(), name))
 
     def expected(self, spec: FileSpec, written: Sequence[str]) -> list[str]:
         """The format's name for each header of a file as it is written; the header itself where it knows none."""
@@ -242,11 +290,18 @@ class Format:
     def needed(self, spec: FileSpec) -> tuple[str, ...]:
         """The columns of a file that some canonical column, condition or chosen identifier needs."""
         named = {name for mapping in self.of_file(spec.name) for name in mapping.columns}
-        lookups = (lookup for mapping in self.mappings for lookup in mapping.lookups if lookup.file == spec.name)
-        for lookup in lookups:
+        named |= {when.column for passed in spec.passed for when in passed.when}
+        if self.listing and self.listing.file == spec.name:
+            named |= {self.listing.name, self.listing.value}
+        for lookup in (lookup for lookup in self._lookups if lookup.file == spec.name):
             named |= {lookup.key, lookup.column, *(when.column for when in lookup.when)}
             named |= {lookup.order} if lookup.order else set()
         return tuple(sorted(named - set(spec.secret)))
+
+    @property
+    def _lookups(self) -> tuple[Lookup, ...]:
+        passed = [when.lookup for spec in self.files for one in spec.passed for when in one.when if when.lookup]
+        return (*(lookup for mapping in self.mappings for lookup in mapping.lookups), *passed)
 
     def mode_of(self, entity: str, delivered: Collection[str]) -> Mode:
         """What absence from the `delivered` files means for an entity: only what all of its files say is the whole."""
@@ -254,12 +309,27 @@ class Format:
         modes = {self.file(name).mode or self.mode for name in bringing}
         return "snapshot" if modes == {"snapshot"} else "delta"
 
+    def may_lack(self, entity: str, column: str) -> bool:
+        """Whether in a delta rows may leave a value to the roster that has it (`Lookup.may_lack`)."""
+        cells = (mapping.cells.get(column) for mapping in self.mappings if mapping.entity == entity)
+        return any(cell.lookup.may_lack for cell in cells if cell and cell.lookup)
+
     @property
     def files_of_all_roles(self) -> tuple[str, ...]:
         """The files that say all roles of a person in a school which they name."""
         some = {mapping.file for mapping in self.mappings if mapping.names_one_role}
         files = (mapping.file for mapping in self.mappings if mapping.entity == MEMBERSHIPS.name)
         return tuple(name for name in dict.fromkeys(files) if name not in some)
+
+    @property
+    def files_of_all_memberships(self) -> tuple[str, ...]:
+        """The files that say all memberships of a person whom they name."""
+        return tuple(mapping.file for mapping in self.mappings if mapping.names_all)
+
+    @property
+    def names_latest_school(self) -> bool:
+        """Whether rows name one school of somebody, so that in a delta a new one is where that person is now."""
+        return not any(mapping.names_all or mapping.names_one_role for mapping in self.mappings)
 
     def own_files(self, entity: str) -> tuple[str, ...]:
         """The files that are the entity's own; its records may stand on the lines of others' besides."""

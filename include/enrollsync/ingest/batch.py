@@ -16,6 +16,7 @@ from enrollsync.arrive.delivery import Batch
 from enrollsync.formats import ID_CHANGES_FILE, FileSpec, Format, Mode
 from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.lines import Malformed
+from enrollsync.ingest.listing import as_said, disagreements, format_said, refuse_missing, said_of_files
 from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.ingest.secrets import hides, without_secrets
 from enrollsync.run import engine
@@ -38,15 +39,17 @@ def read_batch(run: Run, batch: Batch) -> None:
 
     Raises Refused when nothing of it can be used, for all files of which none can.
     """
-    declared, files = batch.declared, batch.delivery.files
-    wanted = [spec for spec in batch.present if spec.read]
+    files = batch.delivery.files
     with engine.connect(run.place.source, ordered=True) as connection, ThreadPoolExecutor(2) as readers:
+        declared, told = _as_listed(connection, run, batch)
+        wanted = [spec for spec in declared.files if spec.read and spec.name in files]
         results = list(readers.map(partial(_read, connection, run.place, files, declared), wanted))
     if refused := [result for result in results if isinstance(result, Refused)]:
         raise Refused.for_all(refused)
     read = {spec: result for spec, result in zip(wanted, results, strict=True) if isinstance(result, FileRead)}
     _write_malformed(run.place, read)
-    modes = {entity.name: declared.mode_of(entity.name, files) for entity in ENTITIES}
+    delivered = [spec.name for spec in read]
+    modes = {entity.name: declared.mode_of(entity.name, delivered) for entity in ENTITIES}
     mode: Mode = "snapshot" if "snapshot" in modes.values() else "delta"
     run.note(
         format=declared.name,
@@ -54,8 +57,30 @@ def read_batch(run: Run, batch: Batch) -> None:
         modes={entity: own for entity, own in modes.items() if own != mode},
         files=[_described(spec, result, declared) for spec, result in read.items()],
         supplied=_supplied(declared, read),
-        notices=[*run.manifest.notices, *_notices(files, declared, read)],
+        notices=[*run.manifest.notices, *told, *_notices(files, declared, read)],
     )
+
+
+def _as_listed(connection: duckdb.DuckDBPyConnection, run: Run, batch: Batch) -> tuple[Format, list[Notice]]:
+    """The format as the delivery's own list of its files has it, where there is one, and what is told of that.
+
+    Raises Refused where the list cannot be read, or a file is missing.
+    """
+    declared, files = batch.declared, batch.delivery.files
+    listing = declared.listing
+    if listing is None or listing.file not in files:
+        return declared, []
+    result = _read(connection, run.place, files, declared, declared.file(listing.file))
+    if isinstance(result, Refused):
+        raise result
+    table = run.place.source_table(listing.file)
+    if other := format_said(connection, table, declared, listing):
+        declared = run.settings.fitted(other)
+    said = said_of_files(connection, table, listing)
+    declared = as_said(declared, listing, said)
+    refuse_missing(declared, listing, said, files)
+    read = [spec.name for spec in declared.files if spec.read and spec.name in files]
+    return declared, list(disagreements(listing, said, read))
 
 
 def replace_id_changes(run: Run, path: Path) -> None:

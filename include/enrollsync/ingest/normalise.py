@@ -6,6 +6,7 @@ it was given, so that a suite can say so. Nothing is rejected here.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,7 +20,19 @@ from enrollsync.run import engine
 from enrollsync.run.engine import literal
 from enrollsync.run.run import Run
 from enrollsync.run.source_table import numbered
-from enrollsync.words.canonical import BY_NAME, ENTITIES, GRADES, ID_CHANGES, KINDS, STATUSES, USERS, Entity
+from enrollsync.run.workspace import Notice
+from enrollsync.words.canonical import (
+    BETWEEN_TERMS,
+    BY_NAME,
+    ENTITIES,
+    GRADES,
+    ID_CHANGES,
+    KINDS,
+    STATUSES,
+    USERS,
+    Entity,
+)
+from enrollsync.words.printable import first_of
 
 _GRADE_SPELLINGS: dict[str, str] = {
     **{grade.lower(): grade for grade in GRADES},
@@ -52,6 +65,7 @@ WORDS: dict[str, dict[str, str]] = {
 
 _YEARS_AHEAD = 5
 """A year of two digits lies at most so far ahead: terms end sooner, and nobody born a century before is left."""
+_PASSED = "ROW-PASSED"
 BETWEEN_BLANKS = "\n"
 """Between the columns that `blanks` names: no header has a line break."""
 _PLACE, _MAPPING = 1 << 32, 1 << 54
@@ -104,9 +118,22 @@ def normalise(run: Run) -> None:
     tables = {file.name: _Table.of(place.source_table(file.name)) for file in run.manifest.files}
     with engine.connect(place.root) as connection:
         _define_macros(connection, run.manifest.as_of.date(), declared)
+        others = [notice for notice in run.manifest.notices if notice.code != _PASSED]
+        run.note(notices=[*others, *_passed_over(connection, declared, tables)])
         for entity in (*ENTITIES, ID_CHANGES):
-            query = _entity_query(entity, declared, tables)
+            query = _entity_query(entity, declared, tables, delta=run.manifest.mode_of(entity.name) == "delta")
             engine.write_parquet(connection, query, place.canonical_table(entity.name))
+
+
+def _passed_over(connection: duckdb.DuckDBPyConnection, declared: Format, tables: Tables) -> Iterable[Notice]:
+    """What is told of the lines of each file that are passed over."""
+    for spec in (spec for spec in declared.files if spec.name in tables):
+        for passed in spec.passed:
+            which = _all_hold(passed.when, tables[spec.name], tables)
+            query = f"SELECT line FROM {tables[spec.name].rows} WHERE {which} ORDER BY line"
+            if lines := [line for (line,) in connection.execute(query).fetchall()]:
+                said = f"lines {passed.why} are passed over, {len(lines):,} in all: {first_of([*map(str, lines)])}"
+                yield Notice.of(_PASSED, said, file=spec.name, line=lines[0])
 
 
 def _define_macros(connection: duckdb.DuckDBPyConnection, today: date, declared: Format) -> None:
@@ -134,19 +161,20 @@ def _constants(declared: Format) -> str:
     return ", ".join(f"'{text}'" for text in sorted(texts))
 
 
-def _entity_query(entity: Entity, declared: Format, tables: Tables) -> str:
+def _entity_query(entity: Entity, declared: Format, tables: Tables, *, delta: bool) -> str:
     parts = [
-        _mapping_query(number, mapping, declared, tables)
+        _mapping_query(number, mapping, declared, tables, delta=delta)
         for number, mapping in enumerate(declared.mappings)
         if mapping.entity == entity.name and mapping.file in tables
     ]
     return " UNION ALL ".join(parts) or _nothing(entity)
 
 
-def _mapping_query(number: int, mapping: Mapping, declared: Format, tables: Tables) -> str:
+def _mapping_query(number: int, mapping: Mapping, declared: Format, tables: Tables, *, delta: bool) -> str:
     entity, table = BY_NAME[mapping.entity], tables[mapping.file]
     cells = {column: cell for column, cell in mapping.cells.items() if _is_answered(cell, table, tables)}
     looked_up = {column: cell for column, cell in cells.items() if cell.lookup}
+    due = {column: cell for column, cell in looked_up.items() if not (delta and cast(Lookup, cell.lookup).may_lack)}
     raw = sorted({name for cell in cells.values() for name in cell.columns if name in table.columns})
     told = [name for name in raw if name not in _covered(mapping, declared) | mapping.lists]
     trims = [f"trimmed({engine.name(name)}) AS {_trimmed(name)}" for name in raw]
@@ -155,15 +183,17 @@ def _mapping_query(number: int, mapping: Mapping, declared: Format, tables: Tabl
     return f"""
         SELECT {number * _MAPPING} + " place" * {_PLACE} + line AS row_id,
             '{mapping.file}'::constant AS file, line, lines,
-            {_blanks(told)} AS blanks, {_unfound(looked_up)} AS unfound,
+            {_blanks(told)} AS blanks, {_unfound(due)} AS unfound,
             {", ".join(values)}{_kind(entity, cells.get("role"), table)}
-        FROM (SELECT {", ".join(["*", *trims])} FROM ({_lines(mapping, raw, tables)})){lookups}"""
+        FROM (SELECT {", ".join(["*", *trims])} FROM ({_lines(mapping, raw, declared, tables)})){lookups}"""
 
 
-def _lines(mapping: Mapping, raw: list[str], tables: Tables) -> str:
+def _lines(mapping: Mapping, raw: list[str], declared: Format, tables: Tables) -> str:
     """The lines that the mapping takes, once for each element of its list; those that say the same are one row."""
     table = tables[mapping.file]
-    conditions = " AND ".join(_condition(when, table, tables) for when in mapping.when) or "true"
+    conditions = _all_hold(mapping.when, table, tables)
+    for passed in declared.file(mapping.file).passed:
+        conditions += f" AND NOT ({_all_hold(passed.when, table, tables)})"
     columns = "".join(f", {engine.name(name)}" for name in raw)
     rows, place, first = f"{table.rows} WHERE {conditions}", "0", "0"
     if mapping.each in table.columns:
@@ -224,7 +254,7 @@ def _looked_up(column: str, mapping: Mapping, tables: Tables) -> str:
 def _answers(lookup: Lookup, tables: Tables) -> str:
     """`found, value, place`: what the other file says under each key, and by what its answers are put in order."""
     table = tables[lookup.file]
-    conditions = " AND ".join(_condition(when, table, tables) for when in lookup.when) or "true"
+    conditions = _all_hold(lookup.when, table, tables)
     value = f"trimmed({engine.name(lookup.column)})"
     place = f"as_date(trimmed({engine.name(lookup.order)}))" if lookup.order in table.columns else "NULL"
     return f"""
@@ -237,7 +267,7 @@ def _answers(lookup: Lookup, tables: Tables) -> str:
 def _several(lookup: Lookup) -> str:
     """One value of several answers."""
     if lookup.take == "all":
-        return "string_agg(value, '; ' ORDER BY place, value)"
+        return f"string_agg(value, '{BETWEEN_TERMS}' ORDER BY place, value)"
     return f"{'arg_min' if lookup.take == 'first' else 'arg_max'}(value, (place, value))"
 
 
@@ -316,6 +346,10 @@ def _blanks(raw: list[str]) -> str:
     ]
     some = " OR ".join(f"edged({engine.name(name)})" for name in raw)
     return f"CASE WHEN {some} THEN nullif(concat_ws({engine.literal(BETWEEN_BLANKS)}, {', '.join(marks)}), '') END"
+
+
+def _all_hold(whens: tuple[When, ...], table: _Table, tables: Tables) -> str:
+    return " AND ".join(_condition(when, table, tables) for when in whens) or "true"
 
 
 def _condition(when: When, table: _Table, tables: Tables) -> str:

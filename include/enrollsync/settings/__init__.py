@@ -205,7 +205,8 @@ class IdentifierSettings(_Settings):
     columns: dict[Annotated[str, AfterValidator(_known_identifier)], Annotated[str, AfterValidator(_storable)]] = Field(
         default_factory=dict
     )
-    """`organizations`, `classes`, `users`, `students`, `teachers` or `staff` -> source column of the identifier."""
+    """`organizations`, `classes`, `users`, `students`, `teachers` or `staff` -> source column of the identifier;
+    secondary ID -> its column. Of values with types, the type too: `userIds:SIS`."""
 
 
 class Owner(_Settings):

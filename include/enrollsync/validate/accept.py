@@ -10,6 +10,7 @@ import duckdb
 import pyarrow as pa
 
 from enrollsync.formats import Format
+from enrollsync.ingest.normalise import BETWEEN_BLANKS
 from enrollsync.run import engine
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, Workspace
@@ -38,7 +39,7 @@ def accept(run: Run) -> dict[str, dict[str, int]]:
         whole = _whole_entities(connection) if not removing else set()
         for entity in ENTITIES:
             connection.execute(_nothing_unusable(entity) if entity.name in whole else _unusable(entity, removing))
-            connection.execute(_touched(entity))
+            connection.execute(_touched(entity, _unfound(entity, run)))
             engine.write_parquet(connection, _aside(entity), workspace.aside_table(entity.name))
             engine.write_parquet(connection, _remade(entity), workspace.accepted_table(entity.name))
             connection.execute(f"CREATE VIEW {entity.name}_records AS {records(entity, workspace)}")
@@ -225,7 +226,31 @@ def _not_held(link: str, target: str) -> str:
         )"""
 
 
-def _touched(entity: Entity) -> str:
+def _unfound(entity: Entity, run: Run) -> str:
+    """Values of a delta that are looked up where only changes stand: what is not there keeps what the roster has."""
+    if run.manifest.mode_of(entity.name) == "snapshot":
+        return ""
+    between = engine.literal(BETWEEN_BLANKS)
+    cells = (mapping.cells for mapping in run.format.mappings if mapping.entity == entity.name)
+    lacking = {
+        name: f"{name} IS NULL"
+        if cell.lookup.may_lack
+        else f"list_contains(string_split(unfound, {between}), {engine.literal(str(cell.column))})"
+        for own in cells
+        for name, cell in own.items()
+        if cell.lookup
+    }
+    return "".join(
+        f"""
+                UNION ALL
+                SELECT row_id, '{name}', '{Scope.VALUE}'
+                FROM {entity.name}_usable
+                WHERE {condition}"""
+        for name, condition in lacking.items()
+    )
+
+
+def _touched(entity: Entity, unfound: str) -> str:
     """Usable rows that do not load as they are: several say one record, lines are lost, or a value is taken away.
 
     `dropped` columns keep the database's value, `emptied` ones are cleared. Repeats are looked for by hash first,
@@ -250,8 +275,11 @@ def _touched(entity: Entity) -> str:
             SELECT row_id,
                 list(DISTINCT canonical) FILTER (scope = '{Scope.VALUE}') AS dropped,
                 list(DISTINCT canonical) AS emptied
-            FROM findings
-            WHERE entity = '{entity.name}' AND scope IN ('{Scope.VALUE}', '{Scope.CLEARED}')
+            FROM (
+                SELECT row_id, canonical, scope
+                FROM findings
+                WHERE entity = '{entity.name}' AND scope IN ('{Scope.VALUE}', '{Scope.CLEARED}'){unfound}
+            )
             GROUP BY row_id
         ),
         reasons AS (

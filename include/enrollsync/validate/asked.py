@@ -15,17 +15,28 @@ from pathlib import Path
 from typing import Any
 
 from enrollsync.run.run import Run
-from enrollsync.words.canonical import ENROLLMENTS, ENTITIES, GRADES, KINDS, ORGANIZATIONS, REMOVE, STATUSES, Entity
+from enrollsync.words.canonical import (
+    ENROLLMENTS,
+    ENTITIES,
+    GRADES,
+    KINDS,
+    ORGANIZATIONS,
+    REMOVE,
+    STATUSES,
+    USERS,
+    Entity,
+)
 from enrollsync.words.codes import CODES
 from enrollsync.words.errors import ConfigurationError
 
 FOLDER = Path(str(files("enrollsync"))) / "expectations"
 CIRCUMSTANCES = frozenset({
-    "ssn", "staff_only", "organizations_file", "action", "status", "lookups",
+    "ssn", "staff_only", "organizations_file", "enrollment_roles", "role_due", "action", "status", "lookups",
     *(f"snapshot_of_{entity.name}" for entity in ENTITIES if entity.key),
 })  # fmt: skip
 """What `meta.when` may name: that SSN-like identifiers are asked for, that files may bring staff only, that
-organizations have a file of their own, that a row may ask for something or say a status, that values are looked up in
+organizations have a file of their own, that a file of enrollments says the role in the class, that a person's role
+cannot be left to the roster, that a row may ask for something or say a status, that values are looked up in
 other files, that all records of a kind are delivered."""
 
 _AREA = "(?:00[1-9]|0[1-9][0-9]|[1-578][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])"
@@ -126,6 +137,11 @@ def circumstances(entity: str, run: Run) -> frozenset[str]:
         holding.add("staff_only")
     if declared.own_files(ORGANIZATIONS.name):
         holding.add("organizations_file")
+    own_files = declared.own_files(ENROLLMENTS.name)
+    if any(declared.called(file, ENROLLMENTS.name, "role") for file in own_files):
+        holding.add("enrollment_roles")
+    if manifest.mode_of(USERS.name) == "snapshot" or not declared.may_lack(USERS.name, "role"):
+        holding.add("role_due")
     if any(mapping.lookups for mapping in declared.mappings if mapping.entity == entity):
         holding.add("lookups")
     return frozenset(holding)

@@ -177,6 +177,8 @@ ID_CHANGES = Entity(
 """Not records of the roster, but what a batch says about their identifiers (rule 9c)."""
 BY_NAME: dict[str, Entity] = {entity.name: entity for entity in (*ENTITIES, ID_CHANGES)}
 
+BETWEEN_TERMS = "; "
+"""Between the terms of a class that has several, in order of their start."""
 REMOVE = "remove"
 """What `action` says of a row that asks for its record or link to be removed."""
 STATUSES: tuple[str, ...] = ("active", "inactive")

@@ -131,6 +131,12 @@ _TABLE = (
         "formats, Batch Upload", INFO, Scope.NONE,
     ),
     Code(
+        "FILE-LISTING", "The manifest does not say what a file is",
+        "Whether a file is the whole or only what changed decides whether somebody whom it lacks goes.",
+        "Say of each file in the manifest whether it is `bulk`, `delta` or `absent`.",
+        "formats, OneRoster", WARNING, Scope.NONE,
+    ),
+    Code(
         "FILE-NO-LINE-END", "The last line has no line end",
         "A file that was cut looks like this, its last value included; many programs just write no last line end.",
         "Nothing to do where it is so every night; where a plan is held, compare the file with its source.",
@@ -153,6 +159,12 @@ _TABLE = (
         "Spreadsheets write commas for rows that somebody emptied; nothing is lost with them.",
         "Nothing to do; who wants them gone deletes the rows in the spreadsheet.",
         "section 6, row level", INFO, Scope.NONE,
+    ),
+    Code(
+        "ROW-PASSED", "Lines of people or things that a roster does not have were passed over",
+        "A source knows families, or helpers in a class; a roster has students, teachers and staff.",
+        "Nothing to do.",
+        "formats, OneRoster", INFO, Scope.NONE,
     ),
     Code(
         "ROW-WAITS", "The record is set aside until another one loads",
@@ -301,6 +313,12 @@ _TABLE = (
         "Two people cannot have one identifier; nobody changes.",
         "Choose a free identifier.",
         "rule 9", WARNING, Scope.RECORD,
+    ),
+    Code(
+        "PLAN-NO-ROLE", "Somebody new has no role",
+        "A delivery of changes may leave out the role of somebody whom the roster has; of nobody new it is known.",
+        "Deliver the person's primary role too.",
+        "formats, OneRoster", WARNING, Scope.RECORD,
     ),
     Code(
         "PLAN-EDIT-KEPT", "The row says what a person has changed since",

@@ -46,7 +46,7 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             connection.execute(f"CREATE VIEW stored_{name} AS FROM {engine.parquet(state / f'{file}.parquet')}")
         match_entities(connection, run)
         find_departures(connection, run)
-        changed = plan_changes(connection, run.manifest)
+        changed = plan_changes(connection, run.manifest, run.format)
         plan_absences(connection)
         # Of what one person changes, nothing is learnt about nights, and limits do not hold it.
         by_hand, edited = run.manifest.by_hand, run.manifest.edit is not None

@@ -12,7 +12,7 @@ from enrollsync.database.schema import primary_key, record_keys
 from enrollsync.plan.reconcile.doubt import find_doubtful
 from enrollsync.run import engine
 from enrollsync.run.run import Run
-from enrollsync.words.canonical import BY_NAME, CLASSES, ENTITIES, MEMBERSHIPS, USERS, Entity
+from enrollsync.words.canonical import BETWEEN_TERMS, BY_NAME, CLASSES, ENTITIES, MEMBERSHIPS, USERS, Entity
 
 ANOTHER_SCHOOL = "another school became the primary one"
 ANOTHER_ROLE = "another role became the primary one"
@@ -162,9 +162,12 @@ def _former_roles(run: Run) -> str:
 
 
 def _in_other_roles(run: Run) -> str:
-    """Active memberships of this source, of people whom such rows name in that school in other roles alone."""
+    """Active memberships of this source, of people whom such rows name in that school in other roles alone, or, where
+    they say all that somebody has, elsewhere alone."""
     files = ", ".join(map(engine.literal, run.format.files_of_all_roles)) or "NULL"
     keys, ends = (", ".join(names) for names in (primary_key(MEMBERSHIPS), record_keys(MEMBERSHIPS)))
+    if whole := ", ".join(map(engine.literal, run.format.files_of_all_memberships)):
+        files, ends = whole, str(USERS.key)
     return f"""
             FROM db_memberships
             SEMI JOIN (FROM memberships_resolved WHERE file IN ({files})) USING ({ends})
@@ -244,17 +247,28 @@ def _mentioned_links(entity: Entity) -> str:
 
 
 def _covered(entity: Entity, run: Run) -> list[str]:
-    """A class without a term is always covered; a term that the batch lacks, or that has ended, is left alone."""
+    """A class without a term is always covered; one with a term that the batch lacks, or that ended, is left alone.
+
+    A delta of classes does not say which terms the links cover; the classes that have some do.
+    """
     if CLASSES.name not in {entity.name, *entity.links.values()}:
         return []
     today = run.manifest.as_of.date().isoformat()
-    delivered = engine.parquet(run.place.canonical_table(CLASSES.name))
+    delivered = f"SELECT term FROM {engine.parquet(run.place.canonical_table(CLASSES.name))}"
+    if run.manifest.mode_of(CLASSES.name) == "delta":
+        delivered += " UNION ALL SELECT term FROM db_classes SEMI JOIN enrollments_resolved USING (class_key)"
     return [f"""old.class_key NOT IN (
                 SELECT class_key
                 FROM db_classes
                 WHERE term IS NOT NULL
                     AND (
-                        term NOT IN (SELECT term FROM {delivered} WHERE term IS NOT NULL)
+                        NOT coalesce(list_has_all(
+                            (
+                                SELECT list(DISTINCT own)
+                                FROM (SELECT unnest(string_split(term, '{BETWEEN_TERMS}')) AS own FROM ({delivered}))
+                            ),
+                            string_split(term, '{BETWEEN_TERMS}')
+                        ), false)
                         OR term_end < '{today}'
                     )
             )"""]  # fmt: skip

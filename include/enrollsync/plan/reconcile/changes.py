@@ -8,30 +8,32 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync.database.schema import columns_of, primary_key
+from enrollsync.formats import Format
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
 from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, Entity
 
 
-def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> dict[str, int]:
+def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, declared: Format) -> dict[str, int]:
     """Work out what the rows of each entity create or change, once it is known what goes; returns how many do."""
     changed: dict[str, int] = {}
     for entity in ENTITIES:
         if entity is MEMBERSHIPS:
-            connection.execute(_primary_memberships(manifest))
+            connection.execute(_primary_memberships(manifest, declared))
         connection.execute(_changes(entity, manifest))
         planned = f"SELECT count(*) FROM {entity.name}_changes"
         changed[entity.name] = engine.one_row(connection, planned)[0]
     return changed
 
 
-def _primary_memberships(manifest: RunManifest) -> str:
+def _primary_memberships(manifest: RunManifest, declared: Format) -> str:
     """Each person's primary membership: in the primary school, that of the role which the person will have.
 
-    The school is in a delta a new one, else the one that was, else the most frequent. A role there that stays without
-    a row counts too.
+    The school is in a delta a new one (unless rows name all that somebody has, or any role of several), else the one
+    that was, else the most frequent. A role there that stays without a row counts too.
     """
-    new_first = "was_primary IS NULL DESC, " if manifest.mode_of("memberships") == "delta" else ""
+    latest = manifest.mode_of("memberships") == "delta" and declared.names_latest_school
+    new_first = "was_primary IS NULL DESC, " if latest else ""
     return f"""
         CREATE TABLE primary_memberships AS
         WITH said AS (

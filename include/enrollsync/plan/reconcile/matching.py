@@ -51,6 +51,12 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
                 connection.execute(empty("{entity}_lookalikes", entity))
             else:
                 find_lookalikes(connection, entity, manifest)
+            if (
+                entity is USERS
+                and manifest.mode_of(entity.name) == "delta"
+                and run.format.may_lack(entity.name, "role")
+            ):
+                connection.execute(_without_role())
             _hold(connection, entity, manifest)
             connection.execute(_assigned(entity))
             connection.execute(renamed_without_a_row(entity))
@@ -204,6 +210,16 @@ def _settled(entity: Entity, settle: Settle) -> str:
         WHERE {row};
         DELETE FROM {name}_without_row
         WHERE {entity.key} = {settle.record:d}"""
+
+
+def _without_role() -> str:
+    """The roster knows the role of whom it has; of nobody new."""
+    return """
+        INSERT INTO users_held
+        SELECT source_key, 'PLAN-NO-ROLE', NULL
+        FROM users_resolved
+        SEMI JOIN (FROM users_matched WHERE old_key IS NULL) USING (source_key)
+        WHERE role IS NULL AND source_key NOT IN (SELECT source_key FROM users_held)"""
 
 
 def _hold(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> None:
