@@ -19,6 +19,7 @@ from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.lines import LONGEST
 from enrollsync.words.errors import Refused
 from nightly import as_csv, clever, pupil, section, student, tutor
+from oneroster_files import USERS, delivery, newer, user
 
 # ---- damage -------------------------------------------------------------------------------------
 
@@ -127,6 +128,10 @@ def sound_files(declared: Format) -> dict[str, bytes]:
             student("901", userRole="staff", classId="", className="", userFirstName="Al", userEmail="al@demo.example"),
         ]  # fmt: skip
         return {"users.csv": as_csv(rows, ",".join(["action", *student(), "primaryTeacher"])).encode()}
+    if declared.source.name == "oneroster":
+        people = [*USERS, user("p3", givenName="Bo, Jr", familyName="A\nB"), user("p4", familyName='Ngo "Kim"')]
+        whole = delivery(users=people) if declared.version == "1.1" else newer(users=people)
+        return {name.lower(): text.encode() for name, text in whole.items()}
     pupils = [pupil(number) for number in range(4)]
     pupils[1] |= {"First_name": '"Bo, Jr"', "Last_name": '"A\nB"'}
     files = clever(
