@@ -51,7 +51,7 @@ def as_said(declared: Format, listing: Listing, said: Said) -> Format:
 
 
 def _as_said(spec: FileSpec, listing: Listing, word: str | None) -> FileSpec:
-    if spec.name == listing.file or spec.mode == "delta":
+    if spec.name == listing.file:
         return spec
     meant = listing.words.get((word or "").lower(), "delta")
     if meant is None:

@@ -74,6 +74,8 @@ class Code:
 
 DOUBLE = "ID-DUPLICATE"
 """One identifier on rows of two people."""
+NO_ROLE = "PLAN-NO-ROLE"
+"""A row of somebody new in a delta that leaves roles to the roster."""
 
 _TABLE = (
     Code(
@@ -315,7 +317,7 @@ _TABLE = (
         "rule 9", WARNING, Scope.RECORD,
     ),
     Code(
-        "PLAN-NO-ROLE", "Somebody new has no role",
+        NO_ROLE, "Somebody new has no role",
         "A delivery of changes may leave out the role of somebody whom the roster has; of nobody new it is known.",
         "Deliver the person's primary role too.",
         "formats, OneRoster", WARNING, Scope.RECORD,

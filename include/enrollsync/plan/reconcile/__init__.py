@@ -24,7 +24,7 @@ from enrollsync.run import engine
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import OPERATIONS, Workspace
 from enrollsync.words.canonical import ENTITIES, Entity
-from enrollsync.words.codes import DOUBLE
+from enrollsync.words.codes import DOUBLE, NO_ROLE
 
 
 def reconcile(run: Run, state_version: int, past: Past) -> Plan:
@@ -113,13 +113,15 @@ def _count(
 def _waiting_rows(workspace: Workspace) -> str:
     """The rows that wait for a person: what each is of, where it stands, and which record it may be, if any.
 
-    Rows of two people under one identifier are rejected, and wait for a person all the same.
+    Rows of two people under one identifier are rejected, and wait for a person all the same. Who has no role waits for
+    another delivery.
     """
     parts = [
         f"""
         SELECT '{entity.name}' AS entity, source_key, code, old_key AS record_key, file, line
         FROM {entity.name}_held
         JOIN {entity.name}_accepted USING (source_key)
+        WHERE code <> '{NO_ROLE}'
         UNION ALL
         SELECT DISTINCT '{entity.name}', given.source_key, code, old.{entity.key}, given.file, given.line
         FROM {engine.parquet(workspace.findings)} AS found

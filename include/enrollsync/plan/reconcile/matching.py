@@ -21,6 +21,7 @@ from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, Settle, Workspace
 from enrollsync.validate.accept import records
 from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, USERS, Entity
+from enrollsync.words.codes import NO_ROLE
 
 
 def match_entities(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
@@ -214,9 +215,9 @@ def _settled(entity: Entity, settle: Settle) -> str:
 
 def _without_role() -> str:
     """The roster knows the role of whom it has; of nobody new."""
-    return """
+    return f"""
         INSERT INTO users_held
-        SELECT source_key, 'PLAN-NO-ROLE', NULL
+        SELECT source_key, '{NO_ROLE}', NULL
         FROM users_resolved
         SEMI JOIN (FROM users_matched WHERE old_key IS NULL) USING (source_key)
         WHERE role IS NULL AND source_key NOT IN (SELECT source_key FROM users_held)"""
