@@ -139,7 +139,13 @@ WHERE old.status = 'active' AND gone.explicit UNION ALL
         FROM db_classes
         WHERE term IS NOT NULL
             AND (
-                term NOT IN (SELECT term FROM read_parquet('canonical/classes.parquet') WHERE term IS NOT NULL)
+                NOT coalesce(list_has_all(
+                    (
+                        SELECT list(DISTINCT own)
+                        FROM (SELECT unnest(string_split(term, '; ')) AS own FROM (SELECT term FROM read_parquet('canonical/classes.parquet')))
+                    ),
+                    string_split(term, '; ')
+                ), false)
                 OR term_end < '2026-11-01'
             )
     )
