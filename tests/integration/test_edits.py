@@ -185,7 +185,7 @@ _SECONDARIES = ["ST9", "ST2", "st2", "ST1", " ST7 ", "123456789", ""]
 
 
 @pytest.mark.slow
-@settings(max_examples=12, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
+@settings(max_examples=6, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
           suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])  # fmt: skip
 @given(identifier=st.sampled_from(_IDENTIFIERS), state_id=st.sampled_from(_SECONDARIES))
 @example(identifier="301", state_id="ST2")

@@ -151,7 +151,7 @@ def test_clevers_rows_are_settled_too(nightly: Nightly) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("database_url", "seed"), [("sqlite", 5), ("postgresql", 8)], indirect=["database_url"])
+@pytest.mark.parametrize(("database_url", "seed"), [("sqlite", 5)], indirect=["database_url"])
 def test_merges_and_answers_between_nights_can_be_undone_and_redone_and_leave_nothing_to_plan(
     nightly_everywhere: Nightly, seed: int
 ) -> None:
