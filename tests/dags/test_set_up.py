@@ -63,14 +63,16 @@ def test_one_sqlalchemy_for_all() -> None:
 
 
 def test_every_import_is_a_direct_dependency() -> None:
-    """`fastapi` is Airflow's own: its API server, and so what it serves, cannot be without it."""
+    """`fastapi`, with `starlette` below it, is Airflow's own: its API server, and what it serves, cannot be without."""
     files = [path for folder in ("include", "dags", "plugins", "scripts", "tests", "benchmarks")
              for path in (PROJECT / folder).rglob("*.py")]  # fmt: skip
     nodes = [node for path in files for node in ast.walk(ast.parse(path.read_text()))]
     modules = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     modules |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     own = {"enrollsync", "benchmarks", *(path.stem for path in (PROJECT / "tests").iterdir())}
-    foreign = {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - own - {"fastapi"}
+    foreign = (
+        {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - own - {"fastapi", "starlette"}
+    )
     named = {"airflow": "apache-airflow", "yaml": "pyyaml"}
     direct = set().union(*direct_dependencies().values())
     assert {named.get(module, module.replace("_", "-")) for module in foreign} - direct == set()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import runpy
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from enrollsync.airflow import warm
 
+PROJECT = Path(__file__).resolve().parents[2]
 FORKED = """
 import os, sys, threading
 sys.argv = ["airflow", {service!r}]
@@ -41,6 +44,5 @@ def test_scheduler_that_forks_tasks_imports_what_they_need_and_a_fork_of_it_work
 
 
 def test_listener_is_the_plugins() -> None:
-    from plugins.roster import RosterPlugin
-
-    assert warm in RosterPlugin.listeners
+    plugin = runpy.run_path(str(PROJECT / "plugins" / "roster.py"))["RosterPlugin"]
+    assert warm in plugin.listeners

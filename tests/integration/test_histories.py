@@ -258,9 +258,7 @@ def test_a_history_ends_as_the_model_says_in_any_row_order_and_every_night_can_b
 
 
 # Who was edited is absent and comes back, gets another identifier in the file or by hand, or is heard there too.
-@pytest.mark.parametrize(
-    ("database_url", "seed", "nights"), [("postgresql", 10621, 3)], indirect=["database_url"]
-)
+@pytest.mark.parametrize(("database_url", "seed", "nights"), [("postgresql", 10621, 3)], indirect=["database_url"])
 def test_what_persons_edit_between_nights_stays_can_be_undone_and_redone_and_leaves_nothing_to_plan(
     nightly_everywhere: Nightly, seed: int, nights: int
 ) -> None:

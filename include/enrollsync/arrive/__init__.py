@@ -17,7 +17,6 @@ from enrollsync.arrive.delivery import Batch
 from enrollsync.arrive.edit import edited_batch
 from enrollsync.arrive.folder import find_delivery, resolved
 from enrollsync.arrive.recognise import recognise
-from enrollsync.arrive.settle import settled_batch
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice
 from enrollsync.settings import District, project_root, uploads_folder
@@ -41,6 +40,8 @@ def _find_batch(run: Run) -> Batch:
     if asked.edit:
         return edited_batch(run)
     if asked.settle:
+        from enrollsync.arrive.settle import settled_batch
+
         return settled_batch(run)
     if district.source.connection and not asked.source:
         raise ConfigurationError(
