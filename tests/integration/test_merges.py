@@ -169,7 +169,7 @@ PLACES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, m
 """Who is in which class; a class is in a school of its own number."""
 
 
-@settings(max_examples=8, derandomize=True, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=5, derandomize=True, phases=[Phase.explicit, Phase.generate])
 @given(
     places=PLACES, merges=st.lists(st.permutations(range(4)), min_size=1, max_size=2), chance=st.randoms(),
     source=st.sampled_from(["batch_upload", "clever"]), mode=st.sampled_from(["delta", "snapshot"]),

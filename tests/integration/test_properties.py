@@ -45,7 +45,7 @@ _PLACES = {
 rows = st.fixed_dictionaries({name: st.sampled_from(pool) for name, pool in (_PEOPLE | _PLACES).items()})
 batches = st.lists(rows, min_size=3, max_size=12)
 few = settings(
-    max_examples=3, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
+    max_examples=2, deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 """Every example is four whole nights: few of them, always the same, and none to make a failing one smaller."""
