@@ -194,14 +194,30 @@ def browsing(host: FakeHost) -> Iterator[TestClient]:
         yield client
 
 
-@pytest.fixture(scope="session")
-def merced(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A home with Merced alone, after its first night; tests that change it work on `copied`."""
-    home = tmp_path_factory.mktemp("merced")
+@contextmanager
+def furnishing(home: Path) -> Iterator[None]:
+    """Nights that are run within belong to that home, and are checked without Great Expectations."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ENROLLSYNC_HOME", str(home))
         patch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
         patch.setattr("enrollsync.validate.checking.run_suite", quicker.plainly)
+        yield
+
+
+def copy_of(furnished: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A test's own copy of a home, in which the portal works."""
+    home = shutil.copytree(furnished, tmp_path / "home")
+    monkeypatch.setenv("ENROLLSYNC_HOME", str(home))
+    monkeypatch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
+    reader.roster.cache_clear()  # the same address is another file now
+    return home
+
+
+@pytest.fixture(scope="session")
+def merced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home with Merced alone, after its first night; tests that change it work on `copied`."""
+    home = tmp_path_factory.mktemp("merced")
+    with furnishing(home):
         write_district(home, "merced", source={"path": "data/landing/merced", "mode": "delta"})
         deliver(home, "merced", [other(1, userStateId="ST1"), other(2), other(3, userId=SSN)])
         run("merced", "first", FIRST)
@@ -210,9 +226,5 @@ def merced(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copied(merced: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain_checks: None) -> Path:
-    """The test's own copy of Merced's home, in which the portal works."""
-    home = shutil.copytree(merced, tmp_path / "home")
-    monkeypatch.setenv("ENROLLSYNC_HOME", str(home))
-    monkeypatch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
-    reader.roster.cache_clear()  # the same address is another file now
-    return home
+    """The test's own copy of Merced's home."""
+    return copy_of(merced, monkeypatch, tmp_path)

@@ -12,19 +12,14 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-import quicker
-from enrollsync.portal import reader
-from enrollsync.portal.app import build
 from nightly import other
-from portal.conftest import FIRST, HTML, SECOND, FakeHost, deliver, run, write_district
+from portal.conftest import FIRST, SECOND, SSN, FakeHost, browsing, copy_of, deliver, furnishing, run, write_district
 
 JSON = {"Accept": "application/json"}
 ORIGIN = {"Origin": "http://testserver"}
 BASE = "/roster/districts/tulare/quality"
-SSN = "123456789"
 HOSTILE = "<script>alert('x')</script>"
 NORTH = {"schoolId": "S1", "schoolName": "North"}
 SOUTH = {"schoolId": "S2", "schoolName": "South", "classId": "C2"}
@@ -40,10 +35,7 @@ def host() -> FakeHost:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tulare after two nights: in the second one two people of South have no address that can be used."""
     home = tmp_path_factory.mktemp("quality")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENROLLSYNC_HOME", str(home))
-        patch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
-        patch.setattr("enrollsync.validate.checking.run_suite", quicker.plainly)
+    with furnishing(home):
         write_district(home, "tulare", thresholds={"floor": 1000})
         rows = [other(1, **NORTH, userEmail="none"), other(2, **SOUTH, userId=SSN, userFirstName=HOSTILE),
                 other(3, **SOUTH)]  # fmt: skip
@@ -57,13 +49,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def visitor(template: Path, host: FakeHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[TestClient]:
-    shutil.copytree(template, tmp_path / "home")
-    monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
-    reader.roster.cache_clear()  # the same address is another file now
-    around = FastAPI()
-    around.mount("/roster", build(host))
-    with TestClient(around, follow_redirects=False, headers=HTML) as client:
+    copy_of(template, monkeypatch, tmp_path)
+    with browsing(host) as client:
         yield client
 
 

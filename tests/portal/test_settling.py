@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-import quicker
-from enrollsync.portal import reader
-from enrollsync.portal.app import build
 from nightly import other, student
-from portal.conftest import FIRST, HTML, SECOND, FakeHost, deliver, run, write_district
+from portal.conftest import FIRST, SECOND, SSN, FakeHost, browsing, copy_of, deliver, furnishing, run, write_district
 from portal.forms import JSON, ORIGIN, all_fields, fields
 
 BASE = "/roster/districts/merced"
-SSN = "123456789"
 TWICE = student("777", classId="C3", className="Music", userEmail="lp@demo.example")
 """Leena again: 300's names and birth date."""
 ROWS = [student(), TWICE, other(1), other(2, userId=SSN), other(3, userId="AB1"), other(4, userId="ab1"),
@@ -37,10 +31,7 @@ def host() -> FakeHost:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Merced: on the second night one row waits."""
     home = tmp_path_factory.mktemp("settling")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ENROLLSYNC_HOME", str(home))
-        patch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
-        patch.setattr("enrollsync.validate.checking.run_suite", quicker.plainly)
+    with furnishing(home):
         write_district(home, "merced", source={"path": "data/landing/merced", "mode": "delta"})
         deliver(home, "merced", ROWS)
         run("merced", "first", FIRST)
@@ -53,13 +44,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def visitor(
     template: Path, host: FakeHost, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, plain_checks: None
 ) -> Iterator[TestClient]:
-    shutil.copytree(template, tmp_path / "home")
-    monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("ENROLLSYNC_DISTRICTS", raising=False)
-    reader.roster.cache_clear()  # the same address is another file now
-    around = FastAPI()
-    around.mount("/roster", build(host))
-    with TestClient(around, follow_redirects=False, headers=HTML) as client:
+    copy_of(template, monkeypatch, tmp_path)
+    with browsing(host) as client:
         yield client
 
 
@@ -96,6 +82,7 @@ def test_an_answer_is_looked_at_and_then_done_and_the_row_waits_no_more(visitor:
     }  # fmt: skip
     looked = visitor.post(f"{BASE}/waiting", data=asked, headers=ORIGIN)
     assert looked.status_code == 200 and "This would change" in looked.text
+    assert "released:" not in looked.text, "who gives an identifier up goes by it"
     assert key_of(visitor, "u1") == before, "nothing is done before it was looked at"
     done = visitor.post(f"{BASE}/waiting", data=fields(looked.text), headers=ORIGIN)
     assert (done.status_code, done.headers["location"]) == (303, f"{BASE}/waiting")
@@ -132,6 +119,8 @@ def test_two_records_are_compared_and_merged_and_each_page_says_so(visitor: Test
     assert looked.status_code == 200 and "What would change" in looked.text
     done = visitor.post(f"{BASE}/users/{kept}/merge", data=fields(looked.text), headers=ORIGIN)
     assert (done.status_code, done.headers["location"]) == (303, f"{BASE}/users/{kept}")
+    (latest, *_) = told(visitor, "/runs")["runs"]
+    assert latest["message"] == "Two records of one person were merged."
     facts = told(visitor, f"/users/{kept}")
     assert [one["name"] for one in facts["around"]["classes"] if one["status"] == "active"] == ["Math", "Music"]
     left = told(visitor, f"/users/{gone}")
