@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from canonical_rows import district_for
 from enrollsync.formats import FileSpec
 from enrollsync.formats.clever import CLEVER
+from enrollsync.ingest.lines import Malformed
 from enrollsync.ingest.read import FileRead, read_file
 from enrollsync.run import engine
 from enrollsync.run.run import Run
@@ -98,6 +99,10 @@ class Delivered:
         target = self.folder / "back.parquet"
         assert self._read_file(self.errors_path, target).malformed == []
         return duckdb.sql(f"SELECT * EXCLUDE (line) FROM {numbered(target)}").fetchall()
+
+    def damage_when_read_back(self) -> list[Malformed]:
+        """Of the error file, when it is delivered."""
+        return self._read_file(self.errors_path, self.folder / "back.parquet").malformed
 
     def write(self) -> dict[str, int]:
         return quarantine.write(self.run())
@@ -227,7 +232,28 @@ def test_every_field_survives_the_copy_as_delivered(
     run.write()
 
     assert run.errors()[1][1:] == values or any(re.match("[\\s]*[=+-]", value) for value in values)
+    inner = run.errors_text().split("\n")[2:-2]
+    assume(not any(_is_a_row(line, of=4) for line in inner))  # beside `errors` others can be told apart than before
     assert run.read_back() == [tuple(value or None for value in values)]
+
+
+def test_a_row_whose_lines_could_be_rows_themselves_comes_back_as_a_finding_and_is_not_lost(tmp_path: Path) -> None:
+    delivered = 'a,b,c\n"","\n,",",,\n"\n'
+    run = Delivered(tmp_path, delivered, [missing(2)], header=["a", "b", "c"]).save()
+    run.write()
+
+    assert not run.damaged and run.errors()[1][1:] == ["", "\n,", ",,\n"]
+    assert run.damage_when_read_back() != []
+
+
+def _is_a_row(line: str, *, of: int) -> bool:
+    """Whether a line within a record has as many fields as a record; blanks beside quotation marks are passed over."""
+    tight = re.sub(r'" +(?=,|$)', '"', re.sub(r'(^|,) (?=")', r"\1", line))
+    try:
+        (fields,) = csv.reader(io.StringIO(tight, newline=""), strict=True)
+    except (csv.Error, ValueError):
+        return False
+    return len(fields) == of
 
 
 def test_a_field_larger_than_most_readers_take_is_copied(tmp_path: Path) -> None:

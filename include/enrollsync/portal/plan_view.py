@@ -458,10 +458,10 @@ def _in_order(asked: _Asked, entity: str) -> dict[str, np.ndarray]:
 def _shown(connection: duckdb.DuckDBPyConnection, entity: str, rows: list[int]) -> list[Change]:
     """The changes that stand there."""
     told, declared = _TOLD[entity], BY_NAME[entity]
-    identifier = f"coalesce(shown.{declared.identifier}, shown.source_key)" if declared.identifier else "NULL"
+    identifier = "shown.entity_id" if declared.identifier else "NULL"  # who gave the identifier up goes by it here
     key = f"shown.{declared.key}" if declared.key else "NULL"
     # Of a table of a million rows each column that is read costs as much as all else.
-    own = (declared.identifier, "source_key", *NAMES.get(entity, ()), *link_keys(declared)) if declared.key else ()
+    own = ("entity_id", *NAMES.get(entity, ()), *link_keys(declared)) if declared.key else ()
     told_of_all = ("operation", "before_json", "after_json", "reason", "file", "line")
     needed = ", ".join(dict.fromkeys(str(name) for name in (*primary_key(declared), *own, *told_of_all)))
     found = connection.execute(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from enrollsync.database.schema import UNDO_OF, WHOLE
+from enrollsync.database.schema import MERGED, UNDO_OF, WHOLE
 from enrollsync.plan import answers
 from enrollsync.plan.answers import answered
 from enrollsync.portal.entry import DistrictVisit
@@ -130,7 +130,7 @@ def told(known: Known) -> dict[str, Any]:
         "started_at": row.get("started_at") or (manifest and manifest.as_of),
         "ended_at": row.get("ended_at"),
         "source": row.get("source") or (manifest and wording.source_of(manifest)),
-        "message": (manifest and manifest.error) or row.get("message"),
+        "message": (manifest and manifest.error) or why(row.get("message")),
         "undoes": manifest.undoes if manifest else _undone_by_message(row),
         "counts": counted(known),
         "headings": wording.headings(known.outcome, undoes=known.outcome == "undone"),
@@ -143,6 +143,13 @@ def told(known: Known) -> dict[str, Any]:
 
 def _either(row: Mapping[str, Any], manifest: RunManifest | None, name: str) -> Any:
     return row[name] if row.get(name) is not None else getattr(manifest, name, None)
+
+
+def why(message: str | None) -> str | None:
+    """What is remembered of a run, as a person reads it: of people who were merged the roster keeps their keys."""
+    if message is not None and message.startswith(MERGED):
+        return say("Two records of one person were merged.")
+    return message
 
 
 def _undone_by_message(row: Mapping[str, Any]) -> str | None:

@@ -19,7 +19,7 @@ from enrollsync.portal.host import NotDone
 from enrollsync.portal.morning import list_lines
 from enrollsync.portal.pages import HEADERS, Page, read_day, root_of, show, when
 from enrollsync.portal.review import Looking, review
-from enrollsync.portal.run_view import Known
+from enrollsync.portal.run_view import Known, why
 from enrollsync.portal.students import by_night_and_school
 from enrollsync.portal.texts import say
 from enrollsync.report.wording import OUTCOMES, UNFINISHED, changes
@@ -126,7 +126,7 @@ def _listed(run: Mapping[str, Any], district: District) -> dict[str, Any]:
         "approved_by": run["approved_by"],
         "answer": run["answer"],
         "decided": answers.answered(run["answer"], run["approved_by"]) if run["approved_by"] else None,
-        "message": run["message"],
+        "message": why(run["message"]),
         "report": f"{dag}/{quote(run['run_id'], safe='')}/report.html" if reported else None,
     }
 
