@@ -198,3 +198,10 @@ def test_no_such_run_district_or_page(visitor: TestClient) -> None:
     for path in ("/roster/districts/lincoln/runs/third", "/roster/districts/nowhere", "/roster/static/entry.py"):
         assert visitor.get(path).status_code == 404
     assert visitor.get("/roster/districts/springfield").status_code == 409
+
+
+def test_a_page_of_changes_with_a_word_is_there_also_when_their_order_was_forgotten(visitor: TestClient) -> None:
+    address = "/roster/districts/lincoln/runs/second?q=müller"
+    before = visitor.get(address, headers=JSON).json()["plan"]
+    plan_view.in_order.cache_clear()
+    assert before["changes"] and visitor.get(address, headers=JSON).json()["plan"] == before

@@ -383,7 +383,7 @@ def _changes(connection: duckdb.DuckDBPyConnection, plan: _Plan, wanted: Wanted)
     for entity, operation, count in _counted(asked):
         begin, end = max(first - found, 0), min(last - found, count)
         if begin < end:
-            rows = _in_order(asked, entity)[operation][begin:end]
+            rows = in_order(asked, entity)[operation][begin:end]
             changes += _shown(connection, entity, [int(row) for row in rows])
         found += count
     return found, changes
@@ -408,13 +408,12 @@ def _counted(asked: _Asked) -> list[tuple[str, str, int]]:
     """Entity, operation, and how many changes fit; those first that a page shows first."""
     wanted, connection = asked.wanted, asked.connection
     entities = [wanted.entity] if wanted.entity in BY_NAME else [entity.name for entity in ENTITIES]
-    _find_words(connection, wanted)
     counts: list[tuple[str, str, int]] = []
     for entity in entities:
         if not connection.execute(f"SELECT count(*) FROM planned_{entity}").fetchall()[0][0]:
             continue  # names of its ends would be looked through for nothing
         if asked.narrow:
-            counts += [(entity, operation, len(rows)) for operation, rows in _in_order(asked, entity).items()]
+            counts += [(entity, operation, len(rows)) for operation, rows in in_order(asked, entity).items()]
         else:
             where, values = _conditions(entity, wanted)
             query = f"SELECT operation, count(*) FROM planned_{entity} WHERE {where} GROUP BY operation"
@@ -426,12 +425,12 @@ _ORDER = ("deactivate", "reidentify", "update", "reactivate", "create")
 
 
 def _find_words(connection: duckdb.DuckDBPyConnection, wanted: Wanted) -> None:
-    """Create `named_<ends>_<n>`: the people, schools and rooms whose names have the nth word."""
+    """Create `named_<ends>_<n>`, once a request: the people, schools and rooms whose names have the nth word."""
     for number, word in enumerate(_words_of(wanted)):
         for ends, (key, *names) in _ENDS.items():
             rows = f"({_NAMED_ROOMS})" if ends == "rooms" else ends
             query = f"SELECT {key} FROM {rows} WHERE {_has_word(*names).replace('$word', '$one')}"
-            connection.execute(f"CREATE OR REPLACE TEMP TABLE named_{ends}_{number} AS {query}", {"one": word})
+            connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS named_{ends}_{number} AS {query}", {"one": word})
 
 
 def _words_of(wanted: Wanted) -> list[str]:
@@ -439,10 +438,11 @@ def _words_of(wanted: Wanted) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def _in_order(asked: _Asked, entity: str) -> dict[str, np.ndarray]:
+def in_order(asked: _Asked, entity: str) -> dict[str, np.ndarray]:
     """Operation -> where its changes stand in the plan's table, in the order of their pages: four bytes a change."""
     import numpy as np
 
+    _find_words(asked.connection, asked.wanted)
     where, values = _conditions(entity, asked.wanted)
     order = ", ".join(name for name in ("operation", _TOLD[entity].order, "lies") if name)
     found = asked.connection.sql(
