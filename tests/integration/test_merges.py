@@ -16,6 +16,7 @@ from enrollsync import steps
 from enrollsync.run.workspace import Merge
 from enrollsync.words.errors import ConfigurationError
 from nightly import Nightly, add_up, clever, other, pupil, section, student
+from oneroster_files import ENROLLMENTS, NAMES, USERS, delivery, enrolled, user
 from reconciling import Roster
 
 ROWS = [student(), student(classId="C2", className="Art"), student("777", classId="C3", className="Music",
@@ -197,3 +198,35 @@ def test_whoever_is_merged_the_same_delivery_changes_nothing_in_any_row_order(
         assert len(primary) == len(set(primary)) == len(keys) - len(roster.merges)
         planned = roster.plan(chance.sample(rows, len(rows)))
         assert not any(planned.operations.values())
+
+
+TWIN = {"givenName": "Givenp1", "familyName": "Familyp1", "email": "p1@demo.example"}
+"""Who is p1 under the identifier p9."""
+ALL_DELTA = dict.fromkeys(NAMES, "absent") | {"users": "delta", "enrollments": "delta"}
+
+
+@pytest.mark.parametrize("gone_says", [{"status": "tobedeleted"}, {"enabledUser": "false"}])
+def test_a_source_that_clears_the_second_record_away_takes_nothing_from_the_one_that_was_kept(
+    nightly: Nightly, gone_says: dict[str, str]
+) -> None:
+    nightly.settings = {"primary_source": "oneroster"}
+    nightly.begin(delivery(users=[*USERS, user("p9", **TWIN)], enrollments=[*ENROLLMENTS, enrolled("C1", "p9")]))
+    merge(nightly, "p9", "p1")
+    links = [enrolled("C1", "p9", status="tobedeleted")] if "status" in gone_says else []
+    night = nightly.run(delivery(ALL_DELTA, users=[user("p9", **TWIN, **gone_says)], enrollments=links))
+    assert (night["outcome"], nightly.set_aside()) == ("in_sync", [])
+    assert nightly.view("users", "status", "user_id = 'p1'") == [("active",)]
+    assert classes_of(nightly, "p1") == ["C1", "C2"]
+
+
+def test_a_source_that_keeps_the_other_identifier_keeps_the_person(nightly: Nightly) -> None:
+    nightly.settings = {"primary_source": "oneroster"}
+    nightly.begin(delivery(users=[*USERS, user("p9", **TWIN)], enrollments=[*ENROLLMENTS, enrolled("C1", "p9")]))
+    merge(nightly, "p9", "p1")
+    said = [user("p1", status="tobedeleted"), user("p9", **TWIN, grades="06")]
+    links = [enrolled("C1", "p1", status="tobedeleted"), enrolled("C1", "p9")]
+    night = nightly.run(delivery(ALL_DELTA, users=said, enrollments=links))
+    assert (night["outcome"], nightly.set_aside()) == ("applied", [])
+    assert nightly.view("users", "grade, status", "user_id = 'p1'") == [("6", "active")]
+    assert classes_of(nightly, "p1") == ["C1", "C2"]
+    assert nightly.again()["outcome"] == "in_sync"

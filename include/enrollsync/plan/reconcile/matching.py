@@ -12,7 +12,16 @@ import duckdb
 from enrollsync.plan.reconcile.clashes import find_clashes
 from enrollsync.plan.reconcile.edits import are_kept, with_edited_values
 from enrollsync.plan.reconcile.likeness import KINDS_OF_PEOPLE, find_lookalikes, resemblance
-from enrollsync.plan.reconcile.merges import OF_PEOPLE, are_merged, doubled, nothing_doubled, once, with_said
+from enrollsync.plan.reconcile.merges import (
+    OF_PEOPLE,
+    are_merged,
+    doubled,
+    nothing_doubled,
+    once,
+    removals_left,
+    removals_meant,
+    with_said,
+)
 from enrollsync.plan.reconcile.renames import read_id_changes, renamed_without_a_row, respoken
 from enrollsync.plan.reconcile.tables import empty
 from enrollsync.plan.reconcile.taken import hold_taken
@@ -38,7 +47,7 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
         connection.execute(_delivered(entity, workspace, renamed=renamed, edited=edited, twice=twice))
     connection.execute(f"CREATE TABLE removals AS FROM {engine.parquet(workspace.accepted_table('removals'))}")
     for entity in ENTITIES:
-        connection.execute(_removals(entity, renamed=renamed))
+        connection.execute(_removals(entity, renamed=renamed, merged=merged and entity in OF_PEOPLE))
     for entity in ENTITIES:
         connection.execute(_resolved(entity))
         connection.execute(_dangling(entity, needed=bool(entity.links) and _some_dangle(connection, entity)))
@@ -103,13 +112,17 @@ def _aside(entity: Entity, canonical: str, workspace: Workspace) -> str:
         SEMI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)"""
 
 
-def _removals(entity: Entity, *, renamed: bool) -> str:
-    """What rows ask to be removed of an entity."""
+def _removals(entity: Entity, *, renamed: bool, merged: bool) -> str:
+    """What rows ask to be removed of an entity; `merged`: whether its rows may name people who were merged."""
     removals = f"""
         SELECT {", ".join(entity.identity)}, file, line
         FROM removals
         WHERE entity = '{entity.name}'"""
+    if merged:
+        removals = removals_meant(entity, removals)
     asked = respoken(entity, removals, entity.identity) if renamed else removals
+    if merged:
+        asked = removals_left(entity, asked)
     return f"""
         CREATE VIEW {entity.name}_removals AS{asked}"""
 

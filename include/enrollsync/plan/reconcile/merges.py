@@ -45,7 +45,8 @@ def nobody_merged() -> str:
 
 
 def doubled(entity: Entity, respoken: str) -> str:
-    """Create `<entity>_doubled`: the rows that say once more what another row says of who was kept.
+    """Create `<entity>_doubled`: the rows that say once more what another row says of who was kept, or that the record
+    which went is inactive: that it is already.
 
     `respoken` are all rows as they are meant, each with the source key that it says as `said` besides.
     """
@@ -68,7 +69,10 @@ def doubled(entity: Entity, respoken: str) -> str:
         SELECT {own}
         FROM theirs
         LEFT JOIN own USING ({identity})
-        QUALIFY there OR row_number() OVER (PARTITION BY {identity} ORDER BY said) > 1"""
+        QUALIFY there OR status IS NOT DISTINCT FROM 'inactive' OR row_number() OVER (
+            PARTITION BY {identity}
+            ORDER BY status IS NOT DISTINCT FROM 'inactive', said
+        ) > 1"""
 
 
 def nothing_doubled(entity: Entity) -> str:
@@ -90,6 +94,30 @@ def once(entity: Entity, query: str) -> str:
         FROM ({query}
         )
         ANTI JOIN {entity.name}_doubled USING ({", ".join(entity.identity)})"""
+
+
+def removals_meant(entity: Entity, query: str) -> str:
+    """The rows of `query`, which ask for removals, without those that name who was merged into somebody else.
+
+    A source that clears the second record away means that record, which is gone already.
+    """
+    return f"""
+        FROM ({query}
+        ) AS asked
+        ANTI JOIN users_merged AS merged ON merged.source_key = asked.{_person(entity)}"""
+
+
+def removals_left(entity: Entity, respoken: str) -> str:
+    """Of the removals as they are meant those of which no row brings what they take from somebody who was kept.
+
+    The source may clear away the identifier that was kept here, and go on with the other one.
+    """
+    identity = ", ".join(entity.identity)
+    return f"""
+        FROM ({respoken}
+        ) AS asked
+        WHERE {_person(entity)} NOT IN (SELECT new_source_key FROM users_merged)
+            OR NOT coalesce(({identity}) IN (SELECT ({identity}) FROM {entity.name}_accepted), false)"""
 
 
 def _person(entity: Entity) -> str:
