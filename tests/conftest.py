@@ -39,7 +39,7 @@ def pytest_collection_finish() -> None:
 def _one_engine() -> Iterator[None]:
     """All runs of this process share one DuckDB."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("enrollsync.run.engine.duckdb", one_engine)
+        patch.setattr("enrollsync.run.engine._engine", one_engine.Engine)
         yield
     one_engine.close()
     gc.unfreeze()

@@ -318,7 +318,7 @@ def fuzz_deliveries(name: str, cases: Iterable[int], *, whole: int = 1) -> tuple
         patch.setenv("ENROLLSYNC_HOME", folder)
         patch.setattr(collect, "write_checks", lambda *_: None)
         patch.setattr(checking, "run_suite", quicker.plainly)
-        patch.setattr(engine, "duckdb", one_engine)
+        patch.setattr(engine, "_engine", one_engine.Engine)
         nights = Nights(Path(folder), FORMATS[name], whole=whole)
         for case in cases:
             outcomes, found = nights.complaints(case)

@@ -25,8 +25,8 @@ class Files:
     def __init__(self, folder: Path, declared: Format) -> None:
         self.folder = folder
         self.declared = declared
-        self.connection = engine.connect(folder, ordered=True)
-        self.connection.execute("SET threads = 1")
+        with engine.connect(folder, ordered=True) as connection:
+            connection.execute("SET threads = 1")  # of the engine, which the folder keeps
 
     def told(self, spec: FileSpec, data: bytes, *, parsed: bool) -> Told:
         """What the program says of a file with these bytes. Raises Refused."""
@@ -49,7 +49,7 @@ class Files:
 
     def _parsed(self, path: Path, spec: FileSpec) -> Told:
         target = self.folder / "table.parquet"
-        with self.connection.cursor() as own:
+        with engine.connect(self.folder, ordered=True) as own:
             result = read_file(own, path, target, spec, self.declared, ())
             rows = own.execute(f"SELECT * FROM {numbered(target)}").fetchall()
             names = [column[0] for column in own.description]

@@ -1,54 +1,55 @@
-"""One DuckDB for all engines of a test process: making one takes as long as a dozen statements on a few rows.
+"""One DuckDB for all runs of a test process, as one run has one: making it takes as long as a dozen small statements.
 
 Statements are parsed once in a process, which is an eighth of what they take on a few rows.
-
-Each connection has a database of its own in it, empty at first and gone when it is closed, as if it were alone.
 """
 
 from __future__ import annotations
 
-import itertools
+import os
 import tempfile
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
-_engines: dict[tuple[tuple[str, Any], ...], duckdb.DuckDBPyConnection] = {}
-_numbers = itertools.count(1)
+from enrollsync.run import engine
+
+_made = engine._engine.__wrapped__
 
 
-def connect(database: str, *, config: dict[str, Any]) -> Connection:
-    """As `duckdb.connect(":memory:", config=config)`, but that what does not fit into memory spills elsewhere."""
-    assert database == ":memory:"
-    asked = tuple(sorted((config | {"temp_directory": tempfile.gettempdir()}).items()))
-    if asked not in _engines:
-        _engines[asked] = duckdb.connect(database, config=dict(asked))
-    name = f"engine_{next(_numbers)}"
-    return Connection(_engines[asked], name, owner=True)
+class Engine:
+    """The engine that `engine.connect` asks for a connection; what does not fit into memory spills elsewhere."""
+
+    def __init__(self, spill: Path, ordered: bool) -> None:
+        self._engine = _shared(ordered, os.environ.get("ENROLLSYNC_MEMORY"))
+
+    def cursor(self) -> Connection:
+        """A connection to it."""
+        return Connection(self._engine.cursor())
+
+
+@lru_cache
+def _shared(ordered: bool, memory: str | None) -> duckdb.DuckDBPyConnection:
+    return _made(Path(tempfile.gettempdir()), ordered)
 
 
 @lru_cache(maxsize=4096)
 def _parsed(query: str) -> list[duckdb.Statement]:
-    (engine, *_) = _engines.values()
-    return engine.extract_statements(query)
+    return _shared(False, None).extract_statements(query)
 
 
 def close() -> None:
     """Close all engines."""
-    while _engines:
-        _engines.popitem()[1].close()
+    _parsed.cache_clear()
+    _shared.cache_clear()
 
 
 class Connection:
-    """A `DuckDBPyConnection` that sees a database of its own."""
+    """A `DuckDBPyConnection` that knows statements which were asked before."""
 
-    def __init__(self, engine: duckdb.DuckDBPyConnection, name: str, *, owner: bool) -> None:
-        self._engine, self._name, self._owner = engine, name, owner
-        self._own = engine.cursor()
-        if owner:
-            self._own.execute(f"ATTACH ':memory:' AS {name}")
-        self._own.execute(f"USE {name}")
+    def __init__(self, own: duckdb.DuckDBPyConnection) -> None:
+        self._own = own
 
     def execute(self, query: str, parameters: object = None) -> duckdb.DuckDBPyConnection:
         """As the connection's own; a text that names a file is of one run alone, and not kept."""
@@ -61,19 +62,8 @@ class Connection:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._own, name)
 
-    def cursor(self) -> Connection:
-        """Another connection to the same database."""
-        return Connection(self._engine, self._name, owner=False)
-
-    def close(self) -> None:
-        """Close it, and drop what only it has."""
-        if self._owner:
-            self._own.execute("USE memory")
-            self._own.execute(f"DETACH {self._name}")
-        self._own.close()
-
     def __enter__(self) -> Connection:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._own.close()

@@ -6,19 +6,14 @@ import gc
 from typing import Any
 
 import pandas as pd
-import pytest
 from great_expectations.core import ExpectationSuite
 from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
-from great_expectations.expectations.expectation import Expectation
-from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
 from enrollsync.validate import checking, few
 from enrollsync.validate.collect import Checked
 
 _answers: dict[str, Checked] = {}
 """What was asked of which rows -> what came of it: the checks of many tests share most of their tables."""
-_described: dict[int, tuple[Expectation, ExpectationConfiguration]] = {}
-_describe = Expectation.configuration.fget
 _run_suite = checking.run_suite
 
 # What was imported for this stays to the end, so that Python need not look for garbage in it.
@@ -28,16 +23,10 @@ gc.freeze()
 def run_suite(
     context: EphemeralDataContext, suite: ExpectationSuite, frame: pd.DataFrame, parameters: dict[str, Any]
 ) -> Checked:
-    """`checking.run_suite`, which depends on nothing but the suite, the rows and the parameters; asked once for each.
-
-    While it runs, each check's configuration is made once and not a hundred times.
-    """
+    """`checking.run_suite`, which depends on nothing but what it is given; asked once for each."""
     question = _question(suite, frame, parameters)
     if question not in _answers:
-        _described.clear()
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(Expectation, "configuration", property(_described_once))
-            _answers[question] = _run_suite(context, suite, frame, parameters)
+        _answers[question] = _run_suite(context, suite, frame, parameters)
     return _answers[question]
 
 
@@ -49,12 +38,6 @@ def _question(suite: ExpectationSuite, frame: pd.DataFrame, parameters: dict[str
     ]
     columns = [(name, str(column.dtype), column.to_list()) for name, column in frame.items()]
     return repr((suite.name, checks, parameters, frame.index.to_list(), columns))
-
-
-def _described_once(check: Expectation) -> ExpectationConfiguration:
-    if id(check) not in _described:
-        _described[id(check)] = check, _describe(check)
-    return _described[id(check)][1]
 
 
 def plainly(_: object, suite: ExpectationSuite, frame: pd.DataFrame, words: dict[str, Any]) -> Checked:

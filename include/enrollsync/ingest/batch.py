@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -40,10 +39,10 @@ def read_batch(run: Run, batch: Batch) -> None:
     Raises Refused when nothing of it can be used, for all files of which none can.
     """
     files = batch.delivery.files
-    with engine.connect(run.place.source, ordered=True) as connection, ThreadPoolExecutor(2) as readers:
-        declared, told = _as_listed(connection, run, batch)
-        wanted = [spec for spec in declared.files if spec.read and spec.name in files]
-        results = list(readers.map(partial(_read, connection, run.place, files, declared), wanted))
+    declared, told = _as_listed(run, batch)
+    wanted = [spec for spec in declared.files if spec.read and spec.name in files]
+    with ThreadPoolExecutor(2) as readers:
+        results = list(readers.map(partial(_read, run.place, files, declared), wanted))
     if refused := [result for result in results if isinstance(result, Refused)]:
         raise Refused.for_all(refused)
     read = {spec: result for spec, result in zip(wanted, results, strict=True) if isinstance(result, FileRead)}
@@ -61,7 +60,7 @@ def read_batch(run: Run, batch: Batch) -> None:
     )
 
 
-def _as_listed(connection: duckdb.DuckDBPyConnection, run: Run, batch: Batch) -> tuple[Format, list[Notice]]:
+def _as_listed(run: Run, batch: Batch) -> tuple[Format, list[Notice]]:
     """The format as the delivery's own list of its files has it, where there is one, and what is told of that.
 
     Raises Refused where the list cannot be read, or a file is missing.
@@ -70,13 +69,14 @@ def _as_listed(connection: duckdb.DuckDBPyConnection, run: Run, batch: Batch) ->
     listing = declared.listing
     if listing is None or listing.file not in files:
         return declared, []
-    result = _read(connection, run.place, files, declared, declared.file(listing.file))
+    result = _read(run.place, files, declared, declared.file(listing.file))
     if isinstance(result, Refused):
         raise result
     table = run.place.source_table(listing.file)
-    if other := format_said(connection, table, declared, listing):
-        declared = run.settings.fitted(other)
-    said = said_of_files(connection, table, listing)
+    with engine.connect(run.place.source, ordered=True) as connection:
+        if other := format_said(connection, table, declared, listing):
+            declared = run.settings.fitted(other)
+        said = said_of_files(connection, table, listing)
     declared = as_said(declared, listing, said)
     refuse_missing(declared, listing, said, files)
     read = [spec.name for spec in declared.files if spec.read and spec.name in files]
@@ -87,8 +87,7 @@ def replace_id_changes(run: Run, path: Path) -> None:
     """Read `path` as the batch's `id_changes.csv`, and note it as if it had been delivered so."""
     spec, declared = ID_CHANGES_FILE, run.format
     ours = replace(declared, renames=(), encoding="utf-8")
-    with engine.connect(run.place.source, ordered=True) as connection:
-        result = _read(connection, run.place, {spec.name: path}, ours, spec)
+    result = _read(run.place, {spec.name: path}, ours, spec)
     if isinstance(result, Refused):
         raise result
     others = [file for file in run.manifest.files if file.name != spec.name]
@@ -98,13 +97,11 @@ def replace_id_changes(run: Run, path: Path) -> None:
     )
 
 
-def _read(
-    connection: duckdb.DuckDBPyConnection, place: Workspace, files: Files, declared: Format, spec: FileSpec
-) -> FileRead | Refused:
+def _read(place: Workspace, files: Files, declared: Format, spec: FileSpec) -> FileRead | Refused:
     target = place.source_table(spec.name)
-    with connection.cursor() as own:
+    with engine.connect(place.source, ordered=True) as connection:
         try:
-            result = read_file(own, files[spec.name], target, spec, declared, declared.needed(spec))
+            result = read_file(connection, files[spec.name], target, spec, declared, declared.needed(spec))
             _require_identifiers(declared, spec, result)
         except Refused as refused:
             return refused

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import os
 import re
 import shutil
 import tempfile
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,33 @@ import duckdb
 from enrollsync.words.canonical import KIND_PREFIXES
 
 
-def connect(workspace: Path, *, ordered: bool = False) -> duckdb.DuckDBPyConnection:
-    """An in-memory engine; what does not fit into `ENROLLSYNC_MEMORY` (default 2GB) spills into `workspace`.
+@contextmanager
+def connect(workspace: Path, *, ordered: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A database in memory, gone at the end; what does not fit into `ENROLLSYNC_MEMORY` (2GB) spills into `workspace`.
 
     Rows come in the files' order when `ordered`; otherwise only where a query says so, which lets large results stream.
+    The process's connections of one workspace share an engine, and with it the memory: making one takes as long as a
+    dozen statements on a few rows.
     """
+    own = f"own_{next(_numbers)}"
+    with _engine(workspace / "spill", ordered).cursor() as connection:
+        connection.execute(f"ATTACH ':memory:' AS {own}; USE {own}")
+        try:
+            yield connection
+        finally:
+            connection.execute(f"USE memory; DETACH {own}")
+
+
+_numbers = itertools.count(1)
+
+
+@lru_cache(maxsize=2)
+def _engine(spill: Path, ordered: bool) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(
         ":memory:",
         config={
             "memory_limit": os.environ.get("ENROLLSYNC_MEMORY", "2GB"),
-            "temp_directory": str(workspace / "spill"),
+            "temp_directory": str(spill),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             "preserve_insertion_order": ordered,
@@ -35,11 +54,15 @@ def connect(workspace: Path, *, ordered: bool = False) -> duckdb.DuckDBPyConnect
     )
 
 
+# An engine that outlives the interpreter's modules is told as a leak.
+atexit.register(_engine.cache_clear)
+
+
 @lru_cache(maxsize=1)
 def _for_pages() -> duckdb.DuckDBPyConnection:
     folder = tempfile.mkdtemp(prefix="enrollsync-pages-")  # for its owner alone: records may spill into it
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return connect(Path(folder))
+    return _engine(Path(folder), False)
 
 
 def for_page() -> duckdb.DuckDBPyConnection:

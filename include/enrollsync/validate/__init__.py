@@ -51,7 +51,7 @@ def validate(run: Run) -> None:
     with connect(workspace.root) as connection:
         collect.create_table(connection)
         # What one person changes is a handful of rows, and the person waits.
-        answering = _few(run, connection, suites, words) if manifest.by_hand else _all(run, connection, entities, words)
+        answering = _few(run, connection, suites, words) if manifest.by_hand else _all(run, entities, words)
         for entity, checked in zip(entities, answering, strict=True):
             suite = suites[entity.name]
             if manifest.may_say(entity.name, "action"):
@@ -80,9 +80,7 @@ def _few(
         yield few.check_rows(suite, dict(zip(columns, map(list, values), strict=True)), list(row_ids), words)
 
 
-def _all(
-    run: Run, connection: duckdb.DuckDBPyConnection, entities: list[Entity], words: dict[str, Any]
-) -> Iterator[Checked]:
+def _all(run: Run, entities: list[Entity], words: dict[str, Any]) -> Iterator[Checked]:
     """What Great Expectations says of all rows; at the end it writes its site, if the district wants it."""
     from enrollsync.validate import checking, suites
 
@@ -91,7 +89,7 @@ def _all(
     answered = []
     with ThreadPoolExecutor(1) as reader:
         # Tables are read while others are checked; Great Expectations itself cannot work in two threads.
-        frames = reader.map(partial(_frame, connection, run.place, words), fitted)
+        frames = reader.map(partial(_frame, run.place, words), fitted)
         for suite in fitted:
             answered.append(checking.run_suite(context, suite, next(frames), words))
             yield answered[-1]
@@ -99,11 +97,9 @@ def _all(
         checking.write_site(context, run.manifest, fitted, [checked.results for checked in answered])
 
 
-def _frame(
-    connection: duckdb.DuckDBPyConnection, workspace: Workspace, words: dict[str, Any], suite: ExpectationSuite
-) -> pd.DataFrame:
-    """What a suite looks at, read on a cursor of its own beside the connection's other work."""
+def _frame(workspace: Workspace, words: dict[str, Any], suite: ExpectationSuite) -> pd.DataFrame:
+    """What a suite looks at."""
     from enrollsync.validate import frames, suites
 
-    with connection.cursor() as own:
-        return frames.frame(own, workspace, suite.name, suites.columns(suite), words)
+    with connect(workspace.root) as connection:
+        return frames.frame(connection, workspace, suite.name, suites.columns(suite), words)

@@ -7,6 +7,8 @@ for reading: that is the report's.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import duckdb
@@ -58,14 +60,15 @@ def error_file(workspace: Workspace, name: str) -> Path:
     return workspace.quarantine / error_file_name(name)
 
 
-def findings_tables(run: Run) -> duckdb.DuckDBPyConnection:
+@contextmanager
+def findings_tables(run: Run) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection with `findings`, `malformed`, `notices` and `codes`, each empty where the run has none."""
-    connection = connect(run.place.root)
-    _parquet_or_empty(connection, "findings", run.place.findings, findings.schema())
-    _parquet_or_empty(connection, "malformed", run.place.malformed, _MALFORMED)
-    connection.register("notices", _notices_table(file_level(run.manifest)))
-    connection.register("codes", _codes_table())
-    return connection
+    with connect(run.place.root) as connection:
+        _parquet_or_empty(connection, "findings", run.place.findings, findings.schema())
+        _parquet_or_empty(connection, "malformed", run.place.malformed, _MALFORMED)
+        connection.register("notices", _notices_table(file_level(run.manifest)))
+        connection.register("codes", _codes_table())
+        yield connection
 
 
 def file_level(manifest: RunManifest) -> list[Notice]:
