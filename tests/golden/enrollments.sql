@@ -1,12 +1,12 @@
-CREATE VIEW stored_enrollments AS
+CREATE TABLE stored_enrollments AS
 FROM read_parquet('state/enrollments.parquet');
-CREATE VIEW db_enrollments AS
+CREATE TABLE db_enrollments AS
 FROM stored_enrollments
 WHERE status <> 'removed';
 
 CREATE TABLE enrollments_doubled (class_source_key VARCHAR, user_source_key VARCHAR);
 
-CREATE VIEW enrollments_accepted AS
+CREATE TABLE enrollments_accepted AS
 SELECT given.* REPLACE (
     coalesce(classes_alias.new_source_key, given.class_source_key) AS class_source_key,
     coalesce(users_alias.new_source_key, given.user_source_key) AS user_source_key
@@ -23,7 +23,7 @@ FROM read_parquet('accepted/enrollments.parquet')
 ) AS given
 LEFT JOIN classes_aliases AS classes_alias ON classes_alias.source_key = given.class_source_key
 LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.user_source_key;
-CREATE VIEW enrollments_delivered AS
+CREATE TABLE enrollments_delivered AS
 SELECT given.* REPLACE (
     coalesce(classes_alias.new_source_key, given.class_source_key) AS class_source_key,
     coalesce(users_alias.new_source_key, given.user_source_key) AS user_source_key
@@ -36,7 +36,7 @@ WHERE class_source_key IS NOT NULL AND user_source_key IS NOT NULL
 LEFT JOIN classes_aliases AS classes_alias ON classes_alias.source_key = given.class_source_key
 LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.user_source_key;
 
-CREATE VIEW enrollments_aside AS
+CREATE TABLE enrollments_aside AS
 SELECT class_source_key, user_source_key
 FROM read_parquet('canonical/enrollments.parquet')
 SEMI JOIN read_parquet('accepted/enrollments-aside.parquet') AS aside USING (row_id);
@@ -194,7 +194,7 @@ SELECT 'deactivate' AS operation, gone.file, gone.line, gone.reason, gone.explic
 FROM enrollments_departures AS gone
 JOIN db_enrollments AS old USING (class_key, user_key);
 
-CREATE VIEW enrollments_after AS
+CREATE TABLE enrollments_after AS
 FROM enrollments_changes
 UNION ALL BY NAME
 FROM enrollments_deactivations;

@@ -1,6 +1,6 @@
-CREATE VIEW stored_users AS
+CREATE TABLE stored_users AS
 FROM read_parquet('state/users.parquet');
-CREATE VIEW db_users AS
+CREATE TABLE db_users AS
 FROM stored_users
 WHERE status <> 'removed';
 
@@ -220,7 +220,7 @@ CREATE TABLE users_merged (source_key VARCHAR, new_source_key VARCHAR, old_id VA
 
 CREATE TABLE users_doubled (source_key VARCHAR);
 
-CREATE VIEW users_accepted AS
+CREATE TABLE users_accepted AS
 SELECT given.* REPLACE (
     CASE
         WHEN edited.user_district_id IS NOT NULL AND edited.user_district_id.was IS NOT DISTINCT FROM given.user_district_id
@@ -253,7 +253,7 @@ FROM read_parquet('accepted/users.parquet')
 LEFT JOIN users_aliases AS users_alias ON users_alias.source_key = given.source_key
 ) AS given
 LEFT JOIN users_edited_values AS edited USING (source_key);
-CREATE VIEW users_delivered AS
+CREATE TABLE users_delivered AS
 SELECT given.* REPLACE (
     coalesce(users_alias.new_source_key, given.source_key) AS source_key
 )
@@ -814,7 +814,7 @@ JOIN db_users AS old USING (user_key)
 LEFT JOIN users_released AS released ON released.key = old.user_key
 LEFT JOIN users_reidentifications AS renamed USING (user_key);
 
-CREATE VIEW users_after AS
+CREATE TABLE users_after AS
 FROM users_changes
 UNION ALL BY NAME
 FROM users_deactivations

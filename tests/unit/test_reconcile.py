@@ -6,6 +6,7 @@ import os
 import re
 import textwrap
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,17 +52,14 @@ class Recorded:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.connection, name)
 
-    def __enter__(self) -> Recorded:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def look(self) -> None:
+        """Note the tables and views that are there now."""
         query = """
             SELECT table_name, string_agg(column_name || ' ' || data_type, ', ' ORDER BY column_index)
             FROM duckdb_columns()
-            WHERE NOT internal
+            WHERE NOT internal AND database_name IN (current_database(), 'temp')
             GROUP BY table_name"""
         self.relations = dict(self.connection.execute(query).fetchall())
-        self.connection.close()
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +79,12 @@ def a_night(roster: Roster) -> Recorded:
     roster.edits = [EDIT]
     recorded: list[Recorded] = []
 
-    def connect(workspace: Path) -> Recorded:
-        recorded.append(Recorded(connection_to(workspace)))
-        return recorded[-1]
+    @contextmanager
+    def connect(workspace: Path) -> Iterator[Recorded]:
+        with connection_to(workspace) as own:
+            recorded.append(Recorded(own))
+            yield recorded[-1]
+            recorded[-1].look()
 
     connection_to = engine.connect
     with pytest.MonkeyPatch.context() as patched:

@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import duckdb
+import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from enrollsync.database.schema import (
@@ -88,19 +89,22 @@ def write_operations(
     shutil.rmtree(workspace.without_removals, ignore_errors=True)
     connection.execute(_TOLD)
     for entity in ENTITIES:
-        planned = _planned(entity, source, _EDITED if edited else _SAID)
+        (some,) = one_row(connection, f"SELECT EXISTS (FROM {entity.name}_after)")
+        planned = _planned(entity, source, _EDITED if edited else _SAID) if some else _nothing_planned(entity)
         write_parquet(connection, planned, workspace.plan_table(entity.name))
 
 
 def gather_operations(connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
     """Create the view `operations` over a written plan's tables, each row with a hash of the row it leads to."""
+    tables = {entity: folder / f"{entity.name}.parquet" for entity in ENTITIES}
+    filled = [entity for entity, table in tables.items() if pq.read_metadata(table).num_rows]
     parts = [
         f"""
         SELECT '{entity.name}' AS entity, operation, {", ".join(_record_keys(entity))}, before_json,
             CASE WHEN operation <> 'create' THEN after_json END AS after_json, reason,
             hash({", ".join(columns_of(entity))}) AS after
-        FROM {parquet(folder / f"{entity.name}.parquet")}"""
-        for entity in ENTITIES
+        FROM {parquet(tables[entity])}"""
+        for entity in filled or ENTITIES[:1]
     ]
     connection.execute(f"CREATE VIEW operations AS {' UNION ALL '.join(parts)}")
 
@@ -148,6 +152,12 @@ def _planned(entity: Entity, source: str | None, why: str) -> str:
         FROM {entity.name}_after AS new
         LEFT JOIN stored_{entity.name} AS old USING ({keys})
         ORDER BY {keys}"""
+
+
+def _nothing_planned(entity: Entity) -> str:
+    """The same without a row, which is not worth planning how to tell of."""
+    texts = "NULL::VARCHAR AS entity_id, NULL::VARCHAR AS before_json, NULL::VARCHAR AS after_json"
+    return f"SELECT operation, {', '.join(columns_of(entity))}, {texts}, {_SAID} FROM {entity.name}_after WHERE false"
 
 
 def _changes(entity: Entity, side: str, other: str) -> str:

@@ -132,7 +132,11 @@ def _by_entity(connection: duckdb.DuckDBPyConnection) -> list[Share]:
         GROUP BY entity
         ORDER BY list_position([{order}], entity)
     """).fetchall()
-    shares = [_with_fields(Share(*row), *_changed_fields(connection, BY_NAME[row[0]])) for row in rows]
+    shares = [Share(*row) for row in rows]
+    shares = [
+        _with_fields(share, *_changed_fields(connection, BY_NAME[share.entity])) if share.changed else share
+        for share in shares
+    ]
     return [_with_roles(connection, share) if share.entity == MEMBERSHIPS.name else share for share in shares]
 
 

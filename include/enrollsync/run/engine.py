@@ -81,6 +81,20 @@ def write_parquet(connection: duckdb.DuckDBPyConnection, query: str, path: Path,
     half.replace(path)
 
 
+def table_or_view(*folders: Path) -> str:
+    """How to CREATE what many statements read out of the Parquet files of these folders: as a TABLE or as a VIEW.
+
+    Of a few thousand rows each statement takes longer to open the files, and to plan what was planned before, than it
+    then works; of millions a copy would take the memory that sorting and joining need.
+    """
+    size = sum(path.stat().st_size for folder in folders for path in folder.glob("*.parquet"))
+    return "TABLE" if size < _FEW_BYTES else "VIEW"
+
+
+_FEW_BYTES = 2_000_000
+"""Some hundred thousand rows take more."""
+
+
 def parquet(path: Path) -> str:
     """`read_parquet('path')` for one file, whatever characters its folders' names have."""
     return f"read_parquet('{_exactly(path)}')"

@@ -87,9 +87,9 @@ def _all(run: Run, entities: list[Entity], words: dict[str, Any]) -> Iterator[Ch
     context = checking.quiet_context(run.place)
     fitted = [suites.fitted_suite(entity.name, run) for entity in entities]
     answered = []
-    with ThreadPoolExecutor(1) as reader:
+    with connect(run.place.root) as connection, ThreadPoolExecutor(1) as reader:
         # Tables are read while others are checked; Great Expectations itself cannot work in two threads.
-        frames = reader.map(partial(_frame, run.place, words), fitted)
+        frames = reader.map(partial(_frame, connection, run.place, words), fitted)
         for suite in fitted:
             answered.append(checking.run_suite(context, suite, next(frames), words))
             yield answered[-1]
@@ -97,9 +97,10 @@ def _all(run: Run, entities: list[Entity], words: dict[str, Any]) -> Iterator[Ch
         checking.write_site(context, run.manifest, fitted, [checked.results for checked in answered])
 
 
-def _frame(workspace: Workspace, words: dict[str, Any], suite: ExpectationSuite) -> pd.DataFrame:
+def _frame(
+    connection: duckdb.DuckDBPyConnection, workspace: Workspace, words: dict[str, Any], suite: ExpectationSuite
+) -> pd.DataFrame:
     """What a suite looks at."""
     from enrollsync.validate import frames, suites
 
-    with connect(workspace.root) as connection:
-        return frames.frame(connection, workspace, suite.name, suites.columns(suite), words)
+    return frames.frame(connection, workspace, suite.name, suites.columns(suite), words)

@@ -1,7 +1,8 @@
 """What of the canonical rows may load: rejected lines out, dependants held with them, rows of one record made one.
 
 The findings decide (their code's scope and severity); no rule about values stands here. Most rows load as they are,
-so that only the others are written: which canonical rows are set aside, and which records were made out of them.
+so that only the others are written: which canonical rows are set aside, and which records were made out of them. An
+entity that loads as it is has neither.
 """
 
 from __future__ import annotations
@@ -29,19 +30,25 @@ def accept(run: Run) -> dict[str, dict[str, int]]:
     `collapsed` into others.
     """
     workspace, manifest = run.place, run.manifest
+    how = engine.table_or_view(workspace.canonical)
     with engine.connect(workspace.root) as connection:
         _load_findings(connection, workspace)
         for entity in ENTITIES:
-            connection.execute(_rows(entity, workspace))
+            connection.execute(_rows(entity, workspace, how))
             connection.execute(_lost_lines(entity))
         removing = _removing(connection, manifest)
         connection.execute(_removals(removing, run.format))
         whole = _whole_entities(connection) if not removing else set()
         for entity in ENTITIES:
             connection.execute(_nothing_unusable(entity) if entity.name in whole else _unusable(entity, removing))
-            connection.execute(_touched(entity, _unfound(entity, run)))
-            engine.write_parquet(connection, _aside(entity), workspace.aside_table(entity.name))
-            engine.write_parquet(connection, _remade(entity), workspace.accepted_table(entity.name))
+            connection.execute(_several(entity))
+            unfound = _unfound(entity, run)
+            if entity.name in whole and not unfound and _is_as_it_should_be(connection, entity):
+                _load_as_it_is(entity, workspace)
+            else:
+                connection.execute(_touched(entity, unfound))
+                engine.write_parquet(connection, _aside(entity), workspace.aside_table(entity.name))
+                engine.write_parquet(connection, _remade(entity), workspace.accepted_table(entity.name))
             connection.execute(f"CREATE VIEW {entity.name}_records AS {records(entity, workspace)}")
             connection.execute(_set_aside(entity, removing, entity.name in whole))
         engine.write_parquet(connection, "SELECT * FROM removals", workspace.accepted_table("removals"))
@@ -58,10 +65,13 @@ def records(entity: Entity, workspace: Workspace) -> str:
     was taken away: they keep the database's). Lists are NULL where there is nothing to tell.
     """
     columns = engine.listed(entity.columns, 12)
-    return f"""
+    as_they_are = f"""
         SELECT file, line, len(lines) AS lines, NULL::VARCHAR[] AS files, NULL::VARCHAR[] AS kept,
             {columns}
-        FROM {engine.parquet(workspace.canonical_table(entity.name))} AS given
+        FROM {engine.parquet(workspace.canonical_table(entity.name))} AS given"""
+    if not workspace.aside_table(entity.name).is_file():
+        return as_they_are
+    return f"""{as_they_are}
         ANTI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)
         UNION ALL
         SELECT file, line, lines, files, kept,
@@ -84,9 +94,9 @@ def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace) 
         WHERE severity = '{Severity.CRITICAL}' AND scope NOT IN ('{Scope.RECORD}', '{Scope.PLAN}')""")
 
 
-def _rows(entity: Entity, workspace: Workspace) -> str:
+def _rows(entity: Entity, workspace: Workspace, how: str) -> str:
     return f"""
-        CREATE VIEW {entity.name}_rows AS
+        CREATE {how} {entity.name}_rows AS
         FROM {engine.parquet(workspace.canonical_table(entity.name))}"""
 
 
@@ -250,11 +260,10 @@ def _unfound(entity: Entity, run: Run) -> str:
     )
 
 
-def _touched(entity: Entity, unfound: str) -> str:
-    """Usable rows that do not load as they are: several say one record, lines are lost, or a value is taken away.
+def _several(entity: Entity) -> str:
+    """Records that several usable rows say.
 
-    `dropped` columns keep the database's value, `emptied` ones are cleared. Repeats are looked for by hash first,
-    which takes a third of the time that millions of pairs of texts do.
+    Repeats are looked for by hash first, which takes a third of the time that millions of pairs of texts do.
     """
     identity = ", ".join(entity.identity)
     return f"""
@@ -269,7 +278,32 @@ def _touched(entity: Entity, unfound: str) -> str:
         FROM {entity.name}_usable
         WHERE hash({identity}) IN (FROM repeated)
         GROUP BY ALL
-        HAVING count(*) > 1;
+        HAVING count(*) > 1"""
+
+
+def _is_as_it_should_be(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
+    """Whether nothing was found that takes a value away, and no record is said twice."""
+    query = f"""
+        SELECT NOT EXISTS (FROM {entity.name}_several) AND NOT EXISTS (
+            FROM findings
+            WHERE entity = '{entity.name}' AND scope IN ('{Scope.VALUE}', '{Scope.CLEARED}')
+        )"""
+    return bool(engine.one_row(connection, query)[0])
+
+
+def _load_as_it_is(entity: Entity, workspace: Workspace) -> None:
+    """Every row of the entity may load as it stands: nothing is set aside, not even by an earlier try."""
+    workspace.aside_table(entity.name).unlink(missing_ok=True)
+    workspace.accepted_table(entity.name).unlink(missing_ok=True)
+
+
+def _touched(entity: Entity, unfound: str) -> str:
+    """Usable rows that do not load as they are: several say one record, lines are lost, or a value is taken away.
+
+    `dropped` columns keep the database's value, `emptied` ones are cleared.
+    """
+    identity = ", ".join(entity.identity)
+    return f"""
         CREATE TABLE {entity.name}_touched AS
         WITH taken AS (
             SELECT row_id,

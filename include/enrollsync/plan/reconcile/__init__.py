@@ -34,20 +34,21 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
     """
     workspace, state, checked = run.place, run.place.state, run.manifest.checked
     district_id, source = run.settings.district_id, run.format.source.name
+    how = engine.table_or_view(workspace.canonical, state)
     with engine.connect(workspace.root) as connection:
         for entity in ENTITIES:
-            connection.execute(_stored(entity, state))
+            connection.execute(_stored(entity, state, how))
         for name, file in (
             ("history", "identifier_history"),
             ("undos", "undos"),
             ("edits", "edits"),
             ("merges", "merges"),
         ):
-            connection.execute(f"CREATE VIEW stored_{name} AS FROM {engine.parquet(state / f'{file}.parquet')}")
-        match_entities(connection, run)
+            connection.execute(f"CREATE {how} stored_{name} AS FROM {engine.parquet(state / f'{file}.parquet')}")
+        match_entities(connection, run, how)
         find_departures(connection, run)
         changed = plan_changes(connection, run.manifest, run.format)
-        plan_absences(connection)
+        plan_absences(connection, how)
         # Of what one person changes, nothing is learnt about nights, and limits do not hold it.
         by_hand, edited = run.manifest.by_hand, run.manifest.edit is not None
         write_operations(connection, workspace, source=None if by_hand else source, edited=edited)
@@ -79,11 +80,11 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
         return plan
 
 
-def _stored(entity: Entity, state: Path) -> str:
+def _stored(entity: Entity, state: Path, how: str) -> str:
     return f"""
-        CREATE VIEW stored_{entity.name} AS
+        CREATE {how} stored_{entity.name} AS
         FROM {engine.parquet(state / f"{entity.name}.parquet")};
-        CREATE VIEW db_{entity.name} AS
+        CREATE {how} db_{entity.name} AS
         FROM stored_{entity.name}
         WHERE status <> 'removed'"""
 

@@ -29,7 +29,7 @@ def find_departures(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
         connection.execute(_departures(entity, removing, run, other_roles=other_roles and entity is MEMBERSHIPS))
 
 
-def plan_absences(connection: duckdb.DuckDBPyConnection) -> None:
+def plan_absences(connection: duckdb.DuckDBPyConnection, how: str) -> None:
     """Work out `deactivate` operations: what goes, as it will be, once what rows change is known.
 
     With them every operation is known: `<entity>_after` has them all, with the rows as they will be.
@@ -38,10 +38,10 @@ def plan_absences(connection: duckdb.DuckDBPyConnection) -> None:
         connection.execute(_deactivations(entity))
     connection.execute(_remarked())
     for entity in ENTITIES:
-        connection.execute(_after(entity))
+        connection.execute(_after(entity, how))
 
 
-def _after(entity: Entity) -> str:
+def _after(entity: Entity, how: str) -> str:
     parts = [f"FROM {entity.name}_changes", f"FROM {entity.name}_deactivations"]
     if entity.key:
         parts.append(f"FROM {entity.name}_reidentifications ANTI JOIN {entity.name}_deactivations USING ({entity.key})")
@@ -49,7 +49,7 @@ def _after(entity: Entity) -> str:
         parts.append("FROM memberships_remarked")
     operations = "\n        UNION ALL BY NAME\n        ".join(parts)
     return f"""
-        CREATE VIEW {entity.name}_after AS
+        CREATE {how} {entity.name}_after AS
         {operations}"""
 
 

@@ -33,8 +33,8 @@ from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, USERS, En
 from enrollsync.words.codes import NO_ROLE
 
 
-def match_entities(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
-    """Create the matching tables of all entities, in dependency order."""
+def match_entities(connection: duckdb.DuckDBPyConnection, run: Run, how: str) -> None:
+    """Create the matching tables of all entities, in dependency order; `how`: see `engine.table_or_view`."""
     workspace, manifest = run.place, run.manifest
     connection.execute(KINDS_OF_PEOPLE)
     connection.execute("SET VARIABLE source = ?", [run.format.source.name])
@@ -44,7 +44,7 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     for entity in ENTITIES:
         twice = merged and entity in OF_PEOPLE
         connection.execute(_doubled(entity, workspace) if twice else nothing_doubled(entity))
-        connection.execute(_delivered(entity, workspace, renamed=renamed, edited=edited, twice=twice))
+        connection.execute(_delivered(entity, workspace, how, renamed=renamed, edited=edited, twice=twice))
     connection.execute(f"CREATE TABLE removals AS FROM {engine.parquet(workspace.accepted_table('removals'))}")
     for entity in ENTITIES:
         connection.execute(_removals(entity, renamed=renamed, merged=merged and entity in OF_PEOPLE))
@@ -78,7 +78,7 @@ def _doubled(entity: Entity, workspace: Workspace) -> str:
     return doubled(entity, respoken(entity, with_said(entity, records(entity, workspace)), entity.columns))
 
 
-def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool, edited: bool, twice: bool) -> str:
+def _delivered(entity: Entity, workspace: Workspace, how: str, *, renamed: bool, edited: bool, twice: bool) -> str:
     """What may load, and every record that the batch mentions at all, rejected ones included.
 
     `twice`: whether some of its rows say what others do.
@@ -97,19 +97,21 @@ def _delivered(entity: Entity, workspace: Workspace, *, renamed: bool, edited: b
     if edited and entity is USERS:
         accepted = with_edited_values(accepted)
     return f"""
-        CREATE VIEW {entity.name}_accepted AS {accepted};
-        CREATE VIEW {entity.name}_delivered AS {present};
-        {_aside(entity, canonical, workspace)}"""
+        CREATE {how} {entity.name}_accepted AS {accepted};
+        CREATE {how} {entity.name}_delivered AS {present};
+        {_aside(entity, canonical, workspace, how)}"""
 
 
-def _aside(entity: Entity, canonical: str, workspace: Workspace) -> str:
+def _aside(entity: Entity, canonical: str, workspace: Workspace, how: str) -> str:
     if entity.key:
         return ""
+    aside = workspace.aside_table(entity.name)
+    which = f"SEMI JOIN {engine.parquet(aside)} AS aside USING (row_id)" if aside.is_file() else "WHERE false"
     return f"""
-        CREATE VIEW {entity.name}_aside AS
+        CREATE {how} {entity.name}_aside AS
         SELECT {", ".join(entity.identity)}
         FROM {canonical}
-        SEMI JOIN {engine.parquet(workspace.aside_table(entity.name))} AS aside USING (row_id)"""
+        {which}"""
 
 
 def _removals(entity: Entity, *, renamed: bool, merged: bool) -> str:
@@ -237,7 +239,9 @@ def _without_role() -> str:
 
 
 def _hold(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> None:
-    connection.execute(_waiting(entity))
+    reasons = f"EXISTS (FROM {entity.name}_lookalikes) OR EXISTS (FROM {entity.name}_renames WHERE fate = 'taken')"
+    if engine.one_row(connection, f"SELECT {reasons}")[0]:
+        connection.execute(_waiting(entity))
     connection.execute(_candidates(entity))
     connection.execute(_released(entity, manifest))
     hold_taken(connection, entity, manifest)
