@@ -450,3 +450,27 @@ def test_a_conflict_says_from_which_line_the_value_was_taken(nightly: Nightly) -
     assert message(six, five, student(userGrade="6", classId="C3", className="Gym")) == {said.format(2)}
     rejected = student(userGrade="6", classId="C 3", className="Gym")
     assert message(five, rejected) == {said.format(2)}
+
+
+# ---- a district's own rules ------------------------------------------------------------------------------------------
+
+
+def test_a_districts_rules_hold_through_the_night_and_the_error_file_has_what_was_delivered(
+    nightly: Nightly,
+) -> None:
+    """Left out is absent: in a snapshot that student goes. A rejected line comes back in the district's own words."""
+    nightly.settings["source"] = {
+        "path": "x", "mode": "snapshot", "values": {"userGrade": {"TK": "PreKindergarten"}},
+        "case": {"userEmail": "lower"}, "skip": [{"file": "users.csv", "column": "Status", "one_of": ["Withdrawn"]}],
+    }  # fmt: skip
+    rows = [other(number, Status="Active", userGrade="TK", userEmail=f"U{number}@Demo.Example") for number in (1, 2)]
+    header = ",".join(rows[0])
+    assert nightly.run({"users.csv": as_csv(rows, header)})["findings"]["ROW-RULE-UNUSED"] == 1
+    later = [rows[0], rows[1] | {"Status": "Withdrawn"}, other(3, Status="Active", userId="", userGrade="tk")]
+    result = nightly.run({"users.csv": as_csv(later, header)})
+    assert result["findings"]["ROW-SKIPPED"] == 1
+    assert nightly.view("users", "user_id, grade, email, status") == [
+        ("u1", "PreKindergarten", "u1@demo.example", "active"),
+        ("u2", "PreKindergarten", "u2@demo.example", "inactive"),
+    ]
+    assert ",tk," in Path(nightly.workspace, "quarantine", "users-errors.csv").read_text()

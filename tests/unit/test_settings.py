@@ -95,7 +95,8 @@ def test_the_district_that_ships_can_be_read() -> None:
     ("identifiers.columns", {"users": "userStateId"}), ("thresholds.deactivate_percent", 0),
     ("thresholds.update_percent", 100), ("thresholds.deactivate_percent", 12.5), ("thresholds.floor", 0),
     ("recheck_days", 0), ("district_id", "North_East-7"), ("thresholds.windows", []),
-    ("pauses", []),
+    ("pauses", []), ("source.values", {"grade": {"TK": "PreKindergarten"}, "userRole": {"Pupil": "student"}}),
+    ("source.case", {"userEmail": "lower"}), ("source.skip", []),
 ])  # fmt: skip
 def test_every_key_of_the_design_is_taken(tmp_path: Path, key: str, value: Any) -> None:
     place: Any = load(tmp_path, with_key(key, value))
@@ -191,6 +192,17 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
         ("source.encoding", name, "`source.encoding`: is no encoding of text files; write one like utf-8 or cp1252")
         for name in ("utf-9", "utf-7", "u7", "unicode_escape", "base64", "rot13", "undefined", "idna", "", "a\\0b")
     ),
+    ("source.values", {"grad": {"TK": "K"}}, "`source.values.grad` is no column of batch_upload; write a header"),
+    ("source.values", {"grade": {"TK": "PreKay"}}, "`source.values.grade`: PreKay is nothing that a roster says"),
+    ("source.values", {"grade": {7: "7"}}, 'is read as no text; write it in quotation marks, like "07"'),
+    ("source.values", {"grade": {"TK": "K", "tk": "1"}}, "has TK, tk more than once, in any case; keep one of them"),
+    ("source.values", {"grade": {}}, "`source.values.grade`: Dictionary should have at least 1 item"),
+    ("source.case", {"userEmail": "small"}, "`source.case.userEmail`: Input should be 'lower' or 'upper'"),
+    ("source.case", {"mail": "lower"}, "`source.case.mail` is no column of batch_upload"),
+    ("source.skip", [{"file": "students.csv", "column": "Status", "one_of": ["Gone"]}],
+     "`source.skip`, rule 1: students.csv is no file that is read; write one of users.csv, id_changes.csv"),
+    ("source.skip", [{"file": "users.csv", "column": "Status", "one_of": [False]}], "is read as no text; write it in"),
+    ("source.skip", [{"file": "users.csv", "column": "Status", "one_of": []}], "`source.skip.0.one_of`: List should"),
     ("identifiers.columns", {"users": "Line"}, "cannot be read under this name; give the column another one"),
     ("identifiers.columns", {"user": "userStateId"}, "Input should be 'organizations', 'users', 'classes'"),
     ("thresholds.entities", {"user": {}}, "`thresholds.entities.user.[key]`: Input should be 'organizations', 'users'"),

@@ -30,6 +30,9 @@ ELSEWHERE = {
     "ROW-MALFORMED": "ingest reports the lines, `collect.add_malformed` makes them findings",
     "ROW-BLANK": "ingest counts the lines that hold nothing but commas",
     "ROW-PASSED": "ingest counts the lines of people whom a roster does not have",
+    "ROW-SKIPPED": "ingest counts the lines that the district's rule leaves out",
+    "ROW-ALL-SKIPPED": "ingest counts the lines that the district's rule leaves out",
+    "ROW-RULE-UNUSED": "ingest compares the district's rules with the files",
     "ROW-WAITS": "`consequences.py` and `reconcile` tell what a record is set aside for",
     "ID-LEADING-ZERO": "`reconcile.likeness` compares with the roster",
 }

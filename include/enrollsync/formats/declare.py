@@ -52,7 +52,7 @@ class Cell:
     column: str | None = None
     """The source column; None for a constant."""
     convert: str = "text"
-    """How its text is read: `text`, `date`, or by a vocabulary, one of `normalise.WORDS` or of the format's own; what
+    """How its text is read: `text`, `date`, or by a vocabulary, one of `spellings.WORDS` or of the format's own; what
     cannot be read stays as given, so that a suite can say so."""
     constant: str | None = None
     """The value of every row."""
@@ -64,6 +64,10 @@ class Cell:
     """A regular expression with one group, which finds the value in the text; where it finds nothing, there is none."""
     lookup: Lookup | None = None
     """Another file, in which the text is a key and the value stands."""
+    case: Literal["lower", "upper"] | None = None
+    """The case that its text is brought to, where the district says so."""
+    words: tuple[tuple[str, str], ...] = ()
+    """The district's own words, in any case, and what each means; they are read before `convert`."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -138,6 +142,8 @@ class Passed:
     """Which ones: those for which all of these hold."""
     why: str
     """Which lines these are, for a person: `of parents`."""
+    rule: str | None = None
+    """The rule in the district's file that leaves them out, as a person finds it there; None: the format does."""
 
 
 @dataclass(frozen=True)
@@ -226,6 +232,8 @@ class Format:
     """Header in the district's files -> header that the format knows."""
     chosen: frozenset[str] = frozenset()
     """Columns that the district has chosen for its identifiers."""
+    own_words: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = field(default_factory=dict)
+    """Column as the district's file names it -> the district's words for it, and the files and headers that have it."""
 
     def fitted(
         self,

@@ -15,57 +15,20 @@ from typing import cast
 import duckdb
 import pyarrow.parquet as pq
 
-from enrollsync.formats import Cell, Format, Lookup, Mapping, When
+from enrollsync.formats import Cell, Format, Lookup, Mapping, Passed, When
 from enrollsync.run import engine
 from enrollsync.run.engine import literal
 from enrollsync.run.run import Run
 from enrollsync.run.source_table import numbered
 from enrollsync.run.workspace import Notice
-from enrollsync.words.canonical import (
-    BETWEEN_TERMS,
-    BY_NAME,
-    ENTITIES,
-    GRADES,
-    ID_CHANGES,
-    KINDS,
-    STATUSES,
-    USERS,
-    Entity,
-)
-from enrollsync.words.printable import first_of
-
-_GRADE_SPELLINGS: dict[str, str] = {
-    **{grade.lower(): grade for grade in GRADES},
-    **{f"0{number}": str(number) for number in range(1, 10)},
-    "it": "InfantToddler", "infant/toddler": "InfantToddler",
-    "pr": "Preschool",
-    "pk": "PreKindergarten", "prek": "PreKindergarten", "pre-k": "PreKindergarten", "-1": "PreKindergarten",
-    "tk": "TransitionalKindergarten",
-    "k": "Kindergarten", "kg": "Kindergarten", "0": "Kindergarten", "00": "Kindergarten",
-    "ps": "PostGraduate", "pg": "PostGraduate",
-    "ug": "Ungraded",
-    "ot": "Other",
-}  # fmt: skip
-_FLAGS: dict[str, str] = {
-    **dict.fromkeys(("y", "yes", "true", "t", "1"), "true"),
-    **dict.fromkeys(("n", "no", "false", "f", "0"), "false"),
-}
-_ROLES: dict[str, str] = {role: role for role in KINDS}
-_ENTITY_SPELLINGS: dict[str, str] = {
-    spelling: entity.name for entity in ENTITIES if entity.key for spelling in (entity.singular, entity.name)
-}
-WORDS: dict[str, dict[str, str]] = {
-    "grade": _GRADE_SPELLINGS,
-    "flag": _FLAGS,
-    "role": _ROLES,
-    "entity": _ENTITY_SPELLINGS,
-    "status": {status: status for status in STATUSES},
-}
-"""The program's own vocabularies: name -> spelling in lower case -> what is meant. A format may have others."""
+from enrollsync.words.canonical import BETWEEN_TERMS, BY_NAME, ENTITIES, ID_CHANGES, KINDS, USERS, Entity
+from enrollsync.words.spellings import WORDS
 
 _YEARS_AHEAD = 5
 """A year of two digits lies at most so far ahead: terms end sooner, and nobody born a century before is left."""
-_PASSED = "ROW-PASSED"
+_PASSED, _SKIPPED, _ALL_SKIPPED, _UNUSED = "ROW-PASSED", "ROW-SKIPPED", "ROW-ALL-SKIPPED", "ROW-RULE-UNUSED"
+_NAMED = 10
+"""Lines that a message names."""
 BETWEEN_BLANKS = "\n"
 """Between the columns that `blanks` names: no header has a line break."""
 _PLACE, _MAPPING = 1 << 32, 1 << 54
@@ -118,22 +81,56 @@ def normalise(run: Run) -> None:
     tables = {file.name: _Table.of(place.source_table(file.name)) for file in run.manifest.files}
     with engine.connect(place.root) as connection:
         _define_macros(connection, run.manifest.as_of.date(), declared)
-        others = [notice for notice in run.manifest.notices if notice.code != _PASSED]
-        run.note(notices=[*others, *_passed_over(connection, declared, tables)])
+        told = [*_passed_over(connection, declared, tables), *_unused_words(connection, declared, tables)]
+        earlier = {_PASSED, _SKIPPED, _ALL_SKIPPED, _UNUSED}
+        run.note(notices=[*(notice for notice in run.manifest.notices if notice.code not in earlier), *told])
         for entity in (*ENTITIES, ID_CHANGES):
             query = _entity_query(entity, declared, tables, delta=run.manifest.mode_of(entity.name) == "delta")
             engine.write_parquet(connection, query, place.canonical_table(entity.name))
 
 
 def _passed_over(connection: duckdb.DuckDBPyConnection, declared: Format, tables: Tables) -> Iterable[Notice]:
-    """What is told of the lines of each file that are passed over."""
+    """What is told of the lines of each file that are passed over, by the format or by a rule of the district's."""
     for spec in (spec for spec in declared.files if spec.name in tables):
         for passed in spec.passed:
-            which = _all_hold(passed.when, tables[spec.name], tables)
-            query = f"SELECT line FROM {tables[spec.name].rows} WHERE {which} ORDER BY line"
-            if lines := [line for (line,) in connection.execute(query).fetchall()]:
-                said = f"lines {passed.why} are passed over, {len(lines):,} in all: {first_of([*map(str, lines)])}"
-                yield Notice.of(_PASSED, said, file=spec.name, line=lines[0])
+            notice = _told_of(connection, spec.name, passed, tables)
+            if notice:
+                yield notice
+
+
+def _told_of(connection: duckdb.DuckDBPyConnection, file: str, passed: Passed, tables: Tables) -> Notice | None:
+    """What is told of lines that are passed over; where a rule of the district's leaves out none, or all, of that."""
+    which = _all_hold(passed.when, tables[file], tables)
+    query = f"""
+        SELECT count(*), (list(line ORDER BY line) FILTER ({which}))[:{_NAMED}], count(*) FILTER ({which})
+        FROM {tables[file].rows}"""
+    rows, lines, count = engine.one_row(connection, query)
+    if not count:
+        unused = f"{passed.rule} leaves nothing out: no line is one {passed.why}"
+        return Notice.of(_UNUSED, unused, file=file) if passed.rule else None
+    more = f" and {count - _NAMED:,} more" if count > _NAMED else ""
+    numbers = f"{count:,} in all: {', '.join(map(str, lines))}{more}"
+    if not passed.rule:
+        return Notice.of(_PASSED, f"lines {passed.why} are passed over, {numbers}", file=file, line=lines[0])
+    code, others = (_ALL_SKIPPED, "; no other line is there") if count == rows else (_SKIPPED, "")
+    said = f"{passed.rule} leaves out the lines {passed.why}, {numbers}; what they say counts as absent{others}"
+    return Notice.of(code, said, file=file, line=lines[0])
+
+
+def _unused_words(connection: duckdb.DuckDBPyConnection, declared: Format, tables: Tables) -> Iterable[Notice]:
+    """What is told of the district's words for a column where none of them stands in the files that have it."""
+    for key, (words, places) in declared.own_words.items():
+        there = [(file, header) for file, header in places if file in tables and header in tables[file].columns]
+        listed = ", ".join(literal(word.lower()) for word in words)
+        parts = (f"FROM {tables[file].rows} WHERE {_folded(header)} IN ({listed})" for file, header in there)
+        used = " UNION ALL ".join(f"SELECT 1 {part}" for part in parts)
+        if there and engine.one_row(connection, f"SELECT NOT EXISTS ({used})")[0]:
+            said = f"`source.values` of {key} changes nothing: none of its words is there"
+            yield Notice.of(_UNUSED, said, file=there[0][0])
+
+
+def _folded(header: str) -> str:
+    return f"lower(trimmed({engine.name(header)}))"
 
 
 def _define_macros(connection: duckdb.DuckDBPyConnection, today: date, declared: Format) -> None:
@@ -311,6 +308,11 @@ def _cell(column: str, cell: Cell | None, table: _Table) -> str:
 def _converted(cell: Cell, text: str) -> str:
     if cell.pattern:
         text = f"trimmed(nullif(regexp_extract({text}, {literal(cell.pattern)}, 1), ''))"
+    if cell.case:
+        text = f"{cell.case}({text})"
+    if cell.words:
+        cases = " ".join(f"WHEN {literal(given.lower())} THEN {literal(meant)}" for given, meant in cell.words)
+        text = f"CASE lower({text}) {cases} ELSE {text} END"
     return f"as_{cell.convert}({text})"
 
 

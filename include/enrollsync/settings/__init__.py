@@ -9,7 +9,7 @@ import codecs
 import functools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -18,7 +18,8 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from enrollsync.formats import Format, identifier_settings, sources
+from enrollsync.formats import FORMATS, Format, identifier_settings, sources
+from enrollsync.formats.rules import Case, Skip, headers_meant, strange_words, with_rules
 from enrollsync.settings.address import read_address
 from enrollsync.settings.yaml_file import read_yaml, shown_key
 from enrollsync.words.canonical import USERS
@@ -160,6 +161,33 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _a_text(value: object) -> object:
+    """YAML reads a bare 07 as a number, and a bare no as false."""
+    if not isinstance(value, str):
+        raise ValueError('is read as no text; write it in quotation marks, like "07"')
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_a_text), AfterValidator(_one_line)]
+
+
+def _each_once(words: dict[str, str]) -> dict[str, str]:
+    """Words are read in any case."""
+    doubled = [one for one in words if sum(one.lower() == other.lower() for other in words) > 1]
+    if doubled:
+        raise ValueError(f"has {first_of(doubled)} more than once, in any case; keep one of them")
+    return words
+
+
+class SkipSettings(_Settings):
+    """Lines of one file that are left out, by what stands in a column."""
+
+    file: Line
+    column: Annotated[Line, AfterValidator(_storable)]
+    one_of: list[Text] = Field(min_length=1)
+    """In any case; "" for an empty cell."""
+
+
 class SourceSettings(_Settings):
     """Where the batches are found and how their headers are spelt."""
 
@@ -172,6 +200,13 @@ class SourceSettings(_Settings):
     columns: dict[str, str] = Field(default_factory=dict)
     """Header in the files -> header that the format expects."""
     encoding: Annotated[str, AfterValidator(_known_encoding)] = "utf-8"
+    values: dict[Text, Annotated[dict[Text, Text], Field(min_length=1), AfterValidator(_each_once)]] = Field(
+        default_factory=dict
+    )
+    """Column, by a header of the format or as the views call it -> a word in it, in any case -> what it means."""
+    case: dict[Text, Case] = Field(default_factory=dict)
+    """Column, named likewise -> the case that its texts are brought to."""
+    skip: list[SkipSettings] = Field(default_factory=list)
     due_hours: float | None = Field(None, gt=0, le=87_600, allow_inf_nan=False)
     """A delivery older than this when a run looks for one is overdue; None: it may be of any age."""
 
@@ -354,6 +389,13 @@ class District(_Settings):
     pauses: list[Pause] = Field(default_factory=list)
     """They may overlap: a day of any of them is a day of rest."""
 
+    @model_validator(mode="after")
+    def _rules_mean_something(self) -> Self:
+        """A rule for a file or a column that no format of the source has would silently do nothing."""
+        if problems := [*_problems_of_rules(self.source, self.primary_source)]:
+            raise ValueError(first_of(problems, "; "))
+        return self
+
     def pause_at(self, moment: datetime) -> Pause | None:
         """The pause that the moment's day in the district's time zone is in."""
         day = moment.astimezone(self.zone).date()
@@ -372,13 +414,33 @@ class District(_Settings):
         charset = self.identifiers.charset
         if declared.source.name != self.primary_source:
             return declared.fitted(charset=charset)
-        return declared.fitted(
+        fitted = declared.fitted(
             mode=self.source.mode,
             charset=charset,
             encoding=self.source.encoding,
             renames=self.source.columns,
             identifiers=self.identifiers.columns,
         )
+        skip = [Skip(one.file, one.column, tuple(one.one_of)) for one in self.source.skip]
+        return with_rules(fitted, values=self.source.values, case=self.source.case, skip=skip)
+
+
+def _problems_of_rules(source: SourceSettings, primary_source: str) -> Iterator[str]:
+    formats = [declared for declared in FORMATS.values() if declared.source.name == primary_source]
+    for name, keys in (("values", source.values), ("case", source.case)):
+        for key in keys:
+            if not any(headers_meant(declared, key) for declared in formats):
+                yield f"`source.{name}.{shown_key(key)}` is no column of {primary_source}; write a header of its files"
+    for key, words in source.values.items():
+        for declared in formats:
+            strange, known = strange_words(declared, key, words)
+            if strange:
+                said = f"{first_of(strange)} is nothing that a roster says there; write one of {', '.join(known)}"
+                yield f"`source.values.{shown_key(key)}`: {said}"
+    files = list(dict.fromkeys(spec.name for declared in formats for spec in declared.files if spec.read))
+    for number, one in enumerate(source.skip, start=1):
+        if one.file not in files:
+            yield f"`source.skip`, rule {number}: {one.file} is no file that is read; write one of {', '.join(files)}"
 
 
 def district_file(name: str) -> Path:
@@ -427,7 +489,8 @@ def _problem(item: dict[str, Any]) -> str:
         return f"{key} is no known key; remove it or correct its spelling"
     if item["type"] == "missing":
         return f"{key} is missing; add it"
-    return f"{key}: {item['msg'].removeprefix('Value error, ')}{_found(item)}"
+    said = f"{item['msg'].removeprefix('Value error, ')}{_found(item)}"
+    return f"{key}: {said}" if item["loc"] else said
 
 
 def _named(place: Sequence[str | int]) -> str:

@@ -169,6 +169,24 @@ _TABLE = (
         "formats, OneRoster", INFO, Scope.NONE,
     ),
     Code(
+        "ROW-SKIPPED", "Lines were left out by the district's own rule",
+        "`source.skip` names them; what they say counts as absent, which in a snapshot means that it goes.",
+        "Nothing to do where the rule is right; otherwise correct `source.skip` in the district's file.",
+        "district file, `source.skip`", INFO, Scope.NONE,
+    ),
+    Code(
+        "ROW-ALL-SKIPPED", "The district's own rule leaves out every line of a file",
+        "A rule that is true of everybody is seldom meant, or the column says something else since.",
+        "Correct `source.skip` in the district's file, or what the column holds in the export.",
+        "district file, `source.skip`", WARNING, Scope.NONE,
+    ),
+    Code(
+        "ROW-RULE-UNUSED", "A rule of the district's file changes nothing",
+        "No line has what the rule names: the export has changed, the rule is misspelt, or it is not needed tonight.",
+        "Compare the rule with the column in the export; remove it when it is not needed any more.",
+        "district file, `source.values` and `source.skip`", INFO, Scope.NONE,
+    ),
+    Code(
         "ROW-WAITS", "The record is set aside until another one loads",
         "It belongs to a record that does not load, and would hang in the air without it.",
         "Nothing with this line: correct or decide what it waits for, and it loads with the next delivery.",
