@@ -257,6 +257,30 @@ def explain(
 
 
 @app.command()
+def init(
+    delivery: Path,
+    district_id: Annotated[
+        str | None, typer.Option("--id", callback=_not_empty, help="The district's identifier.")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", callback=_not_empty, help="What people call it.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Look at a delivery (a folder or zip) and write a district file for it."""
+    from enrollsync.onboard import begin
+
+    ask = None if as_json or not (sys.stdin.isatty() and sys.stderr.isatty()) else typer.prompt
+    try:
+        begun = begin(delivery, district_id=district_id, name=name, ask=ask)
+    except EnrollSyncError as error:
+        _stop(error, as_json)
+    if as_json:
+        typer.echo(json.dumps(asdict(begun)))
+        return
+    for line in begun.lines():
+        typer.echo(printable(line))
+
+
+@app.command()
 def sample(
     out: Path,
     format_name: Annotated[str, typer.Option("--format", help="batch_upload or clever.")] = "batch_upload",

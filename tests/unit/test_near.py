@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from enrollsync.formats import FORMATS, Format
-from enrollsync.ingest.near import near_misses, read_header, rename_headers
+from enrollsync.formats.near import near_misses
+from enrollsync.ingest.header import read_header, rename_headers
 
 BATCH = FORMATS["batch_upload"]
 CLEVER = FORMATS["clever"]

@@ -1,4 +1,4 @@
-"""What a delivery is, told from the names of its files; nothing here looks into one."""
+"""What a delivery is, told from the names of its files; into one is looked only to say what it may be."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import difflib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from enrollsync.arrive.nearest import nearest
 from enrollsync.formats import FORMATS, ID_CHANGES_FILE, UNREAD, Format
 from enrollsync.settings import District
 from enrollsync.words.errors import Refused
 from enrollsync.words.printable import first_of, quoted, shortened
 
+_MOST = 3
+"""Files of which a message says what they may be."""
 _CLOSE = 0.75
 """How alike two names are at least when one is likely meant by the other; see `difflib`."""
 
@@ -51,20 +54,38 @@ def _told(files: dict[str, Path]) -> Format | None:
     return None
 
 
-def _likeliest(files: dict[str, Path], district: District) -> Format:
-    """The format that shares most files with them; changes of identifiers alone are the primary source's."""
+def format_of(files: dict[str, Path]) -> Format | None:
+    """The format that the files by lower-case name are likeliest of; None where no name is known.
+
+    Raises Refused: FILE-UNSUPPORTED for a format that cannot be read.
+    """
+    return _told(files) or _sharing(files)
+
+
+def _sharing(files: dict[str, Path]) -> Format | None:
     named = set(files) - {ID_CHANGES_FILE.name}
     shared = {name: _shared(each, named) for name, each in FORMATS.items()}
     best = max(shared, key=shared.__getitem__)
-    if shared[best]:
-        return FORMATS[best]
+    return FORMATS[best] if shared[best] else None
+
+
+def _likeliest(files: dict[str, Path], district: District) -> Format:
+    """The format that shares most files with them; changes of identifiers alone are the primary source's."""
+    if shared := _sharing(files):
+        return shared
     ours = [declared for declared in FORMATS.values() if declared.source.name == district.primary_source]
-    if ours and not named:
+    if ours and set(files) == {ID_CHANGES_FILE.name}:
         return ours[0]
+    raise nobody_knows(files)
+
+
+def nobody_knows(files: dict[str, Path]) -> Refused:
+    """Why no format is found: what was looked for, what was there, and what comes nearest by its header line."""
     read = {one.title: [spec.name for spec in one.files if spec.read] for one in FORMATS.values()}
     known = "; ".join(f"{title} is {', '.join(names)}" for title, names in read.items())
     hint = _hint(dict.fromkeys(name for names in read.values() for name in names), files)
-    raise Refused("FILE-MISSING", f"none of the files is known{hint}; {_found(files)}; {known}")
+    near = "".join(f"; {likeness}" for likeness in nearest(files.values())[:_MOST])
+    return Refused("FILE-MISSING", f"none of the files is known{hint}{near}; {_found(files)}; {known}")
 
 
 def _shared(declared: Format, files: Collection[str]) -> int:

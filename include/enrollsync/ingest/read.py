@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from enrollsync.formats import FileSpec, Format
+from enrollsync.formats.near import is_header, nearest
 from enrollsync.ingest import corrected
 from enrollsync.ingest.lines import (
     LONGEST,
@@ -26,7 +27,6 @@ from enrollsync.ingest.lines import (
     record_width,
     split_records,
 )
-from enrollsync.ingest.near import is_header, nearest
 from enrollsync.run import engine
 from enrollsync.run.source_table import numbered
 from enrollsync.words.errors import Refused

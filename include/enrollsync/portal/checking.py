@@ -15,7 +15,8 @@ from enrollsync import steps
 from enrollsync.arrive.folder import find_delivery
 from enrollsync.arrive.recognise import recognise
 from enrollsync.arrive.upload import Upload
-from enrollsync.ingest.near import near_misses, read_header, rename_headers
+from enrollsync.formats.near import near_misses
+from enrollsync.ingest.header import read_header, rename_headers
 from enrollsync.portal.texts import say
 from enrollsync.run.breakage import one_line
 from enrollsync.run.step import VALIDATE

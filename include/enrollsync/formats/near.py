@@ -1,21 +1,16 @@
-"""Headers that are nearly what a format expects: which one is likely meant, and a file with its header line anew.
+"""Headers that are nearly what a format expects: which one is likely meant, by its spelling or in another language.
 
 Nothing is renamed unasked: a message names what is likely meant, and a person agrees.
 """
 
 from __future__ import annotations
 
-import codecs
-import csv
 import re
-import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher, get_close_matches
-from pathlib import Path
 
-from enrollsync.formats import FileSpec, Format
-from enrollsync.ingest.lines import LONGEST, parse_header
-from enrollsync.words.kinds import UTF16
+from enrollsync.formats.declare import FileSpec, Format
+from enrollsync.words.synonyms import SYNONYMS
 
 _CLOSE = 0.75
 """How alike two headers are at least when one is likely meant by the other; see `difflib`."""
@@ -76,30 +71,37 @@ def _likeness(cell: str, name: str) -> float:
     return 0 if len(cell) > _LONGEST_NAME else SequenceMatcher(None, cell.casefold(), name.casefold()).ratio()
 
 
-def read_header(path: Path, encoding: str) -> list[str]:
-    """The cells of a file's first line, trimmed; none where it is no text."""
-    try:
-        with path.open(encoding=_codec(path, encoding), newline="") as stream:
-            return [cell.strip() for cell in parse_header(stream.readline(LONGEST).rstrip("\r\n"))]
-    except (OSError, UnicodeError):
-        return []
+def likely_renames(written: Sequence[str], spec: FileSpec, declared: Format) -> dict[str, str]:
+    """Header as it is written -> the one that is likely meant: misspelt ones, and then those in other words."""
+    misspelt = near_misses(written, spec, declared)
+    return misspelt | translations(written, spec, declared, misspelt)
 
 
-def rename_headers(path: Path, target: Path, renames: dict[str, str], encoding: str) -> None:
-    """Copy a file to `target` with other headers in its first line; the rest stays."""
-    codec = _codec(path, encoding)
-    with path.open(encoding=codec, newline="") as old, target.open("w", encoding=codec, newline="") as new:
-        line = old.readline(LONGEST)
-        text = line.rstrip("\r\n")
-        cells = [renames.get(cell.strip(), cell) for cell in parse_header(text)]
-        csv.writer(new, lineterminator=line[len(text) :]).writerow(cells)
-        shutil.copyfileobj(old, new)
+def translations(written: Sequence[str], spec: FileSpec, declared: Format, known: Mapping[str, str]) -> dict[str, str]:
+    """Header as it is written -> the one that the file lacks and that means the same: `Vorname`, `First Name`.
+
+    `known`: what is renamed already. Where two would mean the same, neither does.
+    """
+    expected = declared.expected(spec, [known.get(name, name) for name in written])
+    meant = {
+        letters(word): header
+        for header, words in _words(spec, declared).items()
+        if header not in expected
+        for word in words
+    }
+    strange = [cell for cell, name in zip(written, expected, strict=True) if name not in spec.known]
+    found = {cell: meant[letters(cell)] for cell in strange if letters(cell) in meant}
+    headers = list(found.values())
+    return {cell: header for cell, header in found.items() if headers.count(header) == 1}
 
 
-def _codec(path: Path, encoding: str) -> str:
-    """As the file is read: its byte-order mark says more than the district does."""
-    with path.open("rb") as stream:
-        begins = stream.read(len(codecs.BOM_UTF8))
-    if begins[:2] in UTF16:
-        return "utf-16"
-    return "utf-8-sig" if begins == codecs.BOM_UTF8 else encoding
+def _words(spec: FileSpec, declared: Format) -> dict[str, tuple[str, ...]]:
+    """Header of the file -> other words for what it brings; its principal entity's come first."""
+    ours = sorted(declared.of_file(spec.name), key=lambda mapping: mapping.entity != spec.entity)
+    words: dict[str, tuple[str, ...]] = {}
+    for mapping in ours:
+        for column, cell in mapping.cells.items():
+            named = SYNONYMS.get(f"{mapping.entity}.{column}", SYNONYMS.get(column, ()))
+            if cell.column and named:
+                words.setdefault(cell.column, named)
+    return words
