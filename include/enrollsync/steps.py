@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from enrollsync.database import Store
     from enrollsync.database.around import Around
     from enrollsync.plan.plan import Plan
+    from enrollsync.settings.connections import Access
 
 _REPLANS = 3
 """How often a plan is made anew because somebody else wrote meanwhile."""
@@ -85,10 +86,11 @@ def night(
     """The steps in their order up to `last`, and `then` what is to become of the plan; raises what a step raises.
 
     For who runs them in one process; Airflow has a task for each. The database is read while Great Expectations checks,
-    which keeps one processor busy. `telling` hears each step's name before it begins.
+    which keeps one processor busy. `telling` hears each step's name before it begins, and how far a long one is.
     """
     telling(INGEST.name)
-    if ingest(workspace, database_url=database_url, force=force, before_reading=_warm_up)["outcome"] == "in_sync":
+    ingested = ingest(workspace, database_url=database_url, force=force, before_reading=_warm_up, telling=telling)
+    if ingested["outcome"] == "in_sync":
         return
     telling(VALIDATE.name)
     with ThreadPoolExecutor(1) as beside:
@@ -124,25 +126,29 @@ def ingest(
     *,
     database_url: str | None = None,
     force: bool = False,
+    access: Access | None = None,
     before_reading: Callable[[], object] = lambda: None,
+    telling: Callable[[str], object] = lambda said: None,
 ) -> dict[str, Any]:
     """Find the batch, recognise its format, read its files into canonical tables. Raises Refused.
 
     When the same batch left nothing to do on the database as it is, the run is `in_sync` without reading it; `force`,
-    a dry run, a release, and a run that only adds take no such short cut. `before_reading` is called when there is
-    something to do, but for what a person changes, which is checked without Great Expectations.
+    a dry run, a release, and a run that only adds take no such short cut. `access` stands for what the environment
+    knows of `source.connection`; its token is kept nowhere. `before_reading` is called when there is something to do,
+    but for what a person changes, which is checked without Great Expectations; `telling` hears how far an API was read.
     """
     from enrollsync.arrive import find_overdue, found_batch
 
     with (
         step(INGEST, workspace, database_url, format=None) as run,
-        found_batch(run) as batch,
+        found_batch(run, access, telling) as batch,
     ):
         run.note(format=batch.declared.name, batch_hash=batch.digest, delivered_at=batch.delivery.delivered_at)
         asked = run.manifest
         mark = shortcut.fingerprint(batch.digest, run.settings) + (" adds only" if asked.adds_only else "")
         overdue = find_overdue(run, batch.delivery.delivered_at)
-        run.note(fingerprint=mark, checked_at=asked.as_of, notices=overdue, taken_by=None)
+        notices = [*overdue, *batch.notices]
+        run.note(fingerprint=mark, checked_at=asked.as_of, notices=notices, taken_by=None)
         force = force or asked.by_hand or asked.dry_run or asked.release or asked.adds_only
         if not force and _nothing_to_do(run):
             return {"workspace": workspace, "outcome": "in_sync"}
@@ -381,9 +387,11 @@ def draft_report(workspace: str) -> None:
 
 def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
     """Write the report, remember a run that wrote nothing, let uploads go that are not needed; return the result."""
+    from enrollsync.arrive import clear
     from enrollsync.arrive.upload import sweep
 
     run = Run.open(workspace, database_url)
+    clear(run)  # of a source that could not be reached, what arrived is of no use any more
     if run.manifest.outcome is None:
         run.note(outcome="failed")
     started = time.monotonic()

@@ -8,7 +8,7 @@ import pytest
 
 from enrollsync.database import open_store
 from enrollsync.settings.address import read_address
-from enrollsync.settings.connections import database_url
+from enrollsync.settings.connections import api_access, database_url
 from enrollsync.words.errors import EnrollSyncError
 from secret_urls import MALFORMED, SECRET
 
@@ -66,3 +66,53 @@ def test_a_connection_that_cannot_be_read_is_not_quoted(monkeypatch: pytest.Monk
     except EnrollSyncError as error:
         shown = str(error)
     assert SECRET not in shown
+
+
+@pytest.mark.parametrize(
+    ("connection", "url"),
+    [
+        ('{"conn_type": "http", "password": "tok-1"}', "https://api.clever.com"),
+        ('{"conn_type": "http", "host": "https://api.clever.com/", "password": "tok-1"}', "https://api.clever.com"),
+        ('{"host": "gate.example", "schema": "https", "port": 8443, "password": "tok-1"}', "https://gate.example:8443"),
+        ('{"host": "https://gate.example/clever", "password": " tok-1 "}', "https://gate.example/clever"),
+        ("http://:tok%2D1@api.clever.com/https", "https://api.clever.com"),
+        ("clever://:tok-1@", "https://api.clever.com"),
+        ("http://:tok-1@127.0.0.1:8000/http", "http://127.0.0.1:8000"),
+        ('{"host": "http://localhost:8000", "password": "tok-1"}', "http://localhost:8000"),
+    ],
+)
+def test_an_api_is_reached_by_its_connections_host_and_password(
+    monkeypatch: pytest.MonkeyPatch, connection: str, url: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_CLEVER_DEMO", connection)
+    found = api_access("clever_demo")
+    assert (found.url, found.token, found.is_local) == (url, "tok-1", "127" in url or "localhost" in url)
+    assert "tok-1" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("connection", "said"),
+    [
+        (None, "AIRFLOW_CONN_CLEVER_DEMO is not set"),
+        ("{", "is no connection as URI or JSON"),
+        ("http://[", "is no connection as URI or JSON"),
+        ("http://h:port", "is no connection as URI or JSON"),
+        ('{"host": "api.clever.com"}', "has no password"),
+        ('{"password": "two words SECRET"}', "its password is no token"),
+        ('{"password": "SECRET", "host": "a b"}', "its host is no address"),
+        ('{"password": "SECRET", "host": "SECRET@h"}', "its host is no address"),
+        ('{"password": "SECRET", "host": "ftp://h"}', "its host is no address"),
+        ('{"password": ["SECRET"]}', "is no text"),
+        ('{"password": "SECRET", "host": "http://api.clever.com"}', "would send the token in the open"),
+        ('{"password": "SECRET", "host": "api.clever.com", "schema": "http"}', "would send the token in the open"),
+    ],
+)
+def test_what_is_wrong_with_an_apis_connection_is_said_without_quoting_it(
+    monkeypatch: pytest.MonkeyPatch, connection: str | None, said: str
+) -> None:
+    monkeypatch.delenv("AIRFLOW_CONN_CLEVER_DEMO", raising=False)
+    if connection is not None:
+        monkeypatch.setenv("AIRFLOW_CONN_CLEVER_DEMO", connection)
+    with pytest.raises(EnrollSyncError, match=said) as refused:
+        api_access("clever_demo")
+    assert (refused.value.exit_status, "SECRET" in str(refused.value)) == (2, False)

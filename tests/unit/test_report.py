@@ -288,7 +288,7 @@ def test_a_notice_shows_its_message(workspace: Workspace) -> None:
     notice = Notice(code="FILE-IGNORED", severity=Severity.INFO, message="nothing is read", file="demographics.csv")
     text = written(workspace, notices=[notice]).text
 
-    assert "A file is not read 1 time nothing is read" in text
+    assert "A file, or people of some role, are not read 1 time nothing is read" in text
     assert "demographics.csv" in text
 
 

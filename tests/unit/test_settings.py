@@ -105,6 +105,12 @@ def test_every_key_of_the_design_is_taken(tmp_path: Path, key: str, value: Any) 
     assert place == value
 
 
+def test_a_source_may_be_an_api_behind_a_connection(tmp_path: Path) -> None:
+    api = SMALLEST | {"primary_source": "clever", "source": {"api": "clever", "connection": "clever_demo"}}
+    source = load(tmp_path, yaml.safe_dump(api)).source
+    assert (source.api, source.connection, source.path) == ("clever", "clever_demo", None)
+
+
 def test_limits_may_differ_by_entity_organization_and_date(tmp_path: Path) -> None:
     text = (
         yaml.safe_dump(SMALLEST)
@@ -170,7 +176,12 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("key", "value", "said"), [
     ("district_id", None, "`district_id` is missing; add it"),
-    ("source.path", None, "`source.path` is missing; add it"),
+    ("source.path", None, "`source`: needs `path`, a folder or a zip, or `api: clever` with a `connection`"),
+    ("source.api", "clever", "`source`: has `path` and `api`; leave one out"),
+    ("source.api", "classlink", "`source.api`: Input should be 'clever' (found 'classlink')"),
+    ("source", {"api": "clever"}, "`source`: `api` needs `connection`, the name of an Airflow connection"),
+    ("source", {"api": "clever", "connection": "c", "encoding": "cp1252"}, "`columns` and `encoding` speak of files"),
+    ("source", {"api": "clever", "connection": "c"}, "`source.api` is clever, so `primary_source` has to be that too"),
     ("colour", "red", "`colour` is no known key; remove it or correct its spelling"),
     ("source.pth", "x", "`source.pth` is no known key"),
     ("thresholds.flor", 3, "`thresholds.flor` is no known key"),

@@ -126,7 +126,7 @@ def shared_by_dags(district: District) -> dict[str, Any]:
 
 
 class RosterRetries(ExceptionRetryPolicy):
-    """A database that cannot be reached may be back later, so the pauses grow; wrong input or settings stay wrong.
+    """A database or API out of reach may be back later, so the pauses grow; wrong input or settings stay wrong.
 
     Whatever else ends a task, a killed process for one, is tried again after seconds: each step may be repeated.
     """
@@ -136,6 +136,7 @@ class RosterRetries(ExceptionRetryPolicy):
         super().__init__(
             rules=[
                 RetryRule(exception=f"{base}.DatabaseError", reason="the database may be back later"),
+                RetryRule(exception=f"{base}.Unreachable", reason="the source may be back later"),
                 RetryRule(
                     exception=f"{base}.EnrollSyncError", action=RetryAction.FAIL, reason="trying again cannot mend this"
                 ),

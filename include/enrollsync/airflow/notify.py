@@ -57,9 +57,14 @@ def send(emails: list[str], webhooks: list[str], title: str, lines: list[str], c
         _try(partial(_post, webhook, title, lines, context), f"webhook {webhook}")
 
 
+_NOT_COME = {"FILE-MISSING", "FILE-OVERDUE", "FILE-UNREACHABLE"}
+
+
 def events_of(manifest: RunManifest, *, failed: bool) -> list[Event]:
     """What there is to tell of a run that has ended; `failed`: one of its tasks failed."""
-    missing: list[Event] = ["missing"] if {"FILE-MISSING", "FILE-OVERDUE"} & set(manifest.findings) else []
+    missing: list[Event] = (
+        ["missing"] if {"FILE-MISSING", "FILE-OVERDUE", "FILE-UNREACHABLE"} & set(manifest.findings) else []
+    )
     if manifest.outcome == "refused":
         return missing or ["refusal"]
     if failed or manifest.outcome == "failed":

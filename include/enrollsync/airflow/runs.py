@@ -18,6 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 from enrollsync.airflow import signals
 from enrollsync.run.workspace import Answer, RunManifest, Workspace
 from enrollsync.settings import District, load_district
+from enrollsync.settings.connections import Access, access_by
 from enrollsync.words.errors import ConfigurationError
 from enrollsync.words.printable import printable
 
@@ -111,6 +112,25 @@ def database_url(district: District) -> str | None:
     if connection.conn_type == "sqlite":  # Airflow would escape the path's slashes
         return f"sqlite:///{connection.schema or connection.host}"
     return re.sub(r"^postgres:", "postgresql:", connection.get_uri())
+
+
+def access_of(workspace: str) -> Access | None:
+    """How the API of a run's district is reached, token included; asked by the task that needs it and kept nowhere.
+
+    None where its delivery comes as files, or is another one. Raises ConfigurationError when Airflow has no such
+    connection.
+    """
+    place = Workspace(Path(workspace))
+    asked, source = place.read(), place.read_settings().source
+    if source.api is None or asked.source or asked.by_hand:
+        return None
+    name = str(source.connection)
+    try:
+        connection = BaseHook.get_connection(name)
+    except AirflowNotFoundException as error:
+        remedy = f"set AIRFLOW_CONN_{name.upper()} to a URI or JSON, or add it under Admin > Connections"
+        raise ConfigurationError(f"`source.connection`: {error}; {remedy}") from None
+    return access_by(name, {part: getattr(connection, part) for part in ("host", "schema", "port", "password")})
 
 
 def skip_when_in_sync(result: dict[str, Any]) -> dict[str, Any]:

@@ -1,14 +1,15 @@
 """Where deliveries come from. Each way of arriving fills the run's own folder; nothing after it looks anywhere else.
 
 `found_batch` finds the delivery and says which format it is, and reads nothing but for its hash, because most nights
-nothing has changed. `Batch.take` then makes it the run's own. Today a delivery lies in a folder (`folder.py`), perhaps
-packed (`archive.py`), is sent from a browser (`upload.py`), or is what a person changes on a profile page (`edit.py`).
+nothing has changed. `Batch.take` then makes it the run's own. A delivery lies in a folder (`folder.py`), perhaps packed
+(`archive.py`), is sent from a browser (`upload.py`), is asked for through an API (`clever/`), or is what a person
+changes on a profile page (`edit.py`).
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,22 +21,36 @@ from enrollsync.arrive.recognise import recognise
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice
 from enrollsync.settings import District, project_root, uploads_folder
-from enrollsync.words.errors import ConfigurationError
+from enrollsync.settings.connections import Access
+from enrollsync.words.errors import ConfigurationError, Unreachable
 
 
 @contextmanager
-def found_batch(run: Run) -> Iterator[Batch]:
+def found_batch(
+    run: Run, access: Access | None = None, telling: Callable[[str], object] = lambda said: None
+) -> Iterator[Batch]:
     """The delivery, its format recognised; afterwards nothing is left of it but what was made of it.
 
-    Raises Refused when there is none, or an incomplete or unsafe one.
+    `access` stands for what the environment knows of `source.connection`; `telling` hears how far a long arrival is.
+    Raises Refused when there is none, or an incomplete or unsafe one; of one that cannot be reached any more, what
+    arrived stays for the next try, and goes when the run is reported (`clear`).
     """
     try:
-        yield _find_batch(run)
-    finally:
-        shutil.rmtree(run.place.batch, ignore_errors=True)
+        yield _find_batch(run, access, telling)
+    except Unreachable:
+        raise
+    except BaseException:
+        clear(run)
+        raise
+    clear(run)
 
 
-def _find_batch(run: Run) -> Batch:
+def clear(run: Run) -> None:
+    """Let go of the delivery's own copy."""
+    shutil.rmtree(run.place.batch, ignore_errors=True)
+
+
+def _find_batch(run: Run, access: Access | None, telling: Callable[[str], object]) -> Batch:
     asked, district = run.manifest, run.settings
     if asked.edit:
         return edited_batch(run)
@@ -43,12 +58,16 @@ def _find_batch(run: Run) -> Batch:
         from enrollsync.arrive.settle import settled_batch
 
         return settled_batch(run)
+    if district.source.api and not asked.source:
+        from enrollsync.arrive.clever import fetched_batch
+
+        return fetched_batch(run, access, telling)
     if district.source.connection and not asked.source:
         raise ConfigurationError(
             f"district {district.district_id}: `source.connection` cannot be used yet; copy the delivery to a folder "
             "and name that in `source.path`"
         )
-    place = project_root() / (asked.source or district.source.path)
+    place = project_root() / (asked.source or str(district.source.path))
     if asked.picked:
         _refuse_elsewhere(place, district)
     delivery = find_delivery(place, run.place.batch)
@@ -69,8 +88,10 @@ def find_overdue(run: Run, delivered_at: datetime) -> list[Notice]:
 
 def _refuse_elsewhere(picked: Path, district: District) -> None:
     """Who may start a district's runs may not read another district's files."""
-    landing = resolved(project_root() / district.source.path)
-    allowed = (landing if landing.is_dir() else landing.parent, resolved(uploads_folder(district.district_id)))
+    allowed = [resolved(uploads_folder(district.district_id))]
+    if district.source.path is not None:
+        landing = resolved(project_root() / district.source.path)
+        allowed.append(landing if landing.is_dir() else landing.parent)
     if not any(resolved(picked).is_relative_to(folder) for folder in allowed):
         raise ConfigurationError(
             f"district {district.district_id}: the delivery that was picked is not in `source.path`; choose one that is"

@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from enrollsync.formats import FileSpec, Format
+from enrollsync.run.workspace import Notice
 from enrollsync.words.errors import Refused
 from enrollsync.words.printable import shown
 
@@ -69,6 +70,8 @@ class Batch:
     """The batch's identity."""
     stamps: dict[Path, tuple[int, int]]
     """Size and time of each file before it was looked into."""
+    notices: tuple[Notice, ...] = ()
+    """What is told of its arrival."""
 
     def take(self, target: Path) -> Batch:
         """The batch with the run's own copies of the files that are read, in `target`.

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from enrollsync.arrive.archive import unpack
 from enrollsync.arrive.delivery import Delivery
-from enrollsync.formats import FORMATS
+from enrollsync.formats import delivered
 from enrollsync.run.workspace import error_file_name
 from enrollsync.words.errors import Refused
 from enrollsync.words.printable import first_of, shortened, shown
@@ -139,7 +139,7 @@ def _folder(folder: Path, arrived: float | None = None) -> Delivery:
 
 def _in_their_places(files: dict[str, Path]) -> dict[str, Path]:
     """Error files stand for the files that they came from, where those are not there themselves."""
-    known = {spec.name for declared in FORMATS.values() for spec in declared.files}
+    known = {spec.name for declared in delivered().values() for spec in declared.files}
     originals = {error_file_name(name): name for name in known - set(files)}
     return {originals.get(name, name): path for name, path in files.items()}
 

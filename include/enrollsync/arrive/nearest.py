@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from enrollsync.formats import FORMATS, FileSpec, Format
+from enrollsync.formats import FileSpec, Format, delivered
 from enrollsync.formats.near import likely_renames
 from enrollsync.words.printable import first_of, quoted, shortened
 
@@ -49,7 +49,7 @@ def nearest(files: Iterable[Path]) -> list[Likeness]:
 def _nearest(path: Path, header: list[str]) -> Likeness | None:
     candidates = [
         _compared(path, declared, spec, header)
-        for declared in FORMATS.values()
+        for declared in delivered().values()
         for spec in declared.files
         if spec.required and spec.read
     ]

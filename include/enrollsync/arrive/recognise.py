@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from enrollsync.arrive.nearest import nearest
-from enrollsync.formats import FORMATS, ID_CHANGES_FILE, UNREAD, Format
+from enrollsync.formats import ID_CHANGES_FILE, UNREAD, Format, delivered
 from enrollsync.settings import District
 from enrollsync.words.errors import Refused
 from enrollsync.words.printable import first_of, quoted, shortened
@@ -42,13 +42,13 @@ def _told(files: dict[str, Path]) -> Format | None:
 
     Raises Refused where they tell a format that cannot be read.
     """
-    telling = {declared.name: len(files.keys() & set(declared.telling)) for declared in FORMATS.values()}
-    best = max(telling, key=lambda name: (telling[name], _shared(FORMATS[name], files)))
+    telling = {declared.name: len(files.keys() & set(declared.telling)) for declared in delivered().values()}
+    best = max(telling, key=lambda name: (telling[name], _shared(delivered()[name], files)))
     if telling[best]:
-        return FORMATS[best]
+        return delivered()[best]
     for unread in UNREAD:
         if files.keys() & set(unread.telling):
-            supported = " or ".join(declared.title for declared in FORMATS.values())
+            supported = " or ".join(declared.title for declared in delivered().values())
             said = f"these are {unread.title} files, which this version cannot read; deliver {supported} files"
             raise Refused("FILE-UNSUPPORTED", said)
     return None
@@ -64,16 +64,16 @@ def format_of(files: dict[str, Path]) -> Format | None:
 
 def _sharing(files: dict[str, Path]) -> Format | None:
     named = set(files) - {ID_CHANGES_FILE.name}
-    shared = {name: _shared(each, named) for name, each in FORMATS.items()}
+    shared = {name: _shared(each, named) for name, each in delivered().items()}
     best = max(shared, key=shared.__getitem__)
-    return FORMATS[best] if shared[best] else None
+    return delivered()[best] if shared[best] else None
 
 
 def _likeliest(files: dict[str, Path], district: District) -> Format:
     """The format that shares most files with them; changes of identifiers alone are the primary source's."""
     if shared := _sharing(files):
         return shared
-    ours = [declared for declared in FORMATS.values() if declared.source.name == district.primary_source]
+    ours = [declared for declared in delivered().values() if declared.source.name == district.primary_source]
     if ours and set(files) == {ID_CHANGES_FILE.name}:
         return ours[0]
     raise nobody_knows(files)
@@ -81,7 +81,7 @@ def _likeliest(files: dict[str, Path], district: District) -> Format:
 
 def nobody_knows(files: dict[str, Path]) -> Refused:
     """Why no format is found: what was looked for, what was there, and what comes nearest by its header line."""
-    read = {one.title: [spec.name for spec in one.files if spec.read] for one in FORMATS.values()}
+    read = {one.title: [spec.name for spec in one.files if spec.read] for one in delivered().values()}
     known = "; ".join(f"{title} is {', '.join(names)}" for title, names in read.items())
     hint = _hint(dict.fromkeys(name for names in read.values() for name in names), files)
     near = "".join(f"; {likeness}" for likeness in nearest(files.values())[:_MOST])
@@ -98,7 +98,7 @@ def _found(files: dict[str, Path]) -> str:
 
 def _hint(wanted: Iterable[str], files: dict[str, Path]) -> str:
     """The first file that nobody knows and whose name holds a wanted one, or is like it."""
-    known = {spec.name for declared in FORMATS.values() for spec in declared.files}
+    known = {spec.name for declared in delivered().values() for spec in declared.files}
     strange = {name: path.name for name, path in sorted(files.items()) if name not in known}
     stems = {Path(name).stem: written for name, written in strange.items()}
     for name in wanted:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from enrollsync.formats.batch_upload import BATCH_UPLOAD
 from enrollsync.formats.clever import CLEVER
+from enrollsync.formats.clever_api import CLEVER_API
 from enrollsync.formats.declare import (
     ID_CHANGES_FILE,
     Cell,
@@ -27,13 +28,18 @@ from enrollsync.formats.unread import UNREAD, Unread
 from enrollsync.words.canonical import ENTITIES
 
 __all__ = [
-    "FORMATS", "ID_CHANGES_FILE", "UNREAD", "Cell", "FileSpec", "Format", "Listing", "Lookup", "Mapping", "Mode",
-    "Passed", "Source", "Unread", "When", "identifier_settings", "sources", "why_not_editable",
+    "FORMATS", "ID_CHANGES_FILE", "UNREAD", "Cell", "FileSpec", "Format", "Listing", "Lookup", "Mapping",
+    "Mode", "Passed", "Source", "Unread", "When", "delivered", "identifier_settings", "sources", "why_not_editable",
 ]  # fmt: skip
 
 FORMATS: dict[str, Format] = {
-    declared.name: declared for declared in (BATCH_UPLOAD, CLEVER, ONEROSTER_1_1, ONEROSTER_1_2)
+    declared.name: declared for declared in (BATCH_UPLOAD, CLEVER, CLEVER_API, ONEROSTER_1_1, ONEROSTER_1_2)
 }
+
+
+def delivered() -> dict[str, Format]:
+    """Name -> every format that comes as files."""
+    return {name: declared for name, declared in FORMATS.items() if not declared.is_fetched}
 
 
 def sources() -> dict[str, Source]:

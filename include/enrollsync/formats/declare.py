@@ -227,6 +227,8 @@ class Format:
     """What tells it, at the beginning of a version in such a file, from other formats of its source."""
     telling: tuple[str, ...] = ()
     """Files (in lower case) any one of which tells this format from all others, whatever lies beside it."""
+    is_fetched: bool = False
+    """Whether it is asked for through an API: then nobody delivers its files, and none is recognised as it."""
     encoding: str = "utf-8"
     renames: tuple[tuple[str, str], ...] = ()
     """Header in the district's files -> header that the format knows."""

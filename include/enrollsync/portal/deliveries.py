@@ -15,6 +15,8 @@ _OFFERED = 20
 
 def list_deliveries(district: District) -> list[dict[str, str]]:
     """The folders and zips in the district's landing folder, newest first: `path` (as a form takes it), `arrived`."""
+    if district.source.path is None:
+        return []
     landing = project_root() / district.source.path
     try:
         entries = [entry for entry in os.scandir(landing) if not entry.is_symlink() and _may_be_picked(entry)]

@@ -32,7 +32,7 @@ _LATE = timedelta(minutes=30)
 """How long after its time a run may begin before it counts as missing."""
 _AT_ONCE = 8
 """Rosters that are asked at the same time."""
-_NO_DELIVERY = {"FILE-MISSING", "FILE-OVERDUE"}
+_NO_DELIVERY = {"FILE-MISSING", "FILE-OVERDUE", "FILE-UNREACHABLE"}
 _ORDERS = ("worst", "name", "age", "deactivated", "rejected")
 """What the list can be sorted by."""
 Run = Mapping[str, Any]

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from enrollsync.arrive.upload import Upload
-from enrollsync.formats import FORMATS, FileSpec, Format, sources
+from enrollsync.formats import FileSpec, Format, delivered, sources
 from enrollsync.portal.entry import DistrictVisit
 from enrollsync.portal.run_view import Known, kept_run
 from enrollsync.portal.texts import say
@@ -119,8 +119,8 @@ def _step(known: RunManifest | None) -> str:
 
 def formats_of(district: District) -> list[Format]:
     """The formats that the district may deliver, its primary source's first."""
-    own = [one for one in FORMATS.values() if one.source.name == district.primary_source]
-    guests = [one for one in FORMATS.values() if one.source.is_guest]
+    own = [one for one in delivered().values() if one.source.name == district.primary_source]
+    guests = [one for one in delivered().values() if one.source.is_guest]
     return [*own, *(one for one in guests if one not in own)]
 
 

@@ -191,10 +191,12 @@ class SkipSettings(_Settings):
 class SourceSettings(_Settings):
     """Where the batches are found and how their headers are spelt."""
 
-    path: Annotated[str, AfterValidator(_without_login)]
-    """Folder or zip; relative to the project's root."""
+    path: Annotated[str, AfterValidator(_without_login)] | None = None
+    """Folder or zip; relative to the project's root. None: `api`."""
+    api: Literal["clever"] | None = None
+    """The API that is asked, in place of `path`."""
     connection: ConnectionName | None = None
-    """An Airflow connection that `path` is reached through."""
+    """An Airflow connection: what `path` is reached through, or the API's address and token."""
     mode: Literal["snapshot", "delta"] | None = None
     """None: the format's own."""
     columns: dict[str, str] = Field(default_factory=dict)
@@ -209,6 +211,18 @@ class SourceSettings(_Settings):
     skip: list[SkipSettings] = Field(default_factory=list)
     due_hours: float | None = Field(None, gt=0, le=87_600, allow_inf_nan=False)
     """A delivery older than this when a run looks for one is overdue; None: it may be of any age."""
+
+    @model_validator(mode="after")
+    def _path_or_api(self) -> SourceSettings:
+        if self.path is None and self.api is None:
+            raise ValueError("needs `path`, a folder or a zip, or `api: clever` with a `connection`")
+        if self.path is not None and self.api is not None:
+            raise ValueError("has `path` and `api`; leave one out")
+        if self.api and self.connection is None:
+            raise ValueError("`api` needs `connection`, the name of an Airflow connection with the token")
+        if self.api and (self.columns or self.encoding != "utf-8"):
+            raise ValueError("`columns` and `encoding` speak of files, and `api` has none; leave them out")
+        return self
 
 
 class DatabaseSettings(_Settings):
@@ -396,6 +410,12 @@ class District(_Settings):
             raise ValueError(first_of(problems, "; "))
         return self
 
+    @model_validator(mode="after")
+    def _api_of_the_primary_source(self) -> Self:
+        if self.source.api and self.source.api != self.primary_source:
+            raise ValueError(f"`source.api` is {self.source.api}, so `primary_source` has to be that too")
+        return self
+
     def pause_at(self, moment: datetime) -> Pause | None:
         """The pause that the moment's day in the district's time zone is in."""
         day = moment.astimezone(self.zone).date()
@@ -426,7 +446,8 @@ class District(_Settings):
 
 
 def _problems_of_rules(source: SourceSettings, primary_source: str) -> Iterator[str]:
-    formats = [declared for declared in FORMATS.values() if declared.source.name == primary_source]
+    ours = (declared for declared in FORMATS.values() if declared.source.name == primary_source)
+    formats = [declared for declared in ours if declared.is_fetched == bool(source.api)]
     for name, keys in (("values", source.values), ("case", source.case)):
         for key in keys:
             if not any(headers_meant(declared, key) for declared in formats):

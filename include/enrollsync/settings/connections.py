@@ -8,10 +8,27 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from enrollsync.words.errors import ConfigurationError
+
+_LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|\[?::1\]?")
+_SCHEMES = ("http", "https")
+
+
+@dataclass(frozen=True)
+class Access:
+    """How an API is reached."""
+
+    url: str
+    """Scheme, host and port, with what stands before every path; no login."""
+    token: str = field(repr=False)
+    """Goes into the header of each request, and nowhere else."""
+    is_local: bool = False
+    """Whether it is on this machine: no proxy leads there."""
 
 
 def database_url(name: str) -> str:
@@ -45,3 +62,56 @@ def _url(parts: dict[str, Any]) -> str:
     port = f":{int(parts['port'])}" if parts.get("port") else ""
     scheme = "postgresql" if kind == "postgres" else kind
     return f"{scheme}://{login and login + '@'}{parts.get('host') or ''}{port}/{place}{options and '?' + options}"
+
+
+def api_access(name: str) -> Access:
+    """How to reach the API behind `AIRFLOW_CONN_<NAME>`, a URI or JSON as Airflow takes them.
+
+    Raises ConfigurationError where there is none, or it cannot be read; nothing of it is quoted.
+    """
+    variable = f"AIRFLOW_CONN_{name.upper()}"
+    given = os.environ.get(variable, "").strip()
+    if not given:
+        raise ConfigurationError(
+            f"`source.connection` {name}: the command finds connections in the environment, and {variable} is not "
+            "set; set it to a URI or JSON with the token as its password"
+        )
+    try:
+        parts = json.loads(given) if given.startswith("{") else _parts(given)
+    except ValueError:
+        raise ConfigurationError(f"`source.connection` {name}: {variable} is no connection as URI or JSON") from None
+    return access_by(name, parts)
+
+
+def _parts(uri: str) -> dict[str, Any]:
+    """The fields of a connection written as a URI; raises ValueError for a port that is none."""
+    split = urlsplit(uri)
+    text = {"host": split.hostname, "password": split.password, "schema": split.path.strip("/")}
+    return {name: unquote(value or "") for name, value in text.items()} | {"port": split.port}
+
+
+def access_by(name: str, parts: Mapping[str, Any]) -> Access:
+    """How to reach the API of a connection, by its fields as Airflow names them; without a host, Clever's own.
+
+    Raises ConfigurationError where the token is missing or would travel in the open; nothing of the fields is quoted.
+    """
+    said = f"`source.connection` {name}"
+    fields = {key: parts.get(key) or "" for key in ("host", "schema", "password")}
+    if not all(isinstance(value, str) for value in fields.values()):
+        raise ConfigurationError(f"{said}: its host, schema or password is no text; correct the connection")
+    host, token = fields["host"].strip().rstrip("/") or "api.clever.com", fields["password"].strip()
+    if not token:
+        raise ConfigurationError(f"{said}: has no password; put the district's token (bearer) there")
+    if not re.fullmatch(r"[!-~]+", token):
+        raise ConfigurationError(f"{said}: its password is no token, which has neither blanks nor letters with accents")
+    scheme, divided, place = host.rpartition("://")
+    scheme = scheme if divided else fields["schema"] if fields["schema"] in _SCHEMES else "https"
+    port = str(parts.get("port") or "")
+    url = f"{scheme}://{place}{':' + port if port else ''}"
+    found = re.fullmatch(r"https?://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._/-]*)?", url)
+    if not found:
+        raise ConfigurationError(f"{said}: its host is no address; write one like https://api.clever.com")
+    is_local = bool(_LOOPBACK.fullmatch(found[1]))
+    if scheme == "http" and not is_local:
+        raise ConfigurationError(f"{said}: would send the token in the open; write https:// before its host")
+    return Access(url, token, is_local)

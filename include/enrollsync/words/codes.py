@@ -116,8 +116,27 @@ _TABLE = (
     ),
     Code(
         "FILE-INCOMPLETE", "The delivery is not complete",
-        "A file that is cut or still being written lacks records that the district still has.",
-        "Wait for the upload to end, or deliver the file again.",
+        "A file that is cut or still being written, or a source that changed while it was read, lacks records that the "
+        "district still has.",
+        "Wait for the upload to end, or deliver the file again; of an API, run again when its own sync has ended.",
+        "section 6, file level", CRITICAL, Scope.BATCH,
+    ),
+    Code(
+        "FILE-UNREACHABLE", "The source does not answer",
+        "The roster stays as it was until the source can be read whole.",
+        "Run again later, as Airflow does by itself; when it stays so, look whether the connection's host is right.",
+        "section 6, file level", CRITICAL, Scope.BATCH,
+    ),
+    Code(
+        "FILE-DENIED", "The source does not let us in",
+        "The token is missing a right, has expired, or is not that of one district.",
+        "Put the district's present token into the Airflow connection that `source.connection` names.",
+        "section 6, file level", CRITICAL, Scope.BATCH,
+    ),
+    Code(
+        "FILE-ANSWER", "The source answers something else",
+        "What is none of the answers that the source's documentation describes says nothing about the district.",
+        "Look whether the connection's host is right and the token a district's; else ask whoever runs the source.",
         "section 6, file level", CRITICAL, Scope.BATCH,
     ),
     Code(
@@ -127,8 +146,8 @@ _TABLE = (
         "section 6, the run's own copy", INFO, Scope.NONE,
     ),
     Code(
-        "FILE-IGNORED", "A file is not read",
-        "It is no file of this format, or its columns are not public; nothing in it reaches the roster.",
+        "FILE-IGNORED", "A file, or people of some role, are not read",
+        "It is no file of this format, its columns are not public, or a roster does not have such people.",
         "Nothing to do.",
         "formats, Batch Upload", INFO, Scope.NONE,
     ),

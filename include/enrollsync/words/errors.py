@@ -61,6 +61,13 @@ class Refused(EnrollSyncError):
         return whole
 
 
+class Unreachable(Refused):
+    """The source does not answer; it may do so later, and what was read of it by then is kept for that."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("FILE-UNREACHABLE", message)
+
+
 class DatabaseError(EnrollSyncError):
     """The roster database cannot be reached, read or written."""
 
