@@ -15,7 +15,7 @@ import enrollsync
 from enrollsync.airflow import districts
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import load_district
-from enrollsync.words.errors import ConfigurationError, DatabaseError, Refused, StalePlan
+from enrollsync.words.errors import ConfigurationError, DatabaseError, Refused, StalePlan, Unreachable
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -214,13 +214,19 @@ def test_error_that_trying_again_cannot_mend_is_not_retried(
     assert (state, tasks["load"], tries["load"]) == ("failed", "failed", 1)
 
 
-def test_database_error_is_tried_again(steps: FakeSteps, run: Callable[..., Any]) -> None:
-    steps.answers["load"] = DatabaseError("database is locked")
-    steps.answers["report"] = {"outcome": "failed", "message": "database is locked"}
+@pytest.mark.parametrize(
+    ("task", "error"),
+    [("load", DatabaseError("database is locked")), ("ingest", Unreachable("Clever does not answer"))],
+)
+def test_what_may_be_back_later_is_tried_again(
+    steps: FakeSteps, run: Callable[..., Any], task: str, error: Exception
+) -> None:
+    steps.answers[task] = error
+    steps.answers["report"] = {"outcome": "failed", "message": str(error)}
     state, tasks, tries = run()
-    assert (state, tasks["load"]) == ("failed", "failed")
-    assert tries["load"] == 4
-    assert steps.calls.count("load") == 4
+    assert (state, tasks[task]) == ("failed", "failed")
+    assert tries[task] == 4
+    assert steps.calls.count(task) == 4
 
 
 def test_run_fails_when_a_task_died_before_it_could_write_its_outcome(

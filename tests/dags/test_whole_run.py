@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from clever_server import TOKEN, from_csv
 from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.sample import write_sample
 
 PROJECT = Path(__file__).resolve().parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("airflow_database")]
@@ -20,7 +24,6 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("airflow_database")]
 def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, districts: Callable[..., Path]) -> Callable[..., Any]:
     """Run the DAG of a district with a generated delivery; each task's state and the run's manifest."""
     from enrollsync import steps
-    from enrollsync.sample import write_sample
 
     write_sample(tmp_path / "landing", "batch_upload", 60, 3, 0.0)
     districts("lincoln", path=f"path: {tmp_path / 'landing'}", url=f"url: sqlite:///{tmp_path / 'roster.db'}")
@@ -74,3 +77,26 @@ def test_refused_delivery_fails_the_run_and_leaves_a_report(sync: Callable[..., 
     assert (tasks["ingest"], tasks["load"], tasks["report"]) == ("failed", "upstream_failed", "failed")
     assert manifest.outcome == "refused"
     assert list((tmp_path / "data" / "runs").rglob("report.html"))
+
+
+def test_an_api_is_read_with_the_token_of_an_airflow_connection_which_is_kept_nowhere(
+    sync: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, districts: Callable[..., Path],
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    write_sample(tmp_path / "clever", "clever", 40, 3, 0.0)
+    districts(
+        "lincoln", primary_source="primary_source: clever", path="api: clever\n  connection: clever_lincoln",
+        url=f"url: sqlite:///{tmp_path / 'roster.db'}",
+    )  # fmt: skip
+    with from_csv(tmp_path / "clever").running() as server:
+        connection = {"conn_type": "http", "host": server.url, "password": TOKEN}
+        monkeypatch.setenv("AIRFLOW_CONN_CLEVER_LINCOLN", json.dumps(connection))
+        tasks, manifest = sync()
+        assert (set(tasks.values()), manifest.outcome, manifest.format) == ({"success"}, "applied", "clever_api")
+        assert users(tmp_path) >= 40
+        server.token = "another"
+        tasks, manifest = sync()
+        assert (tasks["ingest"], tasks["report"], manifest.outcome) == ("failed", "failed", "refused")
+    kept = [path for folder in (tmp_path, Path(os.environ["AIRFLOW_HOME"])) for path in folder.rglob("*")]
+    assert not [path for path in kept if path.is_file() and TOKEN.encode() in path.read_bytes()]
+    assert TOKEN not in "".join(capfd.readouterr())

@@ -174,13 +174,23 @@ def test_a_column_in_which_no_record_has_a_value_is_absent_and_not_empty(server:
     for user in server.users:
         user["email"] = None
     assert "email" not in rows(fetch(server, run), "students")[0]
-    assert {"sis_id", "schools", "dob"} <= set(rows(fetch(server, run), "students")[0])
+    assert {"sis_id", "school", "dob"} <= set(rows(fetch(server, run), "students")[0])
 
 
-def test_the_own_school_stands_first_and_each_once(server: CleverServer, run: Run) -> None:
-    student = server.of("students")[0]["roles"]["student"]
-    student |= {"school": "b", "schools": ["a", "b", "a", "c"]}
-    assert rows(fetch(server, run), "students")[0]["schools"] == "b,a,c"
+@pytest.mark.parametrize(
+    ("given", "own", "others"),
+    [
+        ({"school": "b", "schools": ["a", "b", "c"]}, "b", "a,c"), ({"school": "b", "schools": []}, "b", ""),
+        ({"school": None, "schools": ["a", "c"]}, "a", "c"), ({"school": None, "schools": None}, "", ""),
+    ],
+)  # fmt: skip
+def test_the_own_school_is_told_from_the_others(
+    server: CleverServer, run: Run, given: dict[str, Any], own: str, others: str
+) -> None:
+    server.of("students")[0]["roles"]["student"] |= given
+    server.of("students")[1]["roles"]["student"]["schools"] = ["x", "y"]
+    row = rows(fetch(server, run), "students")[0]
+    assert (row["school"], row["other_schools"]) == (own, others)
 
 
 @pytest.mark.parametrize(

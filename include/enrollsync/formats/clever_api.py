@@ -31,10 +31,8 @@ class Several:
 
     all: str
     """The path of the list."""
-    first: str | None = None
-    """The path of the value that stands before the others, whether the list has it or not."""
     without: str | None = None
-    """The path of a value that is left out."""
+    """The column whose value is left out."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +45,8 @@ class Collection:
     path: str
     """Of the address, after the version."""
     values: dict[str, str]
-    """Column -> path of its value within a record: `roles.student.sis_id`. `id` is always the first."""
+    """Column -> path of its value within a record: `roles.student.sis_id`; of two with `|` between, the first that has
+    one. `id` is always the first column."""
     lists: dict[str, Several] = field(default_factory=dict)
     marks: dict[str, str] = field(default_factory=dict)
     """Column -> path of an object that the record has: then it holds `true`."""
@@ -69,8 +68,10 @@ class Collection:
         return {"role": self.role} if self.role else {}
 
 
-def _people(role: str, identifier: str, *, schools: Several, title: str, **more: str) -> Collection:
-    own = f"roles.{role}"
+def _people(role: str, identifier: str, title: str, **more: str) -> Collection:
+    """The people of a role; the school that is their own apart from the others, where Clever says which that is."""
+    own, schools = f"roles.{role}", f"roles.{role}.schools"
+    at_home = {} if role == "staff" else {"school": f"{own}.school|{schools}[0]"}
     return Collection(
         f"api_{title}.csv",
         title,
@@ -84,10 +85,11 @@ def _people(role: str, identifier: str, *, schools: Several, title: str, **more:
             "name.middle": "name.middle",
             "name.last": "name.last",
             "district_username": f"{own}.credentials.district_username",
+            **at_home,
         },
-        lists={"schools": schools},
+        lists={"other_schools": Several(schools, "school")} if at_home else {"schools": Several(f"{own}.schools")},
         marks={f"is_{role}": own},
-        required=("id", identifier, "name.first", "name.last", "schools", f"is_{role}"),
+        required=("id", identifier, "name.first", "name.last", "school" if at_home else "schools", f"is_{role}"),
         role=role,
     )
 
@@ -107,16 +109,10 @@ _COURSES = Collection(
     values={"id": "id", "name": "name", "number": "number"}, required=("id", "name", "number"),
 )  # fmt: skip
 _STUDENTS = _people(
-    "student", "sis_id", title="students",
-    schools=Several("roles.student.schools", first="roles.student.school"),
-    student_number="student_number", state_id="state_id", grade="grade", dob="dob",
-)  # fmt: skip
-_TEACHERS = _people(
-    "teacher", "sis_id", title="teachers",
-    schools=Several("roles.teacher.schools", first="roles.teacher.school"),
-    teacher_number="teacher_number", state_id="state_id",
-)  # fmt: skip
-_STAFF = _people("staff", "staff_id", title="staff", schools=Several("roles.staff.schools"))
+    "student", "sis_id", "students", student_number="student_number", state_id="state_id", grade="grade", dob="dob"
+)
+_TEACHERS = _people("teacher", "sis_id", "teachers", teacher_number="teacher_number", state_id="state_id")
+_STAFF = _people("staff", "staff_id", "staff")
 _STAFF = replace(_STAFF, marks=_STAFF.marks | {"is_teacher": "roles.teacher"})
 _SECTIONS = Collection(
     "api_sections.csv", "sections", "sections",
@@ -125,7 +121,7 @@ _SECTIONS = Collection(
         "subject": "subject", "grade": "grade", "period": "period", "section_number": "section_number",
         "teacher": "teacher",
     },
-    lists={"other_teachers": Several("teachers", without="teacher"), "students": Several("students")},
+    lists={"other_teachers": Several("teachers", "teacher"), "students": Several("students")},
     required=("id", "sis_id", "name", "school", "teacher", "other_teachers", "students"),
 )  # fmt: skip
 COLLECTIONS = (_STUDENTS, _SECTIONS, _TEACHERS, _STAFF, _SCHOOLS, _COURSES, _TERMS)
@@ -167,17 +163,25 @@ def _person(collection: Collection, kind: str, role: str, **more: Cell) -> Mappi
     )
 
 
-def _memberships(collection: Collection, kind: str, role: str) -> Mapping:
-    return Mapping(
+def _memberships(collection: Collection, kind: str, role: str) -> tuple[Mapping, ...]:
+    person = Cell("id", prefix=f"{kind}:")
+    others = "other_schools" if "school" in collection.values else "schools"
+    some = Mapping(
         "memberships",
         collection.file,
-        each="schools",
+        when=(When(others),) if others == "other_schools" else (),
+        each=others,
         cells={
-            "user_source_key": Cell("id", prefix=f"{kind}:"),
-            "organization_source_key": Cell("schools"),
+            "user_source_key": person,
+            "organization_source_key": Cell(others),
             "role": Cell(constant=role),
+            "is_primary": Cell(constant="false"),
         },
     )
+    if others == "schools":
+        return (some,)
+    own = {"organization_source_key": Cell("school"), "is_primary": Cell(constant="true")}
+    return (replace(some, when=(), each=None, cells=some.cells | own), some)
 
 
 def _enrollments(column: str, kind: str, role: str, *, is_primary: bool = False) -> Mapping:
@@ -242,9 +246,9 @@ CLEVER_API = Format(
         ),
         # Who teaches too is a teacher first, and has the identifier of that role.
         replace(_person(_STAFF, "staff", "staff"), when=(When("is_teacher", negate=True),)),
-        _memberships(_STUDENTS, "student", "student"),
-        _memberships(_TEACHERS, "staff", "teacher"),
-        _memberships(_STAFF, "staff", "staff"),
+        *_memberships(_STUDENTS, "student", "student"),
+        *_memberships(_TEACHERS, "staff", "teacher"),
+        *_memberships(_STAFF, "staff", "staff"),
         Mapping(
             "classes", _SECTIONS.file, setting="classes",
             cells={

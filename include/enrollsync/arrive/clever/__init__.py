@@ -12,7 +12,7 @@ import logging
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -48,26 +48,18 @@ def fetched_batch(run: Run, access: Access | None, telling: Telling) -> Batch:
     (FILE-INCOMPLETE, FILE-DENIED, FILE-ANSWER), Unreachable, ConfigurationError.
     """
     name = str(run.settings.source.connection)
-    with _asking(Api(access or api_access(name), name)) as api:
+    with closing(Api(access or api_access(name), name)) as api:
         return fetched_by(api, run, telling)
-
-
-@contextmanager
-def _asking(api: Api) -> Iterator[Api]:
-    try:
-        yield api
-    finally:
-        api.close()
 
 
 def fetched_by(api: Api, run: Run, telling: Telling) -> Batch:
     """The same through an API that is at hand."""
     run.place.batch.mkdir(mode=0o700, exist_ok=True)
     folder = run.place.batch / "pages"
-    with engine.connect(run.place.batch, ordered=True) as connection:
+    with engine.connect(run.place.source, ordered=True) as connection:
         district = District.of(connection, _whole(api, "districts"))
         _begin(folder, district)
-        read = _read_all(api, connection, folder, _Counter(telling))
+        read = _read_all(api, run, folder, _Counter(telling))
         unread = {role: _count(api, connection, "users", role=role) for role in UNREAD_ROLES}
         _refuse_changed(api, connection, district, read)
         files = _write(connection, folder, run.place.batch, read)
@@ -168,13 +160,11 @@ class _Counter:
         self._telling(f"ingest: {records:,} of {announced:,} records from Clever")
 
 
-def _read_all(
-    api: Api, connection: duckdb.DuckDBPyConnection, folder: Path, counter: _Counter
-) -> dict[Collection, Progress]:
+def _read_all(api: Api, run: Run, folder: Path, counter: _Counter) -> dict[Collection, Progress]:
     """Read every collection, some at the same time; the first error ends them all."""
     with ThreadPoolExecutor(AT_ONCE) as threads:
         reading = {
-            collection: threads.submit(_read, api, connection, collection, Cache(folder, collection), counter)
+            collection: threads.submit(_read, api, run, collection, Cache(folder, collection), counter)
             for collection in COLLECTIONS
         }
         try:
@@ -191,24 +181,22 @@ def _read_all(
     return {collection: one.result() for collection, one in reading.items()}
 
 
-def _read(
-    api: Api, connection: duckdb.DuckDBPyConnection, collection: Collection, cache: Cache, counter: _Counter
-) -> Progress:
+def _read(api: Api, run: Run, collection: Collection, cache: Cache, counter: _Counter) -> Progress:
     progress = cache.read()
     ask = partial(api.ask, collection.path, may_lack=collection.may_lack)
-    with connection.cursor() as own:
+    with engine.connect(run.place.source, ordered=True) as connection:
         while not (progress.ended or progress.lacking):
             answer = ask(pages.question_after(collection, progress))
             if answer is None:
                 progress = Progress(lacking=True)
             else:
-                progress = pages.take(own, collection, answer, progress, cache)
+                progress = pages.take(connection, collection, answer, progress, cache)
                 if progress.ended:
-                    _refuse_more(own, collection, progress, ask)
+                    _refuse_more(connection, collection, progress, ask)
             cache.write(progress)
             counter.note(collection, progress)
         if not progress.lacking:
-            pages.finish(own, collection, progress, cache)
+            pages.finish(connection, collection, progress, cache)
     return progress
 
 

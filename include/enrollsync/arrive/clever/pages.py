@@ -223,37 +223,32 @@ def _read(connection: duckdb.DuckDBPyConnection, collection: Collection, answer:
 
 def _records(collection: Collection) -> str:
     """SQL for the records of `$answer`, in its order: each is taken apart once, whatever columns are made of it."""
-    paths = list(dict.fromkeys(_paths(collection)))
+    paths = [path for given in collection.values.values() for path in given.split("|")]
     places = {path: f"texts[{place}]" for place, path in enumerate(paths, start=1)}
-    columns = [f"{places[path]} AS {engine.name(name)}" for name, path in collection.values.items()]
-    columns += [
-        f"CASE WHEN json_type(record, '$.{path}') = 'OBJECT' THEN 'true' END AS {engine.name(name)}"
+    values = {
+        name: f"coalesce({', '.join(places[path] for path in given.split('|'))})"
+        for name, given in collection.values.items()
+    }
+    values |= {
+        name: f"CASE WHEN json_type(record, '$.{path}') = 'OBJECT' THEN 'true' END"
         for name, path in collection.marks.items()
-    ]
-    columns += [f"{_list(several, places)} AS {engine.name(name)}" for name, several in collection.lists.items()]
+    }
+    values |= {name: _list(several, values) for name, several in collection.lists.items()}
+    columns = ", ".join(f"{value} AS {engine.name(name)}" for name, value in values.items())
     texts = ", ".join(f"'$.{path}'" for path in paths)
     return f"""
-        SELECT {", ".join(columns)}
+        SELECT {columns}
         FROM (
             SELECT record, json_extract_string(record, [{texts}]) AS texts
             FROM (SELECT unnest(json_extract($answer::JSON, '$.data[*].data')) AS record)
         )"""
 
 
-def _paths(collection: Collection) -> list[str]:
-    several = [path for one in collection.lists.values() for path in (one.first, one.without) if path]
-    return [*collection.values.values(), *several]
-
-
-def _list(several: Several, places: dict[str, str]) -> str:
-    """SQL for a list as one text: what is the same stands there once, at its first place."""
-    elements = f"list_filter(json_extract_string(record, '$.{several.all}[*]'), lambda one: one IS NOT NULL)"
-    if several.first:
-        elements = f"list_filter([{places[several.first]}], lambda one: one IS NOT NULL) || {elements}"
-    if several.without:
-        elements = f"list_filter({elements}, lambda one: one IS DISTINCT FROM {places[several.without]})"
-    once = f"list_filter({elements}, lambda one, place: list_position({elements}, one) = place)"
-    return f"nullif(array_to_string({once}, ','), '')"
+def _list(several: Several, values: dict[str, str]) -> str:
+    """SQL for a list as one text."""
+    elements = f"json_extract_string(record, '$.{several.all}[*]')"
+    left_out = f" AND one IS DISTINCT FROM {values[several.without]}" if several.without else ""
+    return f"nullif(array_to_string(list_filter({elements}, lambda one: one IS NOT NULL{left_out}), ','), '')"
 
 
 def _next(links: Any) -> str | None:

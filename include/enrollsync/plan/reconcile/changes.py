@@ -29,15 +29,18 @@ def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, d
 def _primary_memberships(manifest: RunManifest, declared: Format) -> str:
     """Each person's primary membership: in the primary school, that of the role which the person will have.
 
-    The school is in a delta a new one (unless rows name all that somebody has, or any role of several), else the one
-    that was, else the most frequent. A role there that stays without a row counts too.
+    The school is the one that rows call so; in a delta a new one (unless rows name all that somebody has, or any role
+    of several), else the one that was, else the most frequent. A role there that stays without a row counts too.
     """
+    called = manifest.may_say(MEMBERSHIPS.name, "is_primary")
+    is_called = ", coalesce(CAST(new.is_primary AS BOOLEAN), false) AS is_called" if called else ""
+    any_called, called_first = (", bool_or(is_called) AS is_called", "is_called DESC, ") if called else ("", "")
     latest = manifest.mode_of("memberships") == "delta" and declared.names_latest_school
     new_first = "was_primary IS NULL DESC, " if latest else ""
     return f"""
         CREATE TABLE primary_memberships AS
         WITH said AS (
-            SELECT user_key, organization_key, role, new.lines
+            SELECT user_key, organization_key, role, new.lines{is_called}
             FROM memberships_resolved AS new{_active_alone(manifest)}
         ),
         known AS (
@@ -48,12 +51,12 @@ def _primary_memberships(manifest: RunManifest, declared: Format) -> str:
         ),
         schools AS (
             SELECT user_key, organization_key
-            FROM (SELECT user_key, organization_key, sum(lines) AS lines FROM said GROUP BY ALL)
+            FROM (SELECT user_key, organization_key, sum(lines) AS lines{any_called} FROM said GROUP BY ALL)
             LEFT JOIN known USING (user_key, organization_key)
             LEFT JOIN organizations_lookup AS organization ON organization.key = organization_key
             QUALIFY row_number() OVER (
                 PARTITION BY user_key
-                ORDER BY {new_first}coalesce(was_primary, false) DESC, lines DESC, organization.source_key
+                ORDER BY {called_first}{new_first}coalesce(was_primary, false) DESC, lines DESC, organization.source_key
             ) = 1
         ),
         roles AS (
