@@ -15,6 +15,7 @@ from enrollsync.database.schema import BASE, columns_of
 from enrollsync.formats import ID_CHANGES_FILE, Format, Mapping, why_not_editable
 from enrollsync.formats.edit import profile_file
 from enrollsync.run.run import Run
+from enrollsync.words.blanks import trimmed
 from enrollsync.words.canonical import BY_NAME, Entity
 from enrollsync.words.errors import ConfigurationError
 
@@ -36,7 +37,7 @@ def edited_batch(run: Run) -> Batch:
         if why := why_not_editable(run.settings.primary_source, record["source"]):
             raise ConfigurationError(f"{entity.singular} {edit.key}: cannot be edited, because {why}")
         changed = record | edit.changes
-        new = edit.changes.get(str(entity.identifier))
+        new = edit.values.get(str(entity.identifier))
         like_it = read(_alike(run.settings.district_id, entity, edit.key, new)) if new else []
         if entity.links:
             changed, *like_it = [
@@ -82,11 +83,15 @@ def _links(district_id: str, entity: Entity, row: Row) -> Select[Any]:
 def _write(
     folder: Path, declared: Format, entity: Entity, record: Row, changed: Row, alike: list[Row]
 ) -> dict[str, Path]:
-    """The record's line is the first; without one where somebody else has the new identifier, which is told besides."""
+    """The record's line is the first; without one where somebody else has the new identifier, which is told besides.
+
+    What was typed stands there as it was typed: blanks around it are removed, and told, where those of a batch are.
+    """
     folder.mkdir(mode=0o700, exist_ok=True)
     identifier = str(entity.identifier)
-    renamed = changed[identifier] != record[identifier]
-    taken = renamed and any(row[identifier] == changed[identifier] for row in alike)
+    new = trimmed(changed[identifier])
+    renamed = new != record[identifier]
+    taken = renamed and any(row[identifier] == new for row in alike)
     mapping = next(mapping for mapping in declared.mappings if mapping.file == profile_file(entity.name))
     files = {}
     if not taken:

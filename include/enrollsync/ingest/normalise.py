@@ -21,6 +21,7 @@ from enrollsync.run.engine import literal
 from enrollsync.run.run import Run
 from enrollsync.run.source_table import numbered
 from enrollsync.run.workspace import Notice
+from enrollsync.words.blanks import BLANKS
 from enrollsync.words.canonical import BETWEEN_TERMS, BY_NAME, ENTITIES, ID_CHANGES, KINDS, USERS, Entity
 from enrollsync.words.spellings import WORDS
 
@@ -38,18 +39,18 @@ lines than any file has, and more elements than any line."""
 # `edged`: whether a value may begin or end with a blank. Trimming goes through every character; this does not, and is
 # true for all values that blanks surround, for empty ones, and for some that begin or end with a letter beyond ASCII.
 # The `as_...` take a trimmed value: a macro repeats its argument, and planning is most of what a small file costs.
-_MACROS = r"""
+_MACROS = rf"""
     CREATE MACRO edged(x) AS x NOT BETWEEN '!' AND '~' OR reverse(x) NOT BETWEEN '!' AND '~';
     CREATE MACRO trimmed(x) AS CASE
-        WHEN edged(x) THEN nullif(trim(x, ' ' || chr(9) || chr(10) || chr(13) || chr(160)), '')
+        WHEN edged(x) THEN nullif(trim(x, {literal(BLANKS)}), '')
         ELSE x
     END;
     CREATE MACRO as_text(x) AS x;
     CREATE MACRO as_date(x) AS coalesce(
         CASE
-            WHEN regexp_full_match(x, '\d{1,2}/\d{1,2}/\d{2}') THEN
+            WHEN regexp_full_match(x, '\d{{1,2}}/\d{{1,2}}/\d{{2}}') THEN
                 strftime(in_our_time(try_strptime(x, '%m/%d/%y')), '%Y-%m-%d')
-            WHEN regexp_full_match(x, '\d{4}-\d{2}-\d{2}|\d{1,2}/\d{1,2}/\d{4}') THEN
+            WHEN regexp_full_match(x, '\d{{4}}-\d{{2}}-\d{{2}}|\d{{1,2}}/\d{{1,2}}/\d{{4}}') THEN
                 strftime(try_strptime(x, ['%Y-%m-%d', '%m/%d/%Y']), '%Y-%m-%d')
         END,
         as_own_date(x),

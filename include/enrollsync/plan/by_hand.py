@@ -23,9 +23,9 @@ def does_what_was_asked(run: Run) -> bool:
 def _edits(connection: duckdb.DuckDBPyConnection, place: Workspace, edit: Edit) -> bool:
     """The record gets all of the values, and nothing else changes."""
     entity = BY_NAME[edit.entity]
-    values = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in edit.changes)
+    values = " AND ".join(f"{name} IS NOT DISTINCT FROM ${name}" for name in edit.values)
     asked = _count(
-        connection, place, edit.entity, f"{entity.key} = $key AND {values}", {"key": edit.key, **edit.changes}
+        connection, place, edit.entity, f"{entity.key} = $key AND {values}", {"key": edit.key, **edit.values}
     )
     return asked == 1 == sum(_count(connection, place, other.name) for other in ENTITIES)
 

@@ -19,6 +19,7 @@ from enrollsync.portal.entry import Changing, DistrictVisit
 from enrollsync.portal.pages import root_of, show
 from enrollsync.portal.texts import say
 from enrollsync.run.workspace import Edit
+from enrollsync.words.blanks import trimmed
 from enrollsync.words.canonical import CLASSES, ORGANIZATIONS, USERS, Entity
 
 routes = APIRouter(prefix="/districts/{district_id}")
@@ -59,11 +60,10 @@ class Asked:
         self.values = {"identifier": identifier, "user_district_id": user_district_id, "user_state_id": user_state_id}
 
     def changes(self, entity: Entity, record: Row) -> dict[str, str | None]:
-        """Column -> new value, of those that are to be another one."""
+        """Column -> new value as it was typed, of those that are to be another one."""
         said = {**self.values, str(entity.identifier): self.values["identifier"]}
         wanted = {name: said[name] for name in editable_columns(entity) if said.get(name) is not None}
-        values = {name: str(value).strip() or None for name, value in wanted.items()}
-        return {name: value for name, value in values.items() if value != record[name]}
+        return {name: typed for name, typed in wanted.items() if trimmed(typed) != record[name]}
 
 
 Wish = Annotated[Asked, Depends()]
@@ -121,7 +121,7 @@ def _preview(here: DistrictVisit, edit: Edit, asked: Asked, record: Row) -> dict
     return {
         "entity": edit.entity,
         "key": edit.key,
-        "changes": [_Change(name, record[name], value) for name, value in edit.changes.items()],
+        "changes": [_Change(name, record[name], value) for name, value in edit.values.items()],
         **looked.facts,
         "reason": asked.reason,
         "seen": asked.seen,

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from enrollsync.formats import Mode
 from enrollsync.settings import District
 from enrollsync.words import private
+from enrollsync.words.blanks import trimmed
 from enrollsync.words.codes import CODES, Severity
 from enrollsync.words.errors import ConfigurationError, DamagedRun, EnrollSyncError
 from enrollsync.words.printable import printable
@@ -69,7 +70,12 @@ class Edit(BaseModel):
     entity: str
     key: int
     changes: dict[str, str | None]
-    """Column of the base table -> new value; the identifier or a secondary ID."""
+    """Column of the base table -> new value as it was typed; the identifier or a secondary ID."""
+
+    @property
+    def values(self) -> dict[str, str | None]:
+        """The same without blanks around the values, as they are stored; None where a value is taken away."""
+        return {name: trimmed(typed) for name, typed in self.changes.items()}
 
 
 class Merge(BaseModel):
