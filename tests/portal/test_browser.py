@@ -127,6 +127,19 @@ def test_answer_is_given_with_the_keyboard_alone(context: BrowserContext, addres
     assert [what[2:] for what in host.done] == [("reject", "the file was cut")]
 
 
+def test_who_comes_back_to_a_form_may_send_it_again(context: BrowserContext, address: str) -> None:
+    page = context.new_page()
+    page.goto(address + PAGES["a plan that waits"])
+    button = page.locator("form[method=post] button").first
+    page.evaluate("""() => {
+        document.addEventListener("submit", (event) => event.preventDefault());
+        document.querySelector("form[method=post]").requestSubmit();
+    }""")
+    expect(button).to_be_disabled()
+    page.evaluate("window.dispatchEvent(new PageTransitionEvent('pageshow', {persisted: true}))")
+    expect(button).to_be_enabled()
+
+
 def test_findings_are_said_to_be_known_and_no_longer_with_the_keyboard(context: BrowserContext, address: str) -> None:
     page = context.new_page()
     page.goto(address + PAGES["data quality"])

@@ -82,8 +82,16 @@ def test_of_two_who_edit_at_once_the_second_is_told(visitor: TestClient) -> None
     mine = fields(visitor.get(address).text) | {"reason": "mine", "identifier": "m1"}
     look = change(visitor, address, identifier="n1")
     assert visitor.post(address, data=fields(look.text), headers=ORIGIN).status_code == 303
-    late = visitor.post(address, data=mine, headers=ORIGIN)
+    late = visitor.post(address, data=mine, headers=ORIGIN | {"Referer": f"http://testserver{address}?life=1"})
     assert late.status_code == 409 and "Somebody changed this record" in late.text
+    assert f'<a href="{address}?life=1">The page as it is now</a>' in late.text
+
+
+def test_a_problem_leads_to_no_page_but_ours(visitor: TestClient) -> None:
+    address = address_of(visitor, "u1")
+    for referer in ("https://evil.example/", "javascript:alert(1)", "http://[", "//evil/roster", ""):
+        refused = visitor.post(address, headers=ORIGIN | {"Referer": referer})
+        assert refused.status_code == 403 and "The page as it is now" not in refused.text
 
 
 def test_a_change_needs_a_reason_and_something_to_change(visitor: TestClient) -> None:

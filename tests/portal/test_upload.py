@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi.concurrency import run_in_threadpool
 from fastapi.testclient import TestClient
 
 from enrollsync import steps
@@ -140,6 +141,22 @@ def test_files_are_checked_planned_and_loaded_only_by_the_run_that_was_pressed(
 
     workspace = night(wishes["source"])
     assert (steps.result(workspace)["outcome"], roster(visitor)) == ("applied", ["u1", "u2", "u4"])
+
+
+def test_of_two_who_press_run_at_once_one_has_it(
+    visitor: TestClient, host: FakeHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, _ = planned(visitor, {"users.csv": users(other(4))})
+    begun, begin = list[int](), host.start
+
+    async def start(*asked: Any) -> str:
+        if not begun:  # somebody presses while the first run is being made
+            begun.append(0)
+            begun[0] = (await run_in_threadpool(press, visitor, address, "run")).status_code
+        return await begin(*asked)
+
+    monkeypatch.setattr(host, "start", start)
+    assert (press(visitor, address, "run").status_code, begun, len(host.done)) == (303, [409], 1)
 
 
 def test_what_a_run_has_read_is_gone_with_all_that_was_made_of_it(visitor: TestClient) -> None:

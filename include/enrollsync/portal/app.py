@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -86,4 +87,16 @@ def _problem(request: Request, status: int, message: str) -> Response:
     if visitor is None or pages.prefers_data(request) or "text/html" not in request.headers.get("accept", ""):
         return JSONResponse({"detail": message}, status, headers=pages.HEADERS)
     here = Visit(request, request.app.state.host, visitor)
-    return pages.show(here, "problem.html.j2", {"status": status, "message": message}, status=status)
+    facts = {"status": status, "message": message, "before": _page_before(request)}
+    return pages.show(here, "problem.html.j2", facts, status=status)
+
+
+def _page_before(request: Request) -> str | None:
+    """Address of the page whose form was sent, without a host: loaded anew, it shows what is there now."""
+    try:
+        page = urlsplit(request.headers.get("referer", ""))
+    except ValueError:
+        return None
+    if request.method != "POST" or not page.path.startswith(f"{pages.root_of(request)}/districts/"):
+        return None
+    return f"{page.path}?{page.query}" if page.query else page.path

@@ -242,9 +242,15 @@ async def run(here: Changing, upload: Kept, view: Ours) -> Response:
         raise HTTPException(409, say("Only what was planned, and changes something, can be run."))
     if await run_in_threadpool(_is_stale, here, upload):
         raise HTTPException(409, say("The roster has moved since this plan was made; plan again and look."))
-    wishes = {"source": upload.source}
-    run_id = await asked_of_host(here.host.start(here.request, here.district.district_id, "sync", wishes))
-    if sent := upload.read():
+    lock = await run_in_threadpool(upload.lock)
+    if lock is None:
+        raise HTTPException(409, say("It is being worked on; wait until that is done."))
+    with lock:
+        sent = upload.read()
+        if sent is None or sent.run_id:  # of two who press at once, one has it
+            raise HTTPException(409, say("A run was started with this upload; look at the run."))
+        wishes = {"source": upload.source}
+        run_id = await asked_of_host(here.host.start(here.request, here.district.district_id, "sync", wishes))
         upload.write(sent.model_copy(update={"run_id": run_id}))
     return to_run(here, run_id)
 

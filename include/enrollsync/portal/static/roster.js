@@ -8,9 +8,12 @@ document.addEventListener("click", (event) => {
   outside.click();
 });
 
-// A decision is sent once, however often its button is pressed.
+// A decision is sent once, however often its button is pressed; who comes back to the page may decide again.
 document.addEventListener("submit", (event) => {
   for (const button of event.target.querySelectorAll("button")) button.disabled = true;
+});
+window.addEventListener("pageshow", () => {
+  for (const button of document.querySelectorAll("form button")) button.disabled = false;
 });
 
 // Files may be dropped anywhere on a page that takes some.
