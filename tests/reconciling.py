@@ -7,6 +7,7 @@ keys carry the kind of person.
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,6 +113,16 @@ class Roster:
         plan_merge(self.workspace, "demo", Merge(gone=gone, kept=kept), 1)
         self._apply({e.name: pq.read_table(self.workspace.plan_table(e.name)).to_pylist() for e in ENTITIES})
         self.merges = {key: kept if left == gone else left for key, left in self.merges.items()} | {gone: kept}
+
+    def edit(self, key: int, identifier: str) -> None:
+        """Give somebody another identifier, by their key, as a profile page does."""
+        (row,) = (row for row in self.tables["users"] if row["user_key"] == key)
+        before = {name: row[name] for name in ("user_id", "source_key")}
+        row["source_key"] = row["source_key"].removesuffix(row["user_id"]) + identifier
+        row["user_id"] = identifier
+        after = {name: row[name] for name in before}
+        told = {"entity": "users", "entity_key": key, "state_after": len(self.edits) + 1}
+        self.edits = [*self.edits, {**told, "before_json": json.dumps(before), "after_json": json.dumps(after)}]
 
     def _apply(self, operations: dict[str, list[dict[str, Any]]]) -> None:
         for entity in ENTITIES:

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from enrollsync import steps
@@ -170,13 +170,18 @@ PLACES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 2)), min_size=1, m
 """Who is in which class; a class is in a school of its own number."""
 
 
+BY_HAND = st.tuples(st.booleans(), st.permutations(range(4)))
+"""Whether two people are merged or one gets another identifier, and who."""
+
+
 @settings(max_examples=5, derandomize=True, phases=[Phase.explicit, Phase.generate])
 @given(
-    places=PLACES, merges=st.lists(st.permutations(range(4)), min_size=1, max_size=2), chance=st.randoms(),
+    places=PLACES, by_hand=st.lists(BY_HAND, min_size=1, max_size=4), chance=st.randoms(),
     source=st.sampled_from(["batch_upload", "clever"]), mode=st.sampled_from(["delta", "snapshot"]),
 )  # fmt: skip
-def test_whoever_is_merged_the_same_delivery_changes_nothing_in_any_row_order(
-    places: list[tuple[int, int]], merges: list[list[int]], chance: Random, source: str, mode: str
+@example([(0, 0), (1, 1)], [(False, [0]), (True, [0, 1])], Random(1), "batch_upload", "snapshot")
+def test_whoever_is_edited_and_merged_the_same_delivery_changes_nothing_in_any_row_order(
+    places: list[tuple[int, int]], by_hand: list[tuple[bool, list[int]]], chance: Random, source: str, mode: str
 ) -> None:
     rows = [
         other(person, classId=f"C{number}", className=f"Class {number}", schoolId=f"S{number}",
@@ -188,9 +193,11 @@ def test_whoever_is_merged_the_same_delivery_changes_nothing_in_any_row_order(
         roster.night(rows)
         keys = [key for _, key in roster.people().values()]
         attending = roster.attending()
-        for one, two, *_ in merges:
-            gone, kept = keys[one % len(keys)], keys[two % len(keys)]
-            if gone != kept and not {gone, kept} & set(roster.merges):
+        for number, (merges, (one, *others)) in enumerate(by_hand):
+            gone, kept = (keys[place % len(keys)] for place in (one, *others, one)[:2])
+            if not merges and gone not in roster.merges:
+                roster.edit(gone, f"e{number}")
+            elif merges and gone != kept and not {gone, kept} & set(roster.merges):
                 roster.merge(gone, kept)
         meant = {(number, roster.merges.get(person, person)) for number, person in attending}
         assert roster.attending() == meant

@@ -13,6 +13,7 @@ import pytest
 
 from enrollsync import steps
 from enrollsync.run.workspace import Settle, Workspace
+from integration.test_edits import edit
 from integration.test_merges import merge
 from nightly import Nightly, assert_undone_and_redone, clever, other, pupil, student
 
@@ -151,8 +152,8 @@ def test_clevers_rows_are_settled_too(nightly: Nightly) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("database_url", "seed"), [("sqlite", 5)], indirect=["database_url"])
-def test_merges_and_answers_between_nights_can_be_undone_and_redone_and_leave_nothing_to_plan(
+@pytest.mark.parametrize(("database_url", "seed"), [("sqlite", 6)], indirect=["database_url"])
+def test_merges_edits_and_answers_between_nights_can_be_undone_and_redone_and_leave_nothing_to_plan(
     nightly_everywhere: Nightly, seed: int
 ) -> None:
     nightly, chance = nightly_everywhere, Random(seed)
@@ -160,16 +161,18 @@ def test_merges_and_answers_between_nights_can_be_undone_and_redone_and_leave_no
                          "thresholds": {"floor": 1000}}  # fmt: skip
     rows = [other(number, classId=f"C{number % 2}", className=f"Class {number % 2}") for number in range(6)]
     nightly.begin(rows)
-    gone, answered = set[int](), 0
-    for step in range(3):
-        one, two = chance.sample(sorted(set(range(6)) - gone), 2)
-        if chance.random() < 0.5:
-            assert_undone_and_redone(nightly, partial(merge, nightly, f"u{one}", f"u{two}"))
-            gone.add(one)
+    named = [f"u{number}" for number in range(6)]
+    for step, kind in enumerate(chance.sample(["edit", "merge", "answer", "merge"], 4)):
+        one, two = chance.sample([number for number, name in enumerate(named) if name], 2)
+        if kind == "merge":
+            assert_undone_and_redone(nightly, partial(merge, nightly, named[one], named[two]))
+            named[one] = ""
+        elif kind == "edit":
+            assert_undone_and_redone(nightly, partial(edit, nightly, named[one], user_id=f"e{step}"))
+            named[one] = f"e{step}"
         else:
             rows[one] = other(10 + step, **{name: rows[one][name] for name in ("userId", "classId", "className")})
             row = held(nightly, rows, "PLAN-RECYCLED")
             assert_undone_and_redone(nightly, partial(settle, nightly, row, same=chance.random() < 0.5))
-            answered += 1
         assert nightly.run(chance.sample(rows, len(rows)))["outcome"] == "in_sync"
-    assert gone and answered and len(rows) > len(nightly.view("users", "user_id", "status = 'active'"))
+    assert len(nightly.view("users", "user_id", "status = 'active'")) == 4

@@ -23,20 +23,38 @@ def are_merged(connection: duckdb.DuckDBPyConnection) -> bool:
 def read_merges() -> str:
     """Create `users_merged`, and have rows under those source keys read as the ones of whom they mean.
 
-    Comes after what the batch and persons have renamed.
+    Comes after what the batch and persons have renamed: who was renamed and then merged is also meant by a row that is
+    read as if it said their new identifier.
     """
     return """
         CREATE TABLE users_merged AS
-        SELECT gone.source_key, kept.source_key AS new_source_key, gone.user_id AS old_id, kept.user_id AS new_id,
-            into_key AS key
-        FROM stored_merges
-        JOIN db_users AS gone USING (user_key)
-        JOIN users_addressed AS kept ON kept.user_key = into_key
-        WHERE gone.source = getvariable('source') AND kept.source = gone.source;
+        WITH called AS (
+            SELECT user_key, source_key, user_id, source
+            FROM db_users
+            UNION
+            SELECT user_key, source_key, user_id, source
+            FROM users_addressed
+        ),
+        gone AS (
+            SELECT called.source_key, called.user_id, kept.source_key AS new_source_key, kept.user_id AS new_id,
+                into_key AS key
+            FROM stored_merges
+            JOIN called USING (user_key)
+            JOIN users_addressed AS kept ON kept.user_key = into_key
+            WHERE called.source = getvariable('source') AND kept.source = called.source
+        )
+        SELECT source_key, new_source_key, user_id AS old_id, new_id, key
+        FROM gone
+        ANTI JOIN users_aliases USING (source_key)
+        UNION ALL
+        SELECT alias.source_key, gone.new_source_key, alias.old_id, gone.new_id, key
+        FROM users_aliases AS alias
+        JOIN gone ON gone.source_key = alias.new_source_key;
+        DELETE FROM users_aliases
+        WHERE source_key IN (SELECT source_key FROM users_merged);
         INSERT INTO users_aliases
         SELECT * EXCLUDE (key)
-        FROM users_merged
-        WHERE source_key NOT IN (SELECT source_key FROM users_aliases)"""
+        FROM users_merged"""
 
 
 def nobody_merged() -> str:
