@@ -218,8 +218,7 @@ def _around(run: Run) -> Around | None:
     edit = run.manifest.edit
     if edit is None:
         return None
-    values = {value for value in edit.values.values() if value}
-    return Around(run.settings.district_id, BY_NAME[edit.entity], edit.key, values)
+    return Around(run.settings.district_id, BY_NAME[edit.entity], edit.key, edit.looked_for)
 
 
 def plan(

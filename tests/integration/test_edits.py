@@ -94,7 +94,7 @@ def test_secondary_ids_change_and_empty_ones_are_cleared(begun: Nightly) -> None
 @pytest.mark.parametrize("changes, code, outcome", [
     ({"user_id": "u1"}, "PLAN-REIDENTIFY-TAKEN", "rejected"), ({"user_id": "123-45-6789"}, "ID-CHARSET", "rejected"),
     ({"user_id": "123456789"}, "ID-SSN", "applied"), ({"user_id": "lee"}, "ID-CASE", "applied"),
-    ({"user_state_id": "ST2"}, "SEC-DUPLICATE", "rejected"),
+    ({"user_state_id": "ST2"}, "SEC-DUPLICATE", "rejected"), ({"user_id": "3\0001"}, "ROW-MALFORMED", "rejected"),
 ])  # fmt: skip
 def test_what_a_batch_would_be_told_an_edit_is_told(
     begun: Nightly, changes: dict[str, str], code: str, outcome: str

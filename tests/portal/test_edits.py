@@ -47,14 +47,17 @@ def told_of(visitor: TestClient, address: str) -> dict[str, Any]:
 def test_a_change_is_looked_at_then_applied_as_a_run_with_its_reason(visitor: TestClient) -> None:
     address = address_of(visitor, "u1")
     look = change(visitor, address, identifier=" n1 ", user_state_id="")
-    assert look.status_code == 200 and "This would change" in look.text
+    assert look.status_code == 200 and "This would change" in look.text and ">Given1 Family1</a>" in look.text
+    assert look.text.count("VAL-TRIMMED") == 1, "of the line, and of the one in id_changes.csv"
     assert told_of(visitor, address)["card"]["identifier"] == "u1"
     done = visitor.post(address, data=fields(look.text), headers=ORIGIN)
     assert (done.status_code, done.headers["location"]) == (303, address)
     told = told_of(visitor, address)
     assert (told["card"]["identifier"], [one["identifier"] for one in told["earlier"]]) == ("n1", ["u1"])
     assert (told["life"][0]["approved_by"], told["life"][0]["comment"]) == ("ada", "the family asked")
-    assert "the family asked" in visitor.get(address).text
+    page = visitor.get(address).text
+    assert "the family asked" in page and "a person changed it on the profile page" in page
+    assert told["edits"] == "stick" and "What was changed here stays against deliveries" in page
     assert visitor.get(f"{BASE}/runs/{told['life'][0]['run_id']}").status_code == 200
     assert visitor.get(f"{BASE}/runs").status_code == 200
 

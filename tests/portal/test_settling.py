@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from enrollsync.portal.by_hand import Looked
 from nightly import other, student
 from portal.conftest import FIRST, SECOND, SSN, FakeHost, browsing, copy_of, deliver, furnishing, run, write_district
 from portal.forms import JSON, ORIGIN, all_fields, fields
@@ -137,11 +138,25 @@ def test_the_second_of_two_who_merge_at_once_is_told(visitor: TestClient) -> Non
     assert again.status_code == 409 and "merged before" in again.text
 
 
+@pytest.mark.parametrize("page", ["waiting", "merging"])
+def test_what_names_a_plan_is_no_social_security_number_and_a_reason_has_none(
+    visitor: TestClient, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    plan = "ab123456789cdef0"
+    looked = Looked("settle__2026-11-24T07:00:00__12345678", plan, possible=True, operations=0, changes=[], findings=[])
+    monkeypatch.setattr(f"enrollsync.portal.{page}.look", lambda *asked: looked)
+    address = f"{BASE}/waiting" if page == "waiting" else f"{BASE}/users/{key_of(visitor, '300')}/merge"
+    asked = fields(visitor.get(f"{address}?other=777").text) | {"answer": "new", "reason": f"not {SSN}"}
+    sent = fields(visitor.post(address, data=asked, headers=ORIGIN).text)
+    assert (sent["plan"], sent["looked"], sent["reason"]) == (plan, looked.run_id, "not *****6789")
+
+
 def test_whom_nobody_can_merge_the_page_says_why(visitor: TestClient) -> None:
     kept, teacher = key_of(visitor, "300"), key_of(visitor, "T1")
     page = visitor.get(f"{BASE}/users/{kept}/merge?other_key={teacher}").text
     assert "one is a student, the other an employee" in page and all_fields(page) == []
-    assert visitor.get(f"{BASE}/users/{kept}/merge?other=nobody").status_code == 404
+    for nobody in ("nobody", "%00"):
+        assert visitor.get(f"{BASE}/users/{kept}/merge?other={nobody}").status_code == 404
 
 
 # ---- the doctor ------------------------------------------------------------------------------------------------------

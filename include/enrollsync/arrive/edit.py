@@ -38,7 +38,8 @@ def edited_batch(run: Run) -> Batch:
             raise ConfigurationError(f"{entity.singular} {edit.key}: cannot be edited, because {why}")
         changed = record | edit.changes
         new = edit.values.get(str(entity.identifier))
-        like_it = read(_alike(run.settings.district_id, entity, edit.key, new)) if new else []
+        known = new is not None and new in edit.looked_for
+        like_it = read(_alike(run.settings.district_id, entity, edit.key, str(new))) if known else []
         if entity.links:
             changed, *like_it = [
                 row | read(_links(run.settings.district_id, entity, row))[0] for row in (changed, *like_it)

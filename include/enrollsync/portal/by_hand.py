@@ -23,6 +23,7 @@ from enrollsync.run.run import Run
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import run_folder, runs_folder
 from enrollsync.words.errors import StalePlan
+from enrollsync.words.masking import masked
 
 Begin = partial[str]
 """`steps.start_edit` and its like with the district's file and what is asked, and `reason` by name."""
@@ -63,6 +64,17 @@ class Looked:
         }
 
 
+def why_asked(text: str) -> str:
+    """A person's reason as it is kept: one line, in which nothing could be a social security number."""
+    return masked(" ".join(text.split()))
+
+
+def called(record: dict[str, Any]) -> str:
+    """The name of a record, or of what a row says of one; empty where it has none."""
+    parts = [record.get(part) for part in ("given_name", "middle_name", "family_name")]
+    return " ".join(part for part in parts if part) or record.get("name") or ""
+
+
 def look(here: DistrictVisit, begin: Begin, step: Step, *, line: int | None = None) -> Looked:
     """Plan it; the workspace is left for whoever does it then, and for an hour at most."""
     _forget_old(here)
@@ -71,6 +83,7 @@ def look(here: DistrictVisit, begin: Begin, step: Step, *, line: int | None = No
         result = step(workspace, person=here.visitor.name, database_url=here.host.database_url(here.district))
         run = Run.open(workspace)
         _, findings = view_findings(run, Sought(line=line)) if run.place.findings.is_file() else (0, [])
+        said_once = {(one.code, one.message): one for one in findings}  # of the line, and of that in id_changes.csv
         plan = view_plan(run.place, Wanted())
     except BaseException:
         shutil.rmtree(workspace, ignore_errors=True)
@@ -80,7 +93,7 @@ def look(here: DistrictVisit, begin: Begin, step: Step, *, line: int | None = No
         (Path(workspace) / _LOOKED).touch()
     else:
         shutil.rmtree(workspace, ignore_errors=True)
-    return Looked(run.manifest.run_id, result["plan_id"], possible, plan.found, plan.changes, findings)
+    return Looked(run.manifest.run_id, result["plan_id"], possible, plan.found, plan.changes, [*said_once.values()])
 
 
 def do(here: DistrictVisit, begin: Begin, step: Step, plan: str, looked: str) -> None:

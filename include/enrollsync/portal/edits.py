@@ -14,13 +14,14 @@ from fastapi.responses import RedirectResponse, Response
 from enrollsync import steps
 from enrollsync.as_of.records import Roster, Row
 from enrollsync.formats import why_not_editable
-from enrollsync.portal.by_hand import Begin, do, look
+from enrollsync.portal.by_hand import Begin, called, do, look, why_asked
 from enrollsync.portal.entry import Changing, DistrictVisit
 from enrollsync.portal.pages import root_of, show
 from enrollsync.portal.texts import say
 from enrollsync.run.workspace import Edit
 from enrollsync.words.blanks import trimmed
 from enrollsync.words.canonical import CLASSES, ORGANIZATIONS, USERS, Entity
+from enrollsync.words.masking import all_masked
 
 routes = APIRouter(prefix="/districts/{district_id}")
 Key = Annotated[int, Path(ge=1, le=2**62)]
@@ -53,7 +54,7 @@ class Asked:
         plan: Annotated[str, Form(max_length=_LONGEST)] = "",
         looked: Annotated[str, Form(max_length=_LONGEST)] = "",
     ) -> None:
-        self.reason = " ".join(reason.split())
+        self.reason = why_asked(reason)
         self.seen = seen
         self.plan, self.looked = plan, looked
         """The plan that was shown, once it was; empty before."""
@@ -121,7 +122,8 @@ def _preview(here: DistrictVisit, edit: Edit, asked: Asked, record: Row) -> dict
     return {
         "entity": edit.entity,
         "key": edit.key,
-        "changes": [_Change(name, record[name], value) for name, value in edit.values.items()],
+        "name": called(record),
+        "changes": [_Change(name, all_masked(record[name]), value) for name, value in edit.values.items()],
         **looked.facts,
         "reason": asked.reason,
         "seen": asked.seen,

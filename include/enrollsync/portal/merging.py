@@ -16,7 +16,7 @@ from enrollsync.as_of.records import Read, Roster, Row
 from enrollsync.database.merges import merges_now
 from enrollsync.database.schema import BASE, columns_of
 from enrollsync.plan.merging import why_two
-from enrollsync.portal.by_hand import do, look
+from enrollsync.portal.by_hand import called, do, look, why_asked
 from enrollsync.portal.edits import Key
 from enrollsync.portal.entry import Changing, DistrictVisit, Inside
 from enrollsync.portal.pages import root_of, show
@@ -61,7 +61,7 @@ class Said:
     ) -> None:
         self.gone = gone
         self.seen = seen
-        self.reason = " ".join(reason.split())
+        self.reason = why_asked(reason)
         self.plan, self.looked = plan, looked
 
 
@@ -82,8 +82,7 @@ def merge(here: Changing, key: Key, said: Annotated[Said, Depends()]) -> Respons
         do(here, begin, steps.merge, said.plan, said.looked)
         return RedirectResponse(f"{root_of(here.request)}/districts/{here.district.district_id}/users/{key}", 303)
     looked = look(here, begin, steps.merge)
-    facts = _beside(here, kept, gone, merged) | all_masked({"reason": said.reason, **looked.facts})
-    return show(here, "merge.html.j2", facts)
+    return show(here, "merge.html.j2", _beside(here, kept, gone, merged) | {"reason": said.reason, **looked.facts})
 
 
 def _record(here: DistrictVisit, read: Read, key: int) -> Row:
@@ -97,7 +96,7 @@ def _other(here: DistrictVisit, read: Read, identifier: str, key: int | None) ->
     if key is not None:
         return _record(here, read, key)
     users = BASE[USERS.name]
-    if not identifier:
+    if not identifier or "\0" in identifier:  # no database has such a text
         return None
     found = read(
         select(*(users.c[name] for name in columns_of(USERS))).where(
@@ -123,8 +122,7 @@ def _beside(here: DistrictVisit, kept: Row, gone: Row, merged: dict[int, int]) -
 
 
 def _told(record: Row) -> dict[str, Any]:
-    name = " ".join(record[part] for part in ("given_name", "middle_name", "family_name") if record[part])
-    return {"key": record["user_key"], "name": name, "identifier": record["user_id"] or record["source_key"]}
+    return {"key": record["user_key"], "name": called(record), "identifier": record["user_id"] or record["source_key"]}
 
 
 def _seen(here: DistrictVisit, kept: Row, gone: Row) -> str:

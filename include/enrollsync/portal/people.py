@@ -11,6 +11,7 @@ from fastapi.responses import Response
 
 from enrollsync.as_of.day import end_of
 from enrollsync.database.merges import merges_now
+from enrollsync.database.schema import EDIT_REASON
 from enrollsync.formats import why_not_editable
 from enrollsync.portal.edits import editable_columns, seen
 from enrollsync.portal.entry import DistrictVisit, Inside
@@ -143,12 +144,18 @@ def _told(here: DistrictVisit, entity: Entity, key: int, asked: Asked) -> Respon
         **_life(here, found["life"], asked.life),
         "suggestion": suggestion_for(found["record"], _workspaces(here, open_now)) if open_now else None,
         "merged_into": merged.get(key),
+        "edits": here.district.edits if asked.day is None and _is_edited(found["origins"]) else None,
         "as_of": asked.day.isoformat() if asked.day else "",
         "revealed": asked.reveal,
     }
     hidden = all_masked(facts)
     facts = facts if asked.reveal else hidden | {"hides": hidden != facts}
     return show(here, "record.html.j2", facts | _form(here, entity, found["record"], asked))
+
+
+def _is_edited(origins: dict[str, dict[str, Any]]) -> bool:
+    """Whether a value is the one that a person gave here."""
+    return any(event["reason"] == EDIT_REASON for event in origins.values())
 
 
 def _form(here: DistrictVisit, entity: Entity, record: dict[str, Any], asked: Asked) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse, Response
 
 from enrollsync import steps
 from enrollsync.database.settled import settled_rows
-from enrollsync.portal.by_hand import do, look
+from enrollsync.portal.by_hand import called, do, look, why_asked
 from enrollsync.portal.entry import Changing, DistrictVisit, Inside
 from enrollsync.portal.pages import Page, root_of, show
 from enrollsync.portal.texts import say
@@ -62,7 +62,7 @@ class Said:
         self.place = (run_id, file, line)
         self.answer = answer
         self.record = None if answer == SOMEBODY_NEW else int(answer)
-        self.reason = " ".join(reason.split())
+        self.reason = why_asked(reason)
         self.plan, self.looked = plan, looked
 
 
@@ -88,8 +88,9 @@ def settle(here: Changing, said: Annotated[Said, Depends()]) -> Response:
     if said.plan:
         do(here, begin, steps.settle, said.plan, said.looked)
         return RedirectResponse(f"{root_of(here.request)}/districts/{district_id}/waiting", 303)
-    facts = {"row": _told(row), "answer": said.answer, "reason": said.reason, **look(here, begin, steps.settle).facts}
-    return show(here, "settle.html.j2", all_masked(facts))
+    looked = look(here, begin, steps.settle)  # what names its plan is no number of a person's
+    facts = {"row": all_masked(_told(row)), "answer": said.answer, "reason": said.reason, **looked.facts}
+    return show(here, "settle.html.j2", facts)
 
 
 def _asked(here: DistrictVisit, said: Said, settled: set[tuple[str, str, int]], open_now: list[str]) -> list[Waiting]:
@@ -106,7 +107,7 @@ def _told(row: Waiting) -> dict[str, Any]:
     candidates = [
         {
             "key": record[str(entity.key)],
-            "name": _called(record),
+            "name": called(record),
             "status": record["status"],
             "is_it": record[str(entity.key)] == row.record_key,
         }
@@ -124,14 +125,9 @@ def _told(row: Waiting) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         "run_id": row.run_id, "entity": row.entity, "code": row.code, "title": CODES[row.code].title,
-        "why": CODES[row.code].why, "file": row.file, "line": row.line, "name": _called(row.says), "values": values,
+        "why": CODES[row.code].why, "file": row.file, "line": row.line, "name": called(row.says), "values": values,
         "candidates": candidates, "person": entity is USERS,
     }  # fmt: skip
-
-
-def _called(record: dict[str, Any]) -> str:
-    parts = [record.get(part) for part in ("given_name", "middle_name", "family_name")]
-    return " ".join(part for part in parts if part) or record.get("name") or ""
 
 
 def _differs(said: str | None, had: Any) -> bool:

@@ -77,6 +77,11 @@ class Edit(BaseModel):
         """The same without blanks around the values, as they are stored; None where a value is taken away."""
         return {name: trimmed(typed) for name, typed in self.changes.items()}
 
+    @property
+    def looked_for(self) -> set[str]:
+        """Those that somebody may have already; no database has a text with a NUL."""
+        return {value for value in self.values.values() if value and "\0" not in value}
+
 
 class Merge(BaseModel):
     """Two users who are one person."""
