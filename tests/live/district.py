@@ -20,7 +20,7 @@ from live.services import Airflow
 
 @dataclass(frozen=True)
 class District:
-    """60 students by Batch Upload, in the roster's PostgreSQL."""
+    """60 students in the roster's PostgreSQL, by Batch Upload unless its settings say otherwise."""
 
     airflow: Airflow
     name: str
@@ -29,7 +29,7 @@ class District:
     def settled(cls, airflow: Airflow, name: str, **settings: Any) -> District:
         """One whose first delivery is applied."""
         district = cls(airflow, name)
-        write_sample(district.landing, "batch_upload", students=60, seed=3)
+        write_sample(district.landing, settings.get("primary_source", "batch_upload"), students=60, seed=3)
         airflow.add_district(name, **settings)
         airflow.wait(district.sync, airflow.trigger(district.sync))
         return district

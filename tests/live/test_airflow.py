@@ -16,10 +16,11 @@ from urllib.parse import quote, unquote
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, LocatorAssertions, Page, expect
 
 from enrollsync.airflow.approval import BEFORE_NEXT_RUN
 from enrollsync.sample import write_sample
+from enrollsync.words.codes import CODES
 from live.district import District
 from live.services import Airflow, until
 from nightly import write_csv
@@ -294,17 +295,26 @@ PATIENT = 180
 WAITS = "Waits for you"
 
 
+JEFFERSON = {
+    "thresholds": {"deactivate_percent": 5, "update_percent": 5, "floor": 1, "fields": {"given_name": 100}},
+    "source": {"path": "data/landing/jefferson", "mode": "snapshot"},
+}
+
+
 @pytest.fixture(scope="module")
 def jefferson(airflow: Airflow) -> District:
     """A district whose deliveries are snapshots, and of which any change is held."""
-    limits = {"deactivate_percent": 5, "update_percent": 5, "floor": 1, "fields": {"given_name": 100}}
-    source = {"path": "data/landing/jefferson", "mode": "snapshot"}
-    return District.settled(airflow, "jefferson", thresholds=limits, source=source)
+    return District.settled(airflow, "jefferson", **JEFFERSON)
 
 
 @pytest.fixture(scope="module")
 def page(airflow: Airflow, browser: Browser, jefferson: District) -> Page:
-    """The administrator's: the portal was asked for, the login came first, and led back."""
+    """The administrator's."""
+    return logged_in(airflow, browser)
+
+
+def logged_in(airflow: Airflow, browser: Browser) -> Page:
+    """A browser of its own: the portal was asked for, the login came first, and led back."""
     page = browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
     page.goto(f"{airflow.place.address}/roster/")
     username, password = airflow.administrator
@@ -399,11 +409,11 @@ def moved(jefferson: District) -> str:
 
     def changed(row: dict[str, str]) -> dict[str, str]:
         old.append(row["userId"])
-        new = {"userId": "moved1", "userLastName": "Ñuflórez", "userStateId": "ST-MOVED"}
+        new = {"userId": "300", "userLastName": "Ñuflórez", "userStateId": "ST-MOVED"}
         return row | new if row["userId"] == old[0] else row
 
     jefferson.change_students(changed)
-    (jefferson.landing / "id_changes.csv").write_text(f"entity,old_id,new_id\nuser,{old[0]},moved1\n")
+    (jefferson.landing / "id_changes.csv").write_text(f"entity,old_id,new_id\nuser,{old[0]},300\n")
     run_id = jefferson.airflow.trigger(jefferson.sync)
     jefferson.airflow.wait(jefferson.sync, run_id)
     assert jefferson.run(run_id)[0] == "applied"
@@ -431,26 +441,92 @@ def test_student_is_found_by_whatever_he_is_known_by_explained_and_shown_as_he_w
     expect(page.get_by_role("heading", level=1)).not_to_contain_text("Ñuflórez")
 
 
-@pytest.mark.browser
-def test_identifier_changed_on_the_profile_page_is_kept_against_tonights_file(
-    page: Page, airflow: Airflow, jefferson: District, moved: str
-) -> None:
-    page.goto(f"{airflow.place.address}/roster/districts/jefferson/users?q=moved1")
+def profile_of(page: Page, district: District, identifier: str) -> None:
+    """Find whoever has the identifier, and open the form for another one."""
+    page.goto(f"{district.airflow.place.address}/roster/districts/{district.name}/users?q={identifier}")
     page.locator("table tbody a").first.click()
     page.get_by_text("Change identifiers").click()
-    page.get_by_label("identifier", exact=True).fill("edited1")
+
+
+def look_at(page: Page, identifier: str) -> None:
+    """See what this identifier would do; the page must have the form."""
+    page.get_by_label("identifier", exact=True).fill(identifier)
     page.get_by_label("Why").fill("the family asked")
     page.get_by_role("button", name="Look at the change").click()
-    expect(page.get_by_role("heading", level=1)).to_have_text("This would change", timeout=PATIENT * 1000)
+
+
+def heading(page: Page) -> LocatorAssertions:
+    """What the page says first."""
+    return expect(page.get_by_role("heading", level=1))
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("typed, code, possible", [
+    ("taken", "PLAN-REIDENTIFY-TAKEN", False), ("alike", "ID-CASE", True), ("123456789", "ID-SSN", True),
+])  # fmt: skip
+def test_identifier_that_is_taken_or_alike_or_could_be_a_social_security_number_gets_a_batchs_words(
+    page: Page, jefferson: District, moved: str, typed: str, code: str, possible: bool
+) -> None:
+    somebody = "SELECT max(user_id) FROM roster_users WHERE district_id = 'jefferson' AND role = 'student'"
+    ((theirs,),) = jefferson.rows(somebody)
+    identifier = {"taken": theirs, "alike": theirs.swapcase()}.get(typed, typed)
+    profile_of(page, jefferson, "300")
+    look_at(page, identifier)
+    heading(page).to_have_text("This would change" if possible else "This cannot be stored", timeout=PATIENT * 1000)
+    rules = page.locator("section[aria-labelledby=findings]")
+    expect(rules).to_contain_text(code)
+    expect(rules).to_contain_text(CODES[code].remedy.replace("`", ""))
+    expect(page.get_by_role("button", name="Change it")).to_have_count(int(possible))
+
+
+@pytest.mark.browser
+def test_identifier_changed_on_the_profile_page_is_kept_against_tonights_file_and_a_second_editor_is_told(
+    page: Page, browser: Browser, airflow: Airflow, jefferson: District, moved: str
+) -> None:
+    second = logged_in(airflow, browser)
+    for editor, wanted in ((page, "301"), (second, "302")):
+        profile_of(editor, jefferson, "300")
+        look_at(editor, wanted)
+        heading(editor).to_have_text("This would change", timeout=PATIENT * 1000)
     page.get_by_role("button", name="Change it").click()
     expect(page.locator("section[aria-labelledby=life]")).to_contain_text("the family asked", timeout=PATIENT * 1000)
-    expect(page.locator("main")).to_contain_text("was moved1 until")
+    expect(page.locator("main")).to_contain_text("was 300 until")
+    second.get_by_role("button", name="Change it").click()
+    expect(second.locator("main")).to_contain_text("Somebody changed this record while you looked at it")
+    second.context.close()
     (jefferson.landing / "id_changes.csv").unlink()
-    run_id = jefferson.airflow.trigger(jefferson.sync)
-    jefferson.airflow.wait(jefferson.sync, run_id)
-    assert jefferson.run(run_id)[0] == "in_sync"
-    kept = "SELECT count(*) FROM roster_users WHERE district_id = 'jefferson' AND user_id = 'edited1'"
-    assert jefferson.rows(kept) == [(1,)]
+    assert outcome_of_a_run(jefferson) == "in_sync"
+    assert named_300_or_301(jefferson) == ["301"]
+
+
+def named_300_or_301(district: District) -> list[str]:
+    """Which of both somebody has."""
+    found = "SELECT user_id FROM roster_users WHERE district_id = %s AND user_id IN ('300', '301')"
+    return [user_id for (user_id,) in district.rows(found, district.name)]
+
+
+@pytest.mark.browser
+def test_identifier_is_changed_back_by_tonights_file_where_edits_yield(
+    page: Page, airflow: Airflow, jefferson: District, moved: str
+) -> None:
+    airflow.add_district("jefferson", edits="yield", **JEFFERSON)
+    jefferson.change_students(lambda row: row)  # without the line of id_changes.csv it would be an old delivery
+    assert outcome_of_a_run(jefferson) == "applied"
+    assert named_300_or_301(jefferson) == ["300"]
+    profile_of(page, jefferson, "300")
+    expect(page.locator("main")).to_contain_text("was 301 until")
+    look_at(page, "301")
+    expect(page.locator("main")).to_contain_text("A delivery that still says the old value brings it back")
+
+
+@pytest.mark.browser
+def test_profile_of_a_clever_district_is_shown_and_not_edited_and_says_why(page: Page, airflow: Airflow) -> None:
+    district = District.settled(airflow, "franklin", primary_source="clever")
+    ((student,),) = district.rows("SELECT max(user_id) FROM roster_users WHERE district_id = 'franklin'")
+    page.goto(f"{airflow.place.address}/roster/districts/franklin/users?q={student}")
+    page.locator("table tbody a").first.click()
+    expect(page.locator("main")).to_contain_text("Not to be changed here: its identifiers come from Clever")
+    expect(page.get_by_text("Change identifiers")).to_have_count(0)
 
 
 @pytest.mark.browser

@@ -440,6 +440,17 @@ def test_templates_have_the_headers_of_what_the_district_may_deliver(visitor: Te
     assert visitor.get(f"{at}/batch_upload/demographics.csv").status_code == 404
 
 
+def test_oneroster_has_templates_of_both_versions(visitor: TestClient, copied: Path) -> None:
+    write_district(copied, "merced", primary_source="oneroster")
+    for version in ("oneroster_1_1", "oneroster_1_2"):
+        packed = visitor.get(f"{SEND}/templates/{version}/{version}.zip").content
+        with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+            files = {name: archive.read(name).decode() for name in archive.namelist()}
+        assert {"orgs.csv", "users.csv", "classes.csv", "enrollments.csv", "manifest.csv"} <= set(files)
+        assert ("roles.csv" in files) is (version == "oneroster_1_2")
+        assert files["users.csv"].startswith("sourcedId,") and "password" not in files["users.csv"]
+
+
 def test_a_template_filled_in_is_a_delivery(visitor: TestClient) -> None:
     header = visitor.get(f"{SEND}/templates/batch_upload/users.csv").text.strip().split(",")
     row = other(4)
