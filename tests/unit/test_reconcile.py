@@ -65,19 +65,27 @@ class Recorded:
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Recorded]:
     """What was made in a night that needs everything: of a snapshot with damage, and of a second source's delta."""
-    return {
+    nights = {
         source: a_night(Roster(tmp_path_factory.mktemp(source), source=source, mode=mode))
         for source, mode in (("batch_upload", "snapshot"), ("clever", "delta"))
     }
+    return nights | {"switch": a_switch(Roster(tmp_path_factory.mktemp("switch")))}
 
 
-def a_night(roster: Roster) -> Recorded:
-    """What planning made of a rejected row, lost zeros, a clash, new identifiers by a row and a line, an edit."""
-    rows = [student(f"{number:04}", userFirstName=f"Ann{number}", userStateId=f"9{number}") for number in range(6)]
-    new = [("0009", "Ann3", "93"), ("5", "Bo", ""), ("0010", "Cy", "94")]
-    roster.night(rows)
-    roster.edits = [EDIT]
+def a_switch(roster: Roster) -> Recorded:
+    """What planning made of another primary source's first delivery."""
+    roster.night([student()])
+    roster.source = "clever"
+    with recording() as recorded:
+        roster.plan([student()])
+    return next(night for night in recorded if "primary_memberships" in night.relations)
+
+
+@contextmanager
+def recording() -> Iterator[list[Recorded]]:
+    """Remember what every connection is asked meanwhile."""
     recorded: list[Recorded] = []
+    connection_to = engine.connect
 
     @contextmanager
     def connect(workspace: Path) -> Iterator[Recorded]:
@@ -86,9 +94,18 @@ def a_night(roster: Roster) -> Recorded:
             yield recorded[-1]
             recorded[-1].look()
 
-    connection_to = engine.connect
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(engine, "connect", connect)
+        yield recorded
+
+
+def a_night(roster: Roster) -> Recorded:
+    """What planning made of a rejected row, lost zeros, a clash, new identifiers by a row and a line, an edit."""
+    rows = [student(f"{number:04}", userFirstName=f"Ann{number}", userStateId=f"9{number}") for number in range(6)]
+    new = [("0009", "Ann3", "93"), ("5", "Bo", ""), ("0010", "Cy", "94")]
+    roster.night(rows)
+    roster.edits = [EDIT]
+    with recording() as recorded:
         roster.plan(
             [*rows[:3], *(student(name, userFirstName=given, userStateId=state) for name, given, state in new)],
             rejected=["0001"],
@@ -108,7 +125,7 @@ def declared() -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("source", ["batch_upload", "clever"])
+@pytest.mark.parametrize("source", ["batch_upload", "clever", "switch"])
 def test_what_is_created_has_the_declared_columns_and_nothing_undeclared_is(
     source: str, nights: dict[str, Recorded]
 ) -> None:

@@ -218,6 +218,9 @@ def downloads(known: Known) -> list[dict[str, str]]:
     if place.proposed_id_changes.is_file():
         label = say("Proposed id_changes.csv")
         listed.append({"name": "id_changes.csv", "label": label, "note": say("old and new identifiers")})
+    if place.switch_list.is_file():
+        label = say("Who takes over whose record")
+        listed.append({"name": "switch.csv", "label": label, "note": say("identifiers of both sources")})
     if (place.plan / "plan.json").is_file():
         listed.append({"name": "plan.csv", "label": say("The plan"), "note": say("one row an operation")})
     return listed

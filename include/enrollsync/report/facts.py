@@ -111,6 +111,7 @@ class Link:
 
 
 ALL_FINDINGS = Link("findings.csv", "All findings", "one row each, for a spreadsheet")
+SWITCH_LIST = Link("switch.csv", "Who takes over whose record", "by what rows and records of both sources were matched")
 PROPOSED_CHANGES = Link(
     "id_changes.csv", "Proposed id_changes.csv", "old and new identifiers of what seems to be the same record"
 )

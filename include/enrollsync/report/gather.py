@@ -18,6 +18,7 @@ from enrollsync.report.facts import (
     MOST_MESSAGES,
     MOST_ORGANIZATIONS,
     PROPOSED_CHANGES,
+    SWITCH_LIST,
     Cause,
     Check,
     Facts,
@@ -47,7 +48,7 @@ def gather(run: Run) -> Facts:
             organizations=_organizations(connection, workspace),
             checks=_checks(workspace),
             links=tuple(_links(workspace, {name: rejected[name] for name in copies})),
-            children=bool(copies) or workspace.proposed_id_changes.is_file(),
+            children=bool(copies) or workspace.proposed_id_changes.is_file() or workspace.switch_list.is_file(),
         )
 
 
@@ -231,5 +232,7 @@ def _links(workspace: Workspace, rejected: dict[str, int]) -> Iterable[Link]:
         yield Link(copy.relative_to(workspace.root).as_posix(), f"Rejected lines of {name}", f"{lines}, whole")
     if workspace.proposed_id_changes.is_file():
         yield PROPOSED_CHANGES
+    if workspace.switch_list.is_file():
+        yield SWITCH_LIST
     if (workspace.data_docs / "index.html").is_file():
         yield Link("data_docs/index.html", "Data Docs", "Great Expectations' own pages of the checks")

@@ -334,6 +334,11 @@ class Workspace:
         return self.root / "id_changes.csv"
 
     @property
+    def switch_list(self) -> Path:
+        """Which row takes over which record of the former primary source, and which records stay without one."""
+        return self.root / "switch.csv"
+
+    @property
     def taken_id_changes(self) -> Path:
         """The proposal that a person took as delivered."""
         return self.root / "id_changes-taken.csv"

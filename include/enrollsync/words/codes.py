@@ -403,6 +403,12 @@ _TABLE = (
         "rule 9", WARNING, Scope.PLAN,
     ),
     Code(
+        "GUARD-SWITCH", "The district's primary source is another one now",
+        "Both sources know the same people by other keys, so that what both say has to tell who is who.",
+        "Look at `switch.csv` in the run's folder and approve if the pairs are right; who is left without a row stays.",
+        "section 11, sources", WARNING, Scope.PLAN,
+    ),
+    Code(
         "GUARD-EMPTY", "Everything of a kind has vanished",
         "An export that failed looks like this.",
         "Look at the delivery; approve only if all of it was meant to go.",

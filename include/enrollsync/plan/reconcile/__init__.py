@@ -19,6 +19,7 @@ from enrollsync.plan.reconcile.findings import write_findings
 from enrollsync.plan.reconcile.matching import match_entities
 from enrollsync.plan.reconcile.rekeying import propose_id_changes
 from enrollsync.plan.reconcile.schools import find_in_schools
+from enrollsync.plan.reconcile.switching import hold_switch
 from enrollsync.plan.shares import measure, measure_students
 from enrollsync.run import engine
 from enrollsync.run.run import Run
@@ -45,8 +46,8 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             ("merges", "merges"),
         ):
             connection.execute(f"CREATE {how} stored_{name} AS FROM {engine.parquet(state / f'{file}.parquet')}")
-        match_entities(connection, run, how)
-        find_departures(connection, run)
+        switches = match_entities(connection, run, how)
+        find_departures(connection, run, nothing=switches or run.manifest.adds_only)
         changed = plan_changes(connection, run.manifest, run.format)
         plan_absences(connection, how)
         # Of what one person changes, nothing is learnt about nights, and limits do not hold it.
@@ -61,6 +62,10 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
         }
         shares = [] if by_hand else measure(connection)
         holds, unusual = ([], []) if by_hand else judge(connection, run, shares, counts, past)
+        if switches:
+            # That everything changes goes without saying: it has another source now.
+            others = [hold for hold in holds if hold.code != "GUARD-UPDATE"]
+            holds = [hold_switch(connection, workspace, source), *others]
         plan = Plan(
             plan_id=plan_id(connection, district_id, source, state_version),
             district_id=district_id,

@@ -19,14 +19,16 @@ ANOTHER_ROLE = "another role became the primary one"
 """Why a membership is updated of which no row speaks: who is primary moved to it or away from it."""
 
 
-def find_departures(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
-    """Work out what goes, once all rows are matched: `<entity>_departures`."""
+def find_departures(connection: duckdb.DuckDBPyConnection, run: Run, *, nothing: bool) -> None:
+    """Work out what goes, once all rows are matched: `<entity>_departures`; `nothing`: this run lets nobody go."""
     other_roles = bool(engine.one_row(connection, f"SELECT EXISTS ({_in_other_roles(run)})")[0])
     if run.manifest.mode == "snapshot" or other_roles:
         find_doubtful(connection, run.place)
     removing = {name for (name,) in connection.execute("SELECT DISTINCT entity FROM removals").fetchall()}
     for entity in ENTITIES:
-        connection.execute(_departures(entity, removing, run, other_roles=other_roles and entity is MEMBERSHIPS))
+        connection.execute(
+            _departures(entity, removing, run, other_roles=other_roles and entity is MEMBERSHIPS, nothing=nothing)
+        )
 
 
 def plan_absences(connection: duckdb.DuckDBPyConnection, how: str) -> None:
@@ -53,7 +55,7 @@ def _after(entity: Entity, how: str) -> str:
         {operations}"""
 
 
-def _departures(entity: Entity, removing: set[str], run: Run, *, other_roles: bool) -> str:
+def _departures(entity: Entity, removing: set[str], run: Run, *, other_roles: bool, nothing: bool) -> str:
     manifest = run.manifest
     keys = ", ".join(primary_key(entity))
     sweeping = manifest.mode_of(entity.name) == "snapshot" and entity.name in manifest.supplied
@@ -62,7 +64,7 @@ def _departures(entity: Entity, removing: set[str], run: Run, *, other_roles: bo
         parts += [*_ends_removed(entity, removing), *_ends_gone(entity, explicit=sweeping)]
     if manifest.release and entity.key:
         parts.append(_passed_on(entity))
-    if manifest.adds_only:
+    if nothing:
         parts = [f"SELECT * FROM ({part}) WHERE false" for part in parts]
     elif sweeping:
         parts.append(_missing(entity, run))

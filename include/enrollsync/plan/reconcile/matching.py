@@ -23,6 +23,7 @@ from enrollsync.plan.reconcile.merges import (
     with_said,
 )
 from enrollsync.plan.reconcile.renames import read_id_changes, renamed_without_a_row, respoken
+from enrollsync.plan.reconcile.switching import adopt, is_switch
 from enrollsync.plan.reconcile.tables import empty
 from enrollsync.plan.reconcile.taken import hold_taken
 from enrollsync.run import engine
@@ -33,8 +34,11 @@ from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, USERS, En
 from enrollsync.words.codes import NO_ROLE
 
 
-def match_entities(connection: duckdb.DuckDBPyConnection, run: Run, how: str) -> None:
-    """Create the matching tables of all entities, in dependency order; `how`: see `engine.table_or_view`."""
+def match_entities(connection: duckdb.DuckDBPyConnection, run: Run, how: str) -> bool:
+    """Create the matching tables of all entities, in dependency order; `how`: see `engine.table_or_view`.
+
+    Returns whether the run is the first one under another primary source (`switching.py`).
+    """
     workspace, manifest = run.place, run.manifest
     connection.execute(KINDS_OF_PEOPLE)
     connection.execute("SET VARIABLE source = ?", [run.format.source.name])
@@ -48,12 +52,15 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run, how: str) ->
     connection.execute(f"CREATE TABLE removals AS FROM {engine.parquet(workspace.accepted_table('removals'))}")
     for entity in ENTITIES:
         connection.execute(_removals(entity, renamed=renamed, merged=merged and entity in OF_PEOPLE))
+    switches = is_switch(connection)
     for entity in ENTITIES:
         connection.execute(_resolved(entity))
         connection.execute(_dangling(entity, needed=bool(entity.links) and _some_dangle(connection, entity)))
         if entity.key:
             connection.execute(empty("{entity}_held", entity))
-            connection.execute(_matched(entity))
+            if switches:
+                adopt(connection, entity)
+            connection.execute(_matched(entity, switches=switches))
             settle = manifest.settle if manifest.settle and manifest.settle.entity == entity.name else None
             if settle:
                 connection.execute(_settled(entity, settle))
@@ -72,6 +79,7 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run, how: str) ->
             connection.execute(renamed_without_a_row(entity))
         if entity is USERS:
             find_clashes(connection, manifest)
+    return switches
 
 
 def _doubled(entity: Entity, workspace: Workspace) -> str:
@@ -180,9 +188,15 @@ def _dangling(entity: Entity, *, needed: bool) -> str:
         WHERE {f"NOT ({_all_resolved(entity)})" if needed else "false"}"""
 
 
-def _matched(entity: Entity) -> str:
-    """By the source's own key; by the identifier where the record came from another source (people: of one kind)."""
+def _matched(entity: Entity, *, switches: bool) -> str:
+    """By the source's own key; by the identifier where the record came from another source (people: of one kind), or
+    as it was adopted when the primary source is another one."""
     same_kind = "AND kind_of(others.role) = kind_of(new.role)" if entity is USERS else ""
+    unknown = f"own.{entity.key} IS NULL"
+    by_identifier = f"""LEFT JOIN others ON others.{entity.identifier} = new.{entity.identifier} AND {unknown}
+                {same_kind}"""
+    adopted = f"""LEFT JOIN {entity.name}_adopted AS adopted ON adopted.source_key = new.source_key
+            LEFT JOIN others ON others.{entity.key} = adopted.key AND {unknown}"""
     flags = ",\n            ".join(f"{condition} AS {flag}" for flag, condition in resemblance(entity).items())
     apart = " AND old.user_key NOT IN (SELECT user_key FROM stored_merges)" if entity is USERS else ""
     return f"""
@@ -190,15 +204,14 @@ def _matched(entity: Entity) -> str:
         WITH others AS (
             SELECT *
             FROM {entity.name}_addressed
-            WHERE source <> getvariable('source') AND {entity.identifier} IS NOT NULL
+            WHERE source <> getvariable('source'){"" if switches else f" AND {entity.identifier} IS NOT NULL"}
         ),
         pairs AS (
             SELECT new.*, CASE WHEN own.{entity.key} IS NULL THEN others ELSE own END AS old
             FROM {entity.name}_resolved AS new
             LEFT JOIN {entity.name}_addressed AS own ON own.source = getvariable('source')
                 AND own.source_key = new.source_key
-            LEFT JOIN others ON others.{entity.identifier} = new.{entity.identifier} AND own.{entity.key} IS NULL
-                {same_kind}
+            {adopted if switches else by_identifier}
         )
         SELECT source_key, {entity.identifier}, old.{entity.key} AS old_key,
             {flags}

@@ -205,6 +205,12 @@ RELATIONS: tuple[Relation, ...] = (
         RECORDS,
     ),
     Relation(
+        "{entity}_adopted",
+        "source_key VARCHAR, key BIGINT, matched_by VARCHAR",
+        "When the primary source is another one: row -> the former one's record (`switching.py`).",
+        RECORDS,
+    ),
+    Relation(
         "{entity}_matched",
         "source_key VARCHAR, {identifier} VARCHAR, old_key BIGINT, another BOOLEAN, stranger BOOLEAN, unlike BOOLEAN",
         "Row -> the record behind its key, and how little both are alike (`likeness.py`).",
