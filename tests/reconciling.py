@@ -219,7 +219,8 @@ def _canonical(rows: list[Row], source: str) -> dict[str, list[Row]]:
     tables: dict[str, list[Row]] = {entity.name: [] for entity in ENTITIES}
     for line, row in enumerate(rows, start=2):
         kind = KINDS[row["userRole"]]
-        user = f"{kind}:{row['userId']}" if source == "clever" else row["userId"]
+        own = row.get("key") or row["userId"]
+        user = f"{kind}:{own}" if source == "clever" else own
         school, role = row["schoolId"], row["userRole"]
         made = {
             "organizations": {

@@ -124,6 +124,25 @@ def test_staff_of_another_source_makes_no_switch(tmp_path: Path) -> None:
     assert "GUARD-SWITCH" not in planned.holds()
 
 
+def test_another_way_of_keying_people_is_a_switch_of_one_source(tmp_path: Path) -> None:
+    """As Clever's API does after its files."""
+    roster = Roster(tmp_path, source="clever", mode="snapshot")
+    roster.night([person(number) for number in range(4)])
+    before = roster.people()
+    planned = roster.night([person(number, key=f"{number:024x}") for number in range(3)])
+    (hold,) = planned.plan.holds
+    assert hold.message.startswith("clever keys people otherwise than before, and nobody goes by that: organizations: ")
+    assert "users: 3 matched (by identifier 3), 0 new, 1 left without a row" in hold.message
+    assert roster.people() == before
+    assert roster.plan([person(number, key=f"{number:024x}") for number in range(4)]).holds() == set()
+
+
+def test_new_identifiers_for_all_are_no_switch_where_these_are_the_keys(tmp_path: Path) -> None:
+    roster = Roster(tmp_path, source="clever")
+    roster.night([person(number) for number in range(4)])
+    assert "GUARD-SWITCH" not in roster.plan([person(number, userId=f"K{number}") for number in range(4)]).holds()
+
+
 @given(data=st.data())
 @settings(max_examples=4, deadline=None)
 def test_no_key_changes_hands_and_no_enrollment_is_lost_whatever_both_say(

@@ -204,7 +204,7 @@ def _matched(entity: Entity, *, switches: bool) -> str:
         WITH others AS (
             SELECT *
             FROM {entity.name}_addressed
-            WHERE source <> getvariable('source'){"" if switches else f" AND {entity.identifier} IS NOT NULL"}
+            WHERE {"true" if switches else f"source <> getvariable('source') AND {entity.identifier} IS NOT NULL"}
         ),
         pairs AS (
             SELECT new.*, CASE WHEN own.{entity.key} IS NULL THEN others ELSE own END AS old

@@ -1,4 +1,4 @@
-"""The first run under another primary source: which of the former one's records each row takes over.
+"""The first run under another primary source, or other keys of one: which record each row takes over.
 
 Two systems know the same people by other keys, so keys cannot say who is who. What both say is compared, strongest
 first, and only what fits one row and one record counts; of people a name or the birth date has to agree as well. An
@@ -21,16 +21,42 @@ SWITCH = "GUARD-SWITCH"
 
 
 def is_switch(connection: duckdb.DuckDBPyConnection) -> bool:
-    """Whether the primary source brings students, and all whom the roster has are another source's.
+    """Whether the primary source brings students, and none whom the roster has is known by its keys.
 
-    Staff tells nothing: another source may bring some beside the primary one.
+    Either all are another source's (staff tells nothing: such a source may bring some beside the primary one), or the
+    source keyed them by their identifiers before and by something of its own now, or the other way round, as Clever's
+    files and its API do.
     """
-    query = """
-        SELECT getvariable('source') = getvariable('primary_source')
-            AND EXISTS (FROM users_accepted WHERE role = 'student')
-            AND EXISTS (FROM db_users WHERE role = 'student')
-            AND NOT EXISTS (FROM db_users WHERE role = 'student' AND source = getvariable('source'))"""
-    return bool(engine.one_row(connection, query)[0])
+    if not engine.one_row(connection, _ASKED)[0]:
+        return False
+    if not engine.one_row(connection, "SELECT EXISTS (FROM db_users WHERE role = 'student' AND " + _OURS + ")")[0]:
+        return True
+    # A handful is asked first: on most nights all of them are known, and a million keys need not be compared.
+    if any(engine.one_row(connection, _known(some))[0] for some in ("LIMIT 1000", "")):
+        return False
+    return engine.one_row(connection, _KEYED_ALIKE) == (False,)
+
+
+_OURS = "source = getvariable('source')"
+_ASKED = """
+    SELECT getvariable('source') = getvariable('primary_source')
+        AND EXISTS (FROM users_accepted WHERE role = 'student')
+        AND EXISTS (FROM db_users WHERE role = 'student')"""
+
+
+def _known(some: str) -> str:
+    return f"""
+    SELECT EXISTS (
+        FROM db_users
+        SEMI JOIN (FROM users_accepted WHERE role = 'student' {some}) USING (source_key)
+        WHERE role = 'student' AND {_OURS}
+    )"""
+
+
+_BY_IDENTIFIER = f"avg(coalesce({engine.without_kind('source_key')} = user_id, false)::INT) > 0.5"
+_KEYED_ALIKE = f"""
+    SELECT (SELECT {_BY_IDENTIFIER} FROM db_users WHERE role = 'student' AND {_OURS})
+        = (SELECT {_BY_IDENTIFIER} FROM users_accepted WHERE role = 'student')"""
 
 
 def adopt(connection: duckdb.DuckDBPyConnection, entity: Entity) -> None:
@@ -97,7 +123,13 @@ def _pairs(entity: Entity, condition: str) -> str:
             SELECT new.source_key, old.{entity.key} AS key
             FROM {entity.name}_resolved AS new
             JOIN db_{entity.name} AS old ON {condition}
-            WHERE old.source <> getvariable('source'){more}"""
+            WHERE {_unknown_by_key("old", entity)}{more}"""
+
+
+def _unknown_by_key(record: str, entity: Entity) -> str:
+    """SQL for whether no row names the record by the key that this source gave it."""
+    named = f"{record}.source_key IN (SELECT source_key FROM {entity.name}_resolved)"
+    return f"NOT ({record}.source = getvariable('source') AND {named})"
 
 
 _OF_PEOPLE = """
@@ -121,7 +153,7 @@ def _sharing_people() -> str:
             had AS (
                 SELECT class_key AS key, user_key
                 FROM db_enrollments
-                WHERE status = 'active' AND source <> getvariable('source')
+                WHERE status = 'active'
             )
             SELECT brought.source_key, had.key
             FROM brought
@@ -157,7 +189,8 @@ def hold_switch(connection: duckdb.DuckDBPyConnection, workspace: Workspace, sou
     told = "; ".join(_counted(connection, entity) for entity in RECORDS)
     _write(connection, workspace)
     where = "every pair, and who stays without one, is in switch.csv in the run's folder"
-    return Notice.of(SWITCH, f"{source} takes over from {former}, and nobody goes by that: {told}; {where}")
+    says = f"{source} keys people otherwise than before" if source in former else f"{source} takes over from {former}"
+    return Notice.of(SWITCH, f"{says}, and nobody goes by that: {told}; {where}")
 
 
 def _counted(connection: duckdb.DuckDBPyConnection, entity: Entity) -> str:
@@ -176,8 +209,7 @@ def _counted(connection: duckdb.DuckDBPyConnection, entity: Entity) -> str:
             (
                 SELECT count(*)
                 FROM db_{name}
-                WHERE status = 'active' AND source <> getvariable('source')
-                    AND {entity.key} NOT IN (SELECT {entity.key} FROM {name}_assigned)
+                WHERE status = 'active' AND {entity.key} NOT IN (SELECT {entity.key} FROM {name}_assigned)
             ),
             (SELECT count(*) FROM {name}_assigned WHERE old_key IS NULL),
             (SELECT count(*) FROM {name}_held)""",
@@ -205,7 +237,7 @@ def _write(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
         SELECT '{entity.singular}', NULL, old.source, coalesce(old.{entity.identifier}, old.source_key), NULL
         FROM db_{entity.name} AS old
         ANTI JOIN {entity.name}_assigned USING ({entity.key})
-        WHERE old.status = 'active' AND old.source <> getvariable('source')"""
+        WHERE old.status = 'active'"""
         for entity in RECORDS
     ]
     listed = " UNION ALL ".join(parts)
