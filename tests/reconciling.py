@@ -71,6 +71,7 @@ class Roster:
     source: str = "batch_upload"
     mode: str = "delta"
     release: bool = False
+    lets_go: bool = False
     tables: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {entity.name: [] for entity in ENTITIES})
     edits: list[dict[str, Any]] = field(default_factory=list)
     """What persons changed on profile pages, as `edits.parquet` has it."""
@@ -88,7 +89,9 @@ class Roster:
         self.workspace = Workspace(self.folder / f"run-{next(self.numbers)}").create()
         file = "users.csv" if self.source == "batch_upload" else "students.csv"
         tables = {name: _merged(name, made, file) for name, made in _canonical(delivered, self.source).items()}
-        manifest = manifest_for(self.source, mode=self.mode, release=self.release, supplied=_supplied(file))
+        manifest = manifest_for(
+            self.source, mode=self.mode, release=self.release, lets_go=self.lets_go, supplied=_supplied(file)
+        )
         write_canonical(self.workspace, tables)
         changes = _write_id_changes(self.workspace, id_changes)
         manifest.files.extend([changes] if id_changes else [])

@@ -162,6 +162,9 @@ def sync(
         bool, typer.Option("--use-proposal", help="Take the proposed id_changes.csv of a hold as delivered.")
     ] = False,
     release: Annotated[bool, typer.Option("--release", help="Let held recycled identifiers through.")] = False,
+    let_go: Annotated[
+        bool, typer.Option("--let-go", help="Deactivate whom a former primary source left without a row.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Take no short cut.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -190,9 +193,11 @@ def sync(
     if adds_only and release:
         said = "--adds-only and --release exclude each other: a release deactivates who had the identifier; give one"
         _stop(ConfigurationError(said), as_json)
+    if adds_only and let_go:
+        _stop(ConfigurationError("--adds-only and --let-go exclude each other; give one"), as_json)
     _run(
         district, source, database, as_json, dry_run=False, last="plan", then=load, release=release, force=force,
-        adds_only=adds_only and not approve,
+        adds_only=adds_only and not approve, lets_go=let_go,
     )  # fmt: skip
 
 

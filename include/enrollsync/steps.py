@@ -149,7 +149,7 @@ def ingest(
         overdue = find_overdue(run, batch.delivery.delivered_at)
         notices = [*overdue, *batch.notices]
         run.note(fingerprint=mark, checked_at=asked.as_of, notices=notices, taken_by=None)
-        force = force or asked.by_hand or asked.dry_run or asked.release or asked.adds_only
+        force = force or asked.by_hand or asked.dry_run or asked.release or asked.adds_only or asked.lets_go
         if not force and _nothing_to_do(run):
             return {"workspace": workspace, "outcome": "in_sync"}
         from enrollsync.ingest.batch import read_batch

@@ -125,7 +125,7 @@ def test_form_asks_for_an_ordinary_night_unless_somebody_fills_it_in(districts: 
     districts("lincoln")
     params = parsed().dags["enrollment_sync__lincoln"].params
     assert params.dump() == {
-        "source": None, "force": False, "dry_run": False, "adds_only": False, "release": False,
+        "source": None, "force": False, "dry_run": False, "adds_only": False, "release": False, "lets_go": False,
         "deactivate_percent": None, "update_percent": None, "reason": None,
     }  # fmt: skip
     for name in params:

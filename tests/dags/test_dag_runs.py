@@ -124,7 +124,9 @@ def test_good_delivery_is_loaded_by_a_manual_run_without_logical_date(
     assert isinstance(steps.started["as_of"], datetime)
     assert steps.started["as_of"].tzinfo is not None
     assert steps.started["source"] is None
-    assert not any(steps.started[name] for name in ("dry_run", "adds_only", "release", "picked", "overrides"))
+    assert not any(
+        steps.started[name] for name in ("dry_run", "adds_only", "release", "lets_go", "picked", "overrides")
+    )
 
 
 def test_what_the_form_asks_reaches_the_steps(steps: FakeSteps, run: Callable[..., Any]) -> None:

@@ -28,7 +28,7 @@ def begin(
         file.write("pauses:\n- {from: 2026-12-21, to: 2027-01-03, name: winter break}\n")
     monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
     params = dict.fromkeys(("source", "deactivate_percent", "update_percent", "reason"))
-    params |= dict.fromkeys(("dry_run", "adds_only", "release"), False)
+    params |= dict.fromkeys(("dry_run", "adds_only", "release", "lets_go"), False)
 
     def go(run_type: str, at: datetime) -> str:
         run = SimpleNamespace(run_id="r1", run_type=run_type, start_date=at, run_after=at, conf=None)

@@ -92,6 +92,23 @@ def test_the_night_after_is_an_ordinary_one(roster: Roster) -> None:
     assert planned.done() == {"K5": "deactivate"}
 
 
+def test_who_is_left_stays_until_a_person_lets_go_and_guests_stay_all_the_same(roster: Roster) -> None:
+    roster.mode = "delta"
+    roster.night([person(9, userRole="teacher")])
+    roster.mode = "snapshot"
+    rows = [person(number, userId=f"K{number}") for number in range(5)]
+    roster.source = "clever"
+    roster.night(rows)
+    assert roster.plan(rows).plan.operations == 0
+    roster.lets_go = True
+    planned = roster.night(rows)
+    assert planned.done() == {"u5": "deactivate"}
+    gone = {entity: len(planned.operations[entity]) for entity in ("users", "memberships", "classes", "enrollments")}
+    assert gone == {"users": 1, "memberships": 1, "classes": 0, "enrollments": 2}
+    assert "u9" in roster.people(), "staff of another source may be delivered beside the primary one"
+    assert roster.plan(rows).plan.operations == 0
+
+
 def test_what_two_share_matches_neither(roster: Roster) -> None:
     same = NONE | {"userEmail": "person0@demo.example", "userFirstName": "Given0"}
     planned = switched(roster, [person(n, **same | {"userId": f"K{n}"}) for n in (0, 1)])

@@ -42,6 +42,11 @@ def sync_form(district: District) -> ParamsDict:
             False, type=_SWITCH, title="Release recycled identifiers", section=_WRITE,
             description="Give identifiers that another person had before to the new person (PLAN-RECYCLED).",
         ),
+        "lets_go": Param(
+            False, type=_SWITCH, title="Let go whom the former source left", section=_WRITE,
+            description="Deactivate students, classes and schools that a former primary source brought and this one "
+            "has no row for (GUARD-SWITCH).",
+        ),
         "deactivate_percent": _percent("Deactivated at most (%)", district.thresholds.deactivate_percent),
         "update_percent": _percent("Updated at most (%)", district.thresholds.update_percent),
         "reason": Param(

@@ -36,7 +36,7 @@ def start(district: str) -> str:
     context = get_current_context()
     params = context["params"]
     limits = {name: params[name] for name in ("deactivate_percent", "update_percent") if params[name] is not None}
-    asked: dict[str, Any] = {name: bool(params[name]) for name in ("dry_run", "adds_only", "release")}
+    asked: dict[str, Any] = {name: bool(params[name]) for name in ("dry_run", "adds_only", "release", "lets_go")}
     source = params["source"] or None
     workspace = steps.start(
         district, **_run(), **asked, source=source, picked=source is not None, overrides=limits,
@@ -59,6 +59,11 @@ def _contradiction(limits: Mapping[str, float], params: Mapping[str, Any]) -> st
         return (
             "`Add and update only` and `Release recycled identifiers` exclude each other: a release deactivates the "
             "person who had the identifier; trigger the run again with one of them"
+        )
+    if params["adds_only"] and params["lets_go"]:
+        return (
+            "`Add and update only` and `Let go whom the former source left` exclude each other; trigger the run again "
+            "with one of them"
         )
     return None
 

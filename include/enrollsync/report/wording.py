@@ -147,6 +147,7 @@ def asked(manifest: RunManifest) -> list[tuple[str, str]]:
         "Dry run": manifest.dry_run and "nothing is written",
         "Only adds": manifest.adds_only and "nothing is deactivated",
         "Released": manifest.release and "recycled identifiers go to the new people",
+        "Let go": manifest.lets_go and "whom the former primary source left without a row",
         "Limits of this run": ", ".join(f"{key} {value:g}" for key, value in manifest.overrides.items()),
         "Why": manifest.override_reason,
     }

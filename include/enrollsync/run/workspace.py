@@ -128,6 +128,8 @@ class RunManifest(BaseModel):
     """Whether a person lets recycled rows through (rule 10)."""
     adds_only: bool = False
     """Whether this run deactivates nothing."""
+    lets_go: bool = False
+    """Whether a person lets go whom another primary source left without a row (`plan/reconcile/switching.py`)."""
     overrides: dict[Literal["deactivate_percent", "update_percent"], Annotated[float, Field(ge=0, le=100)]] = Field(
         default_factory=dict
     )

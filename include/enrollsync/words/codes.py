@@ -405,7 +405,8 @@ _TABLE = (
     Code(
         "GUARD-SWITCH", "The district's primary source is another one now",
         "Both sources know the same people by other keys, so that what both say has to tell who is who.",
-        "Look at `switch.csv` in the run's folder and approve if the pairs are right; who is left without a row stays.",
+        "Look at `switch.csv` in the run's folder and approve if the pairs are right; who is left without a row stays, "
+        "until somebody lets go (`--let-go`, or the switch of that name in Airflow's form).",
         "section 11, sources", WARNING, Scope.PLAN,
     ),
     Code(

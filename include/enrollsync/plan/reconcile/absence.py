@@ -14,6 +14,7 @@ from enrollsync.run import engine
 from enrollsync.run.run import Run
 from enrollsync.words.canonical import BETWEEN_TERMS, BY_NAME, CLASSES, ENTITIES, MEMBERSHIPS, USERS, Entity
 
+LET_GO = "its source is no longer the primary one, and a person let it go"
 ANOTHER_SCHOOL = "another school became the primary one"
 ANOTHER_ROLE = "another role became the primary one"
 """Why a membership is updated of which no row speaks: who is primary moved to it or away from it."""
@@ -64,6 +65,8 @@ def _departures(entity: Entity, removing: set[str], run: Run, *, other_roles: bo
         parts += [*_ends_removed(entity, removing), *_ends_gone(entity, explicit=sweeping)]
     if manifest.release and entity.key:
         parts.append(_passed_on(entity))
+    if manifest.lets_go:
+        parts.append(_former(entity))
     if nothing:
         parts = [f"SELECT * FROM ({part}) WHERE false" for part in parts]
     elif sweeping:
@@ -135,6 +138,23 @@ def _passed_on(entity: Entity) -> str:
         SELECT released.key, true AS explicit, new.file, new.line, 'its identifier is somebody else''s now' AS reason
         FROM {entity.name}_released AS released
         JOIN {entity.name}_resolved AS new USING (source_key)"""
+
+
+def _former(entity: Entity) -> str:
+    """What a former primary source left behind: active records and links of no row, of students where it has a role.
+
+    Staff may be another source's that is delivered beside the primary one, and nobody asks for them to go.
+    """
+    keys = ", ".join(f"old.{name}" for name in primary_key(entity))
+    theirs = "old.source <> getvariable('source')" + (
+        " AND old.role = 'student'" if entity in (USERS, MEMBERSHIPS) else ""
+    )
+    rows = f"{entity.name}_{'assigned' if entity.key else 'resolved'}"
+    return f"""
+        SELECT {keys}, true AS explicit, NULL AS file, NULL::BIGINT AS line, '{LET_GO}' AS reason
+        FROM db_{entity.name} AS old
+        ANTI JOIN {rows} USING ({", ".join(primary_key(entity))})
+        WHERE old.status = 'active' AND {theirs} AND getvariable('source') = getvariable('primary_source')"""
 
 
 def _missing(entity: Entity, run: Run) -> str:
