@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import stat
 import zipfile
@@ -519,3 +520,99 @@ def test_an_archive_is_unpacked_into_the_runs_folder_and_not_copied_again(run: R
     with found_batch(run) as batch:
         assert batch.take(run.place.batch).delivery.files == batch.delivery.files
         assert batch.delivery.files["users.csv"].is_relative_to(run.place.batch)
+
+
+# ---- when a delivery is complete -------------------------------------------------------------------------------------
+
+
+def ready(source: Path, sign: str | int) -> Delivery:
+    return find_delivery(source, source.parent / "batch", sign)
+
+
+@pytest.mark.parametrize("mark", ["monday/.done", "monday.done"])
+def test_a_marker_says_that_a_delivery_is_complete_and_the_newest_one_that_has_it_is_taken(
+    landing: Path, mark: str
+) -> None:
+    put(landing / "monday" / "users.csv", "old\n")
+    put(landing / "tuesday" / "users.csv", "new\n", at=NOON + 60)
+    put(landing / mark, "")
+    assert ready(landing, ".done").files["users.csv"].read_text() == "old\n"
+    put(landing / "tuesday" / ".done", "")
+    assert ready(landing, ".done").files["users.csv"].read_text() == "new\n"
+
+
+def test_a_zip_has_its_marker_beside_it(landing: Path) -> None:
+    zip_up(landing / "monday.zip", {"users.csv": "x\n"})
+    with pytest.raises(Refused, match="or lacks .done; wait for it to end"):
+        ready(landing, ".done")
+    put(landing / "monday.zip.done", "")
+    assert set(ready(landing, ".done").files) == {"users.csv"}
+
+
+@pytest.mark.parametrize("sign", ["_SUCCESS", "manifest"])
+def test_files_without_what_says_that_they_are_complete_are_refused(landing: Path, sign: str) -> None:
+    put(landing / "orgs.csv")
+    with pytest.raises(Refused, match="FILE-INCOMPLETE: the delivery landing lacks .*, which says that it is complete"):
+        ready(landing, sign)
+    put(landing / {"manifest": "manifest.csv"}.get(sign, sign))
+    assert "orgs.csv" in ready(landing, sign).files
+
+
+def test_a_delivery_that_was_just_written_is_taken_once_it_is_still(
+    landing: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("enrollsync.arrive.folder.time.time", lambda: NOON + 10 + sum(slept))
+    monkeypatch.setattr("enrollsync.arrive.folder.time.sleep", slept.append)
+    put(landing / "users.csv")
+    assert set(ready(landing, 30).files) == {"users.csv"}
+    assert slept == [20]
+
+
+def test_a_delivery_that_is_written_to_all_the_time_is_refused(landing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(landing / "users.csv")
+    now = [float(NOON)]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+        os.utime(path, (now[0], now[0]))
+
+    monkeypatch.setattr("enrollsync.arrive.folder.time.time", lambda: now[0])
+    monkeypatch.setattr("enrollsync.arrive.folder.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("enrollsync.arrive.folder.time.sleep", sleep)
+    with pytest.raises(Refused, match="FILE-INCOMPLETE: the delivery landing is still being written to"):
+        ready(landing, 30)
+
+
+# ---- files packed one by one -----------------------------------------------------------------------------------------
+
+
+def test_files_may_be_packed_one_by_one(landing: Path) -> None:
+    put(landing / "schools.csv", "plain\n")
+    (landing / "Students.csv.gz").write_bytes(gzip.compress(b"packed\n"))
+    os.utime(landing / "Students.csv.gz", (NOON + 5, NOON + 5))
+    found = find(landing)
+    assert {name: path.read_text() for name, path in found.files.items()} == {
+        "schools.csv": "plain\n", "students.csv": "packed\n",
+    }  # fmt: skip
+    assert found.delivered_at == datetime.fromtimestamp(NOON + 5, UTC)
+
+
+@pytest.mark.parametrize(("name", "packed", "said"), [
+    ("users.csv.gz", b"no gzip", "FILE-INCOMPLETE users.csv.gz: the packed file is damaged"),
+    ("users.csv.gz", gzip.compress(b"x\n" * 1000)[:-9], "FILE-INCOMPLETE users.csv.gz: the packed file is damaged"),
+    ("users.csv.gz", gzip.compress(b"x" * (80 << 20)), "FILE-UNSAFE users.csv.gz: it unpacks to more than 65 MiB"),
+    ("orgs.csv.gz", gzip.compress(b"x\n"), "FILE-UNSAFE: a file is there twice, packed and unpacked; remove one"),
+])  # fmt: skip
+def test_a_packed_file_that_is_damaged_a_bomb_or_there_twice_is_refused(
+    landing: Path, name: str, packed: bytes, said: str
+) -> None:
+    put(landing / "orgs.csv")
+    (landing / name).write_bytes(packed)
+    assert said in str(refusal(landing))
+
+
+def test_a_packed_file_that_is_a_link_is_not_followed(landing: Path) -> None:
+    (landing.parent / "theirs.csv.gz").write_bytes(gzip.compress(b"x\n"))
+    (landing / "users.csv.gz").symlink_to(landing.parent / "theirs.csv.gz")
+    assert "FILE-UNSAFE users.csv.gz: it is a link" in str(refusal(landing))

@@ -96,6 +96,7 @@ def test_the_district_that_ships_can_be_read() -> None:
     ("thresholds.update_percent", 100), ("thresholds.deactivate_percent", 12.5), ("thresholds.floor", 0),
     ("recheck_days", 0), ("district_id", "North_East-7"), ("thresholds.windows", []),
     ("pauses", []), ("source.values", {"grade": {"TK": "PreKindergarten"}, "userRole": {"Pupil": "student"}}),
+    ("source.ready", "manifest"), ("source.ready", ".done"), ("source.ready", 120),
     ("source.case", {"userEmail": "lower"}), ("source.skip", []),
 ])  # fmt: skip
 def test_every_key_of_the_design_is_taken(tmp_path: Path, key: str, value: Any) -> None:
@@ -208,6 +209,10 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
     ("source.values", {"grade": {7: "7"}}, 'is read as no text; write it in quotation marks, like "07"'),
     ("source.values", {"grade": {"TK": "K", "tk": "1"}}, "has TK, tk more than once, in any case; keep one of them"),
     ("source.values", {"grade": {}}, "`source.values.grade`: Dictionary should have at least 1 item"),
+    *(
+        ("source.ready", sign, "`source.ready`: is no sign of completeness; write `manifest`, a file's name like .done")
+        for sign in (0, 86_401, True, "users.csv", "../done", "..", [])
+    ),
     ("source.case", {"userEmail": "small"}, "`source.case.userEmail`: Input should be 'lower' or 'upper'"),
     ("source.case", {"mail": "lower"}, "`source.case.mail` is no column of batch_upload"),
     ("source.skip", [{"file": "students.csv", "column": "Status", "one_of": ["Gone"]}],

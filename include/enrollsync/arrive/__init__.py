@@ -70,7 +70,7 @@ def _find_batch(run: Run, access: Access | None, telling: Callable[[str], object
     place = project_root() / (asked.source or str(district.source.path))
     if asked.picked:
         _refuse_elsewhere(place, district)
-    delivery = find_delivery(place, run.place.batch)
+    delivery = find_delivery(place, run.place.batch, None if asked.source else district.source.ready)
     declared = district.fitted(recognise(delivery.files, district))
     stamps = delivery.stamps()
     present = tuple(spec for spec in declared.files if spec.name in delivery.files)

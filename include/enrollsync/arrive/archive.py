@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import lzma
 import shutil
 import stat
@@ -39,6 +40,21 @@ def unpack(archive: Path, target: Path) -> None:
     except (NotImplementedError, RuntimeError, IndexError, ValueError) as error:
         said = f"it cannot be unpacked: {shortened(str(error))}; make a plain zip of the files"
         raise Refused("FILE-UNSAFE", said, file=archive.name) from None
+
+
+def unpack_gz(packed: Path, target: Path) -> None:
+    """Unpack one file that gzip has packed. Raises Refused (FILE-UNSAFE, FILE-INCOMPLETE)."""
+    most = max(1 << 26, _LARGEST_RATIO * packed.stat().st_size)
+    try:
+        with gzip.open(packed) as stream, target.open("xb") as unpacked:
+            while piece := stream.read(_PIECE):
+                unpacked.write(piece)
+                if unpacked.tell() > min(_LARGEST, most):
+                    said = f"it unpacks to more than {unpacked.tell() >> 20} MiB, which no roster does"
+                    raise Refused("FILE-UNSAFE", said, file=packed.name)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        said = f"the packed file is damaged ({shortened(str(error))}); deliver it again"
+        raise Refused("FILE-INCOMPLETE", said, file=packed.name) from None
 
 
 def _path_of(entry: zipfile.ZipInfo) -> PurePosixPath:

@@ -179,6 +179,19 @@ def _each_once(words: dict[str, str]) -> dict[str, str]:
     return words
 
 
+def _ready(given: object) -> object:
+    if isinstance(given, bool) or not isinstance(given, (int, str)):
+        is_sign = False
+    elif isinstance(given, int):
+        is_sign = 1 <= given <= 86_400
+    else:
+        is_marker = re.fullmatch(r"[\w.-]{1,100}", given) and set(given) != {"."}
+        is_sign = bool(is_marker) and not given.lower().endswith((".csv", ".zip", ".gz"))
+    if not is_sign:
+        raise ValueError("is no sign of completeness; write `manifest`, a file's name like .done, or seconds like 120")
+    return given
+
+
 class SkipSettings(_Settings):
     """Lines of one file that are left out, by what stands in a column."""
 
@@ -209,6 +222,9 @@ class SourceSettings(_Settings):
     case: dict[Text, Case] = Field(default_factory=dict)
     """Column, named likewise -> the case that its texts are brought to."""
     skip: list[SkipSettings] = Field(default_factory=list)
+    ready: Annotated[int | str, BeforeValidator(_ready)] | None = None
+    """What tells that a delivery is complete: `manifest`, the name of a marker beside or within it, or how many seconds
+    nothing has been written to it; None: that no file's name says it is still arriving."""
     due_hours: float | None = Field(None, gt=0, le=87_600, allow_inf_nan=False)
     """A delivery older than this when a run looks for one is overdue; None: it may be of any age."""
 
