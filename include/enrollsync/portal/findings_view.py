@@ -39,6 +39,7 @@ class Sought:
 
 def view_findings(run: Run, sought: Sought) -> tuple[int, list[Found]]:
     """How many fit, and one page of them: worst first, then by file and line."""
+    from enrollsync.run import engine
     from enrollsync.validate import quarantine
 
     conditions, values = ["true"], {}
@@ -46,7 +47,8 @@ def view_findings(run: Run, sought: Sought) -> tuple[int, list[Found]]:
         if (value := getattr(sought, name)) not in ("", None):
             conditions.append(f"{name} = ${name}")
             values[name] = value
-    with quarantine.findings_tables(run) as connection:
+    with engine.for_page() as connection:
+        quarantine.make_findings_tables(connection, run)
         everything = f"""
             FROM (
                 SELECT severity, code, file, line, "column", message FROM findings

@@ -307,6 +307,8 @@ class _Told:
     """Key of the organization."""
     joins: str = ""
     """What `name` and `school` need besides `shown`, the rows of the page."""
+    ends: tuple[str, ...] = ()
+    """Of a link, whose names `with_word` asks for: keys of `_ENDS`."""
 
 
 def _has_word(*columns: str) -> str:
@@ -352,14 +354,14 @@ _TOLD = {
     ),
     "users": _Told(
         "family_name, given_name", _OF_THAT_SCHOOL,
-        f"{_end_with_word('people')} OR {_OWN_IDENTIFIER.format('user_id')}",
+        _own_word("users", *_NAME),
         "concat_ws(', ', shown.family_name, shown.given_name)", "places.organization_key",
         f"LEFT JOIN ({_places('user_key IN (SELECT user_key FROM shown)')}) AS places USING (user_key)",
     ),
     "memberships": _Told(
         "", "organization_key = $school",
         f"{_end_with_word('people')} OR {_end_with_word('schools')}",
-        _LINKED.format("schools"), "shown.organization_key", _SHOWN_PEOPLE,
+        _LINKED.format("schools"), "shown.organization_key", _SHOWN_PEOPLE, ("people", "schools"),
     ),
     "classes": _Told(
         "name", "organization_key = $school", _own_word("classes", "name"), "shown.name", "shown.organization_key"
@@ -367,7 +369,7 @@ _TOLD = {
     "enrollments": _Told(
         "", "class_key IN (SELECT class_key FROM rooms WHERE organization_key = $school)",
         f"{_end_with_word('people')} OR {_end_with_word('rooms')}",
-        _LINKED.format("rooms"), "rooms.organization_key", f"{_SHOWN_PEOPLE} {_SHOWN_ROOMS}",
+        _LINKED.format("rooms"), "rooms.organization_key", f"{_SHOWN_PEOPLE} {_SHOWN_ROOMS}", ("people", "rooms"),
     ),
 }  # fmt: skip
 
@@ -424,10 +426,11 @@ def _counted(asked: _Asked) -> list[tuple[str, str, int]]:
 _ORDER = ("deactivate", "reidentify", "update", "reactivate", "create")
 
 
-def _find_words(connection: duckdb.DuckDBPyConnection, wanted: Wanted) -> None:
-    """Create `named_<ends>_<n>`, once a request: the people, schools and rooms whose names have the nth word."""
+def _find_words(connection: duckdb.DuckDBPyConnection, wanted: Wanted, entity: str) -> None:
+    """Create `named_<ends>_<n>`, once a request: the people, schools or rooms whose names have the nth word."""
     for number, word in enumerate(_words_of(wanted)):
-        for ends, (key, *names) in _ENDS.items():
+        for ends in _TOLD[entity].ends:
+            key, *names = _ENDS[ends]
             rows = f"({_NAMED_ROOMS})" if ends == "rooms" else ends
             query = f"SELECT {key} FROM {rows} WHERE {_has_word(*names).replace('$word', '$one')}"
             connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS named_{ends}_{number} AS {query}", {"one": word})
@@ -442,7 +445,7 @@ def in_order(asked: _Asked, entity: str) -> dict[str, np.ndarray]:
     """Operation -> where its changes stand in the plan's table, in the order of their pages: four bytes a change."""
     import numpy as np
 
-    _find_words(asked.connection, asked.wanted)
+    _find_words(asked.connection, asked.wanted, entity)
     where, values = _conditions(entity, asked.wanted)
     order = ", ".join(name for name in ("operation", _TOLD[entity].order, "lies") if name)
     found = asked.connection.sql(

@@ -64,11 +64,16 @@ def error_file(workspace: Workspace, name: str) -> Path:
 def findings_tables(run: Run) -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB connection with `findings`, `malformed`, `notices` and `codes`, each empty where the run has none."""
     with connect(run.place.root) as connection:
-        _parquet_or_empty(connection, "findings", run.place.findings, findings.schema())
-        _parquet_or_empty(connection, "malformed", run.place.malformed, _MALFORMED)
-        connection.register("notices", _notices_table(file_level(run.manifest)))
-        connection.register("codes", _codes_table())
+        make_findings_tables(connection, run)
         yield connection
+
+
+def make_findings_tables(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
+    """The same on a connection that is there; they are temporary, so that others may use its engine."""
+    _parquet_or_empty(connection, "findings", run.place.findings, findings.schema())
+    _parquet_or_empty(connection, "malformed", run.place.malformed, _MALFORMED)
+    connection.register("notices", _notices_table(file_level(run.manifest)))
+    connection.register("codes", _codes_table())
 
 
 def file_level(manifest: RunManifest) -> list[Notice]:
@@ -190,9 +195,9 @@ def _private(path: Path) -> None:
 def _parquet_or_empty(connection: duckdb.DuckDBPyConnection, name: str, path: Path, columns: str) -> None:
     """A view of a Parquet file; an empty table stands in for one that the run did not come to write."""
     if path.is_file():
-        connection.read_parquet(str(path)).create_view(name)
+        connection.execute(f"CREATE TEMP VIEW {name} AS FROM {engine.parquet(path)}")
     else:
-        connection.execute(f"CREATE TABLE {name} ({columns})")
+        connection.execute(f"CREATE TEMP TABLE {name} ({columns})")
 
 
 def _notices_table(notices: list[Notice]) -> pa.Table:
