@@ -12,7 +12,7 @@ import yaml
 
 from enrollsync.formats.batch_upload import BATCH_UPLOAD
 from enrollsync.formats.clever import CLEVER
-from enrollsync.settings import District, districts_folder, load_district, project_root
+from enrollsync.settings import District, claimed_twice, districts_folder, load_district, project_root
 from enrollsync.words.errors import ConfigurationError
 from secret_urls import MALFORMED, SECRET, WITH_A_PASSWORD
 
@@ -435,6 +435,24 @@ def test_a_path_means_itself(districts: Path, tmp_path: Path) -> None:
 def test_a_district_that_is_not_there_is_told_which_are(districts: Path, name: str) -> None:
     with pytest.raises(ConfigurationError, match="districts here: north"):
         load_district(name)
+
+
+@pytest.mark.parametrize(
+    ("claims", "taken"),
+    [
+        ({"a": "a", "b": "b"}, {}),
+        ({"a_copy": "lincoln", "lincoln": "lincoln"}, {"a_copy": "lincoln.yaml"}),
+        ({"west": "lincoln", "east": "lincoln"}, {"west": "east.yaml"}),
+        ({"a": "b", "b": "b", "c": "b"}, {"a": "b.yaml", "c": "b.yaml"}),
+    ],
+)
+def test_a_district_id_belongs_to_the_file_of_that_name_else_to_the_first(
+    claims: dict[str, str], taken: dict[str, str]
+) -> None:
+    found = claimed_twice({Path(f"{name}.yaml"): claimed for name, claimed in claims.items()})
+    assert {path.stem: re.findall(r"by (\S+);", why) for path, why in found.items()} == {
+        name: [owner] for name, owner in taken.items()
+    }
 
 
 def test_relative_paths_start_at_the_home_that_the_environment_names(

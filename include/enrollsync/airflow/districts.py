@@ -20,7 +20,7 @@ from airflow.sdk import (
 from airflow.sdk.exceptions import AirflowException
 
 from enrollsync.airflow.links import runs_path
-from enrollsync.settings import District, districts_folder, load_district
+from enrollsync.settings import District, claimed_twice, districts_folder, load_district
 from enrollsync.settings.address import read_address
 from enrollsync.words.errors import ConfigurationError
 
@@ -40,10 +40,7 @@ class UnusableFiles(Exception):
 
 
 def read_districts() -> tuple[dict[str, District], list[str]]:
-    """File name without `.yaml` -> settings for every usable district file, and one line about each of the others.
-
-    Of files that claim one `district_id`, the one of that name (else the first by name) is usable.
-    """
+    """File name without `.yaml` -> settings for every usable district file, and one line about each of the others."""
     read: dict[Path, District] = {}
     problems: list[str] = []
     for path in sorted(districts_folder().glob("*.yaml")):
@@ -51,13 +48,9 @@ def read_districts() -> tuple[dict[str, District], list[str]]:
             read[path] = _read(path)
         except ConfigurationError as error:
             problems.append(str(error))
-    owners: dict[str, Path] = {}
-    for path, district in sorted(read.items(), key=lambda item: (item[0].stem != item[1].district_id, item[0])):
-        owner = owners.setdefault(district.district_id, path)
-        if owner != path:
-            taken = f"{district.district_id!r} is already used by {owner.name}; choose another"
-            problems.append(f"{path}: `district_id`: {taken}")
-    return {path.stem: read[path] for path in owners.values()}, problems
+    taken = claimed_twice({path: district.district_id for path, district in read.items()})
+    problems += [f"{path}: {why}" for path, why in taken.items()]
+    return {path.stem: district for path, district in read.items() if path not in taken}, problems
 
 
 def district_of(dag_id: str) -> str | None:

@@ -111,7 +111,7 @@ class Database:
         if revision is not None and revision != migrations.known_revisions()[0]:
             raise DatabaseError(
                 f"database {self.backend.place}: its schema {revision} is old; "
-                "run `enrollsync sync`, which brings it up to date"
+                "the district's next run brings it up to date, or `enrollsync sync` now"
             )
         return revision is not None
 

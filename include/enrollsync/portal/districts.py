@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from enrollsync.settings import District, districts_folder, load_district
+from enrollsync.settings import District, claimed_twice, districts_folder, load_district
 from enrollsync.words.errors import ConfigurationError
 
 
@@ -23,34 +23,28 @@ class DistrictFile:
 
 
 def list_districts() -> list[DistrictFile]:
-    """Every district file, by its id; of two that claim one id, the one of that name is usable."""
-    found = [_read(path) for path in sorted(districts_folder().glob("*.yaml"), key=lambda path: path.name)]
-    named = sorted(found, key=lambda one: (one[1].district_id, one[0].stem != one[1].district_id))
-    owners: dict[str, Path] = {}
-    listed = []
-    for path, file in named:
-        owner = owners.setdefault(file.district_id, path)
-        if owner != path:
-            said = f"{path.name}: `district_id`: {file.district_id!r} is already used by {owner.name}; choose another"
-            file = DistrictFile(path.stem, None, said)
-        listed.append(file)
-    return listed
+    """Every district file, by its id; a broken one claims its own name."""
+    found = {path: _read(path) for path in sorted(districts_folder().glob("*.yaml"))}
+    taken = claimed_twice({path: file.district_id for path, file in found.items()})
+    for path, why in taken.items():
+        found[path] = DistrictFile(path.stem, None, f"{path.name}: {why}")
+    return sorted(found.values(), key=lambda file: (file.district_id, file.settings is None))
 
 
 def find_district(district_id: str) -> DistrictFile | None:
     """The district's file; None where there is none."""
     path = districts_folder() / f"{district_id}.yaml"
-    if path.is_file() and (found := _read(path)[1]).district_id == district_id:
+    if path.is_file() and (found := _read(path)).district_id == district_id:
         return found
     return next((file for file in list_districts() if file.district_id == district_id), None)
 
 
-def _read(path: Path) -> tuple[Path, DistrictFile]:
+def _read(path: Path) -> DistrictFile:
     try:
         known = path.stat()
     except OSError as error:
-        return path, DistrictFile(path.stem, None, f"{path.name}: cannot be read: {error.strerror}")
-    return path, _parsed(path, known.st_mtime_ns, known.st_size)
+        return DistrictFile(path.stem, None, f"{path.name}: cannot be read: {error.strerror}")
+    return _parsed(path, known.st_mtime_ns, known.st_size)
 
 
 @lru_cache(maxsize=4096)

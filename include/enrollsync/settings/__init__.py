@@ -9,7 +9,7 @@ import codecs
 import functools
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -41,6 +41,20 @@ def districts_folder() -> Path:
     """The folder of district files: `ENROLLSYNC_DISTRICTS`, else `include/districts`."""
     named = os.environ.get("ENROLLSYNC_DISTRICTS")
     return Path(named) if named else project_root() / "include" / "districts"
+
+
+def claimed_twice(claims: Mapping[Path, str]) -> dict[Path, str]:
+    """Of district files and the `district_id` of each: which cannot be used, and why, because another has that id.
+
+    Of files that claim one id, the one of that name (else the first by name) is usable.
+    """
+    owners: dict[str, Path] = {}
+    taken = {}
+    for path, claimed in sorted(claims.items(), key=lambda item: (item[0].stem != item[1], item[0].name)):
+        owner = owners.setdefault(claimed, path)
+        if owner != path:
+            taken[path] = f"`district_id`: {claimed!r} is already used by {owner.name}; choose another"
+    return taken
 
 
 def runs_folder(district: District) -> Path:
