@@ -14,7 +14,7 @@ from fastapi.testclient import TestClient
 
 from enrollsync.portal import plan_view
 from enrollsync.portal.host import Waiting
-from portal.conftest import GONE, RENAMED, FakeHost
+from portal.conftest import GONE, HELD_STUDENTS, RENAMED, FakeHost
 
 JSON = {"Accept": "application/json"}
 RUN = "/roster/districts/lincoln/runs/second"
@@ -85,6 +85,12 @@ def test_approval_names_its_consequence(visitor: TestClient) -> None:
         ("?entity=users&q=muller3", 1),
         ("?entity=users&q=u5", 1),
         ("?entity=users&q=nobody", 0),
+        ("?entity=enrollments&q=MATHS", GONE),
+        ("?entity=enrollments&q=maths 1", GONE // 2),
+        (f"?entity=enrollments&q=family{HELD_STUDENTS - 1}", 1),
+        (f"?entity=memberships&q=north, family{HELD_STUDENTS - 2}", 1),
+        ("?entity=memberships&q=north", GONE // 2),
+        ("?entity=enrollments&school=1", GONE // 2),
         ("?entity=nonsense&operation=update&field=family_name", RENAMED),
     ],
 )
@@ -107,6 +113,14 @@ def test_change_says_before_and_after(visitor: TestClient) -> None:
     assert (one["values"], one["school"], one["file"]) == (
         [["family_name", "Family3", "Müller3"]], "South <b>", "users.csv",
     )  # fmt: skip
+
+
+def test_change_of_a_link_is_called_by_what_is_at_its_ends(visitor: TestClient) -> None:
+    last = f"Family{HELD_STUDENTS - 1}"
+    called = [(one["name"], one["school"]) for one in facts(visitor, f"{RUN}?q={last}")["plan"]["changes"]]
+    assert [school for _, school in called] == ["South <b>"] * 3
+    assert [name.startswith(f"{last}, ") for name, _ in called] == [True] * 3
+    assert [name.partition(" · ")[2] for name, _ in called] == ["", "South <b>", "Maths 1"]
 
 
 def test_page_escapes_names_and_says_how_to_answer(visitor: TestClient) -> None:

@@ -23,6 +23,7 @@ from enrollsync.words.masking import all_masked
 if TYPE_CHECKING:
     import duckdb
     import numpy as np
+    import pyarrow as pa
 
 PAGE = 20
 """Changes on one page."""
@@ -111,7 +112,7 @@ def view_plan(place: Workspace, wanted: Wanted) -> PlanView:
     written = place.written(place.plan_table("users"))
     plan = _Plan(place.root, written, written.stat().st_mtime_ns)
     whole = _told_whole(plan)
-    with _opened(place) as connection:
+    with _opened(plan) as connection:
         found, changes = _changes(connection, plan, wanted)
     return replace(whole, changes=changes, found=found)
 
@@ -128,7 +129,7 @@ class _Plan:
 @lru_cache(maxsize=64)
 def _told_whole(plan: _Plan) -> PlanView:
     """What is said of all changes together, which may take seconds."""
-    with _opened(Workspace(plan.root)) as connection:
+    with _opened(plan) as connection:
         return PlanView(_fields(connection), _schools(connection), losing=_losing(connection))
 
 
@@ -166,9 +167,19 @@ def _records(one: Field) -> str:
 
 
 @contextmanager
-def _opened(place: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
+def _opened(plan: _Plan) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A connection with `planned_<entity>`, `stored_<entity>` and what `_looked_up` has."""
+    with _tables(plan) as connection:
+        for name, table in _looked_up(plan).items():
+            connection.register(name, table)
+        yield connection
+
+
+@contextmanager
+def _tables(plan: _Plan) -> Iterator[duckdb.DuckDBPyConnection]:
     from enrollsync.run import engine
 
+    place = Workspace(plan.root)
     with engine.for_page() as connection:
         for entity in ENTITIES:
             planned = engine.parquet(place.written(place.plan_table(entity.name)))
@@ -177,9 +188,14 @@ def _opened(place: Workspace) -> Iterator[duckdb.DuckDBPyConnection]:
             )
             stored = engine.parquet(place.state / f"{entity.name}.parquet")
             connection.execute(f"CREATE TEMP VIEW stored_{entity.name} AS FROM {stored}")
-        for statement in _VIEWS:
-            connection.execute(statement)
         yield connection
+
+
+@lru_cache(maxsize=4)
+def _looked_up(plan: _Plan) -> dict[str, pa.Table]:
+    """What each page would have to look for in the whole roster; about 100 bytes for each record that it concerns."""
+    with _tables(plan) as connection:
+        return {name: connection.sql(query).to_arrow_table() for name, query in _LOOKED_UP.items()}
 
 
 def _overlaid(entity: str, columns: str, whose: str = "true") -> str:
@@ -193,24 +209,33 @@ def _overlaid(entity: str, columns: str, whose: str = "true") -> str:
         ANTI JOIN (FROM planned_{entity} WHERE {whose}) USING ({key})"""
 
 
-_VIEWS = (
-    f"CREATE TEMP VIEW people AS {_overlaid('users', 'family_name, given_name')}",
-    f"CREATE TEMP VIEW schools AS {_overlaid('organizations', 'name, organization_id')}",
-    f"CREATE TEMP VIEW rooms AS {_overlaid('classes', 'name, class_id, organization_key')}",
-    # Where a person may count: the primary school as it will be, else as it was.
-    """
-    CREATE TEMP VIEW stays AS
-        SELECT user_key, organization_key, CASE WHEN is_primary AND status = 'active' THEN 0 ELSE 2 END AS rank
-        FROM planned_memberships
-        UNION ALL
-        SELECT user_key, organization_key, CASE WHEN is_primary THEN 1 ELSE 3 END FROM stored_memberships""",
-)
-
-
-def _places(whose: str = "true") -> str:
-    """Where people count; a condition on `stays` says of whom to tell, so that not all are looked through."""
-    place = "arg_min(organization_key, rank) AS organization_key"
-    return f"SELECT user_key, {place} FROM stays WHERE {whose} GROUP BY user_key"
+_FOLDED = "strip_accents(lower({}))"
+_LOOKED_UP = {
+    "schools": _overlaid("organizations", f"name, organization_id, {_FOLDED.format('name')} AS folded"),
+    # Who and what stands at the ends of links that change.
+    "people": _overlaid(
+        "users",
+        "concat_ws(', ', family_name, given_name) AS name, "
+        f"concat_ws(' ', {_FOLDED.format('family_name')}, {_FOLDED.format('given_name')}) AS folded",
+        "user_key IN (SELECT user_key FROM planned_memberships UNION ALL SELECT user_key FROM planned_enrollments)",
+    ),
+    "rooms": _overlaid(
+        "classes",
+        f"name, organization_key, {_FOLDED.format('name')} AS folded",
+        "class_key IN (SELECT class_key FROM planned_enrollments)",
+    ),
+    # Where the people count who change: the primary school as it will be, else as it was.
+    "places": """
+        SELECT user_key, arg_min(organization_key, rank) AS organization_key
+        FROM (
+            SELECT user_key, organization_key, CASE WHEN is_primary AND status = 'active' THEN 0 ELSE 2 END AS rank
+            FROM planned_memberships
+            UNION ALL
+            SELECT user_key, organization_key, CASE WHEN is_primary THEN 1 ELSE 3 END FROM stored_memberships
+        )
+        WHERE user_key IN (SELECT user_key FROM planned_users)
+        GROUP BY user_key""",
+}
 
 
 def _fields(connection: duckdb.DuckDBPyConnection) -> list[Field]:
@@ -245,7 +270,7 @@ def _schools(connection: duckdb.DuckDBPyConnection) -> list[School]:
                 count(*) FILTER (operation IN {_CHANGED}) AS changed,
                 count(*) FILTER (operation = 'deactivate') AS deactivated
             FROM planned_users
-            LEFT JOIN ({_places()}) AS places USING (user_key)
+            LEFT JOIN places USING (user_key)
             GROUP BY places.organization_key
         ),
         going AS (
@@ -307,8 +332,6 @@ class _Told:
     """Key of the organization."""
     joins: str = ""
     """What `name` and `school` need besides `shown`, the rows of the page."""
-    ends: tuple[str, ...] = ()
-    """Of a link, whose names `with_word` asks for: keys of `_ENDS`."""
 
 
 def _has_word(*columns: str) -> str:
@@ -323,53 +346,35 @@ def _own_word(entity: str, *names: str) -> str:
 _OWN_IDENTIFIER = "contains(lower(coalesce({}, source_key)), lower($word))"
 
 
-def _end_with_word(ends: str) -> str:
-    key = _ENDS[ends][0]
-    return f"{key} IN (SELECT {key} FROM named_{ends}_{{number}})"
+def _end_with_word(ends: str, key: str) -> str:
+    return f"{key} IN (SELECT {key} FROM {ends} WHERE contains(folded, {_FOLDED.format('$word')}))"
 
 
-_FOLDED = "strip_accents(lower({}))"
-_NAME = ("family_name", "given_name")
-_ENDS = {
-    "people": ("user_key", *_NAME), "schools": ("organization_key", "name"), "rooms": ("class_key", "name")
-}  # fmt: skip
-"""What stands at the ends of links: its key, and the columns of its name."""
-_LINKED = "concat_ws(', ', people.family_name, people.given_name) || ' · ' || coalesce({}.name, '')"
-_OF_THAT_SCHOOL = f"""user_key IN (
-    SELECT user_key
-    FROM ({_places("user_key IN (SELECT user_key FROM stays WHERE organization_key = $school)")})
-    WHERE organization_key = $school)"""
-_PEOPLE, _ROOMS = ("users", "family_name, given_name"), ("classes", "name, class_id, organization_key")
-_NAMED_ROOMS = _overlaid(*_ROOMS, "class_key IN (SELECT class_key FROM planned_enrollments)")
-"""Classes that are looked through for a word: others stand at the end of no change."""
-_SHOWN_PEOPLE = (
-    f"LEFT JOIN ({_overlaid(*_PEOPLE, 'user_key IN (SELECT user_key FROM shown)')}) AS people USING (user_key)"
-)
-_SHOWN_ROOMS = (
-    f"LEFT JOIN ({_overlaid(*_ROOMS, 'class_key IN (SELECT class_key FROM shown)')}) AS rooms USING (class_key)"
-)
+_LINKED = "concat(people.name, ' · ', {}.name)"
+_PERSON_WITH_WORD = _end_with_word("people", "user_key")
 _TOLD = {
     "organizations": _Told(
         "name", "organization_key = $school", _own_word("organizations", "name"), "shown.name", "shown.organization_key"
     ),
     "users": _Told(
-        "family_name, given_name", _OF_THAT_SCHOOL,
-        _own_word("users", *_NAME),
+        "family_name, given_name", "user_key IN (SELECT user_key FROM places WHERE organization_key = $school)",
+        _own_word("users", "family_name", "given_name"),
         "concat_ws(', ', shown.family_name, shown.given_name)", "places.organization_key",
-        f"LEFT JOIN ({_places('user_key IN (SELECT user_key FROM shown)')}) AS places USING (user_key)",
+        "LEFT JOIN places USING (user_key)",
     ),
     "memberships": _Told(
         "", "organization_key = $school",
-        f"{_end_with_word('people')} OR {_end_with_word('schools')}",
-        _LINKED.format("schools"), "shown.organization_key", _SHOWN_PEOPLE, ("people", "schools"),
+        f"{_PERSON_WITH_WORD} OR {_end_with_word('schools', 'organization_key')}",
+        _LINKED.format("schools"), "shown.organization_key", "LEFT JOIN people USING (user_key)",
     ),
     "classes": _Told(
         "name", "organization_key = $school", _own_word("classes", "name"), "shown.name", "shown.organization_key"
     ),
     "enrollments": _Told(
         "", "class_key IN (SELECT class_key FROM rooms WHERE organization_key = $school)",
-        f"{_end_with_word('people')} OR {_end_with_word('rooms')}",
-        _LINKED.format("rooms"), "rooms.organization_key", f"{_SHOWN_PEOPLE} {_SHOWN_ROOMS}", ("people", "rooms"),
+        f"{_PERSON_WITH_WORD} OR {_end_with_word('rooms', 'class_key')}",
+        _LINKED.format("rooms"), "rooms.organization_key",
+        "LEFT JOIN people USING (user_key) LEFT JOIN rooms USING (class_key)",
     ),
 }  # fmt: skip
 
@@ -426,16 +431,6 @@ def _counted(asked: _Asked) -> list[tuple[str, str, int]]:
 _ORDER = ("deactivate", "reidentify", "update", "reactivate", "create")
 
 
-def _find_words(connection: duckdb.DuckDBPyConnection, wanted: Wanted, entity: str) -> None:
-    """Create `named_<ends>_<n>`, once a request: the people, schools or rooms whose names have the nth word."""
-    for number, word in enumerate(_words_of(wanted)):
-        for ends in _TOLD[entity].ends:
-            key, *names = _ENDS[ends]
-            rows = f"({_NAMED_ROOMS})" if ends == "rooms" else ends
-            query = f"SELECT {key} FROM {rows} WHERE {_has_word(*names).replace('$word', '$one')}"
-            connection.execute(f"CREATE TEMP TABLE IF NOT EXISTS named_{ends}_{number} AS {query}", {"one": word})
-
-
 def _words_of(wanted: Wanted) -> list[str]:
     return wanted.q.replace(",", " ").split()
 
@@ -445,7 +440,6 @@ def in_order(asked: _Asked, entity: str) -> dict[str, np.ndarray]:
     """Operation -> where its changes stand in the plan's table, in the order of their pages: four bytes a change."""
     import numpy as np
 
-    _find_words(asked.connection, asked.wanted, entity)
     where, values = _conditions(entity, asked.wanted)
     order = ", ".join(name for name in ("operation", _TOLD[entity].order, "lies") if name)
     found = asked.connection.sql(
@@ -498,8 +492,7 @@ def _conditions(entity: str, wanted: Wanted) -> tuple[str, dict[str, Any]]:
     if wanted.school is not None:
         conditions["school"] = told.of_school, wanted.school
     for number, word in enumerate(_words_of(wanted)):
-        looked = told.with_word.replace("{number}", str(number)).replace("$word", f"$word_{number}")
-        conditions[f"word_{number}"] = looked, word
+        conditions[f"word_{number}"] = told.with_word.replace("$word", f"$word_{number}"), word
     where = " AND ".join(f"({condition})" for condition, _ in conditions.values()) or "true"
     return where, {name: value for name, (condition, value) in conditions.items() if f"${name}" in condition}
 
