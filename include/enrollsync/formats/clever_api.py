@@ -56,6 +56,8 @@ class Collection:
     """Of users: which ones."""
     may_lack: bool = False
     """Whether a district may not share it at all."""
+    may_be_empty: bool = False
+    """Whether a district may have none of these."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -113,7 +115,7 @@ _STUDENTS = _people(
 )
 _TEACHERS = _people("teacher", "sis_id", "teachers", teacher_number="teacher_number", state_id="state_id")
 _STAFF = _people("staff", "staff_id", "staff")
-_STAFF = replace(_STAFF, marks=_STAFF.marks | {"is_teacher": "roles.teacher"})
+_STAFF = replace(_STAFF, marks=_STAFF.marks | {"is_teacher": "roles.teacher"}, may_be_empty=True)
 _SECTIONS = Collection(
     "api_sections.csv", "sections", "sections",
     values={
@@ -137,7 +139,7 @@ def _file(collection: Collection, entity: str, role: str | None = None) -> FileS
         entity,
         required=collection.required,
         known=collection.columns,
-        optional_file=collection.may_lack,
+        optional_file=collection.may_lack or collection.may_be_empty,
         role=role,
         passed=passed if collection.role else (),
     )

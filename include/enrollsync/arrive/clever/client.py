@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from threading import Event, Lock
 
 import httpx
@@ -35,6 +36,7 @@ _PASSING = {429, 500, 502, 503, 504}
 """Statuses of what may be otherwise in a while."""
 _HEADERS = {"Accept": "application/json", "User-Agent": "enrollsync"}
 
+log = logging.getLogger(__name__)
 # It logs every address with its cursor, and that is a record's key at Clever.
 logging.getLogger("httpx").setLevel(logging.WARNING)
 
@@ -93,6 +95,7 @@ class Api:
             stop=_is_enough,
             wait=_pause,
             sleep=self._wait,
+            before_sleep=partial(_note, path),
             reraise=True,
         )
         try:
@@ -154,6 +157,11 @@ class Api:
 def _passing_of(state: RetryCallState) -> _Passing:
     passing = state.outcome.exception() if state.outcome else None
     return passing if isinstance(passing, _Passing) else _Passing("")
+
+
+def _note(path: str, state: RetryCallState) -> None:
+    pause = state.next_action.sleep if state.next_action else 0
+    log.info("clever: /%s: %s; asked again in %.0f s", path, _passing_of(state), pause)
 
 
 def _is_enough(state: RetryCallState) -> bool:
