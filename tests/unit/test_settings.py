@@ -110,6 +110,7 @@ def test_a_source_may_be_an_api_behind_a_connection(tmp_path: Path) -> None:
     api = SMALLEST | {"primary_source": "clever", "source": {"api": "clever", "connection": "clever_demo"}}
     source = load(tmp_path, yaml.safe_dump(api)).source
     assert (source.api, source.connection, source.path) == ("clever", "clever_demo", None)
+    assert source.place == "the API behind the connection clever_demo"
 
 
 def test_limits_may_differ_by_entity_organization_and_date(tmp_path: Path) -> None:

@@ -242,6 +242,11 @@ class SourceSettings(_Settings):
     due_hours: float | None = Field(None, gt=0, le=87_600, allow_inf_nan=False)
     """A delivery older than this when a run looks for one is overdue; None: it may be of any age."""
 
+    @property
+    def place(self) -> str:
+        """Where deliveries come from, for a person."""
+        return self.path or f"the API behind the connection {self.connection}"
+
     @model_validator(mode="after")
     def _path_or_api(self) -> SourceSettings:
         if self.path is None and self.api is None:

@@ -78,7 +78,7 @@ def fetched_by(api: Api, run: Run, telling: Telling) -> Batch:
 class District:
     """What tells whether the data is still the same."""
 
-    id: str | None
+    id: str
     last_sync: str | None
     """When it last gave Clever its data."""
 
@@ -89,12 +89,15 @@ class District:
         if head.length != 1:
             said = f"the token reads {head.length:,} districts"
             raise Refused("FILE-DENIED", f"{said}; put the token of one district into the connection")
-        found = engine.one_row(
-            connection,
-            "SELECT json_extract_string($answer::JSON, ['$.data[0].data.id', '$.data[0].data.last_sync'])",
-            {"answer": answer.decode("utf-8")},
-        )
-        return cls(*found[0])
+        with pages.as_described("districts"):
+            ((name, last_sync),) = engine.one_row(
+                connection,
+                "SELECT json_extract_string($answer::JSON, ['$.data[0].data.id', '$.data[0].data.last_sync'])",
+                {"answer": answer.decode("utf-8")},
+            )
+            if not name:
+                raise ValueError
+        return cls(name, last_sync)
 
     @property
     def renewed(self) -> datetime | None:

@@ -141,7 +141,7 @@ class Api:
         """No more than `A_MINUTE` requests in any minute."""
         with self._turn:
             full = len(self._asked) == A_MINUTE
-            pause = self._asked[0] + 60 - self._now() if full else 0
+            pause = min(self._asked[0] + 60 - self._now(), 60) if full else 0  # a clock may be set back
             if pause > 0:
                 self._wait(pause)
             if self._stopped.is_set():

@@ -170,7 +170,7 @@ class Head:
     """What an answer says besides its records."""
 
     length: int
-    """Records in it."""
+    """Records in it, or what stands in their places."""
     announced: int | None
     """How many there are of them in all, where it says so."""
     links: Any
@@ -181,25 +181,25 @@ def head_of(connection: duckdb.DuckDBPyConnection, path: str, answer: bytes) -> 
 
     `count` is asked for by a parameter that Clever documents; where the number stands, it does not.
     """
-    with _as_described(path):
-        length, records, links, announced = engine.one_row(
+    with as_described(path):
+        length, links, announced = engine.one_row(
             connection,
             """
             SELECT CASE json_type(answer, '$.data') WHEN 'ARRAY' THEN json_array_length(answer, '$.data') END,
-                len(list_filter(json_extract(answer, '$.data[*].data'), lambda record: json_type(record) = 'OBJECT')),
                 json_extract(answer, '$.links'),
                 coalesce(json_extract_string(answer, '$.count'), json_extract_string(answer, '$.paging.count'))
             FROM (SELECT $answer::JSON AS answer)""",
             {"answer": answer.decode("utf-8")},
         )
-        if length is None or records != length:
+        if length is None:
             raise ValueError
         is_number = re.fullmatch("[0-9]{1,15}", announced or "")
         return Head(length, int(announced) if is_number else None, json.loads(links or "null"))
 
 
 @contextmanager
-def _as_described(path: str) -> Iterator[None]:
+def as_described(path: str) -> Iterator[None]:
+    """Raise Refused (FILE-ANSWER) for what cannot be read of an answer for `path`."""
     try:
         yield
     except (ValueError, RecursionError, duckdb.InvalidInputException, duckdb.ConversionException):
@@ -210,7 +210,7 @@ def _as_described(path: str) -> Iterator[None]:
 
 def _read(connection: duckdb.DuckDBPyConnection, collection: Collection, answer: bytes, path: Path) -> Page:
     head = head_of(connection, collection.path, answer)
-    with _as_described(collection.path):
+    with as_described(collection.path):
         engine.write_parquet(connection, _records(collection), path, {"answer": answer.decode("utf-8")})
         kept, nameless, last = engine.one_row(
             connection,
