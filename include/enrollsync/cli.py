@@ -262,6 +262,41 @@ def explain(
 
 
 @app.command()
+def export(
+    out: Path,
+    district: DistrictOption,
+    format_name: Annotated[str, typer.Option("--format", help="batch_upload, clever or oneroster.")],
+    database: DatabaseOption = None,
+    as_of: Annotated[
+        datetime | None,
+        typer.Option("--as-of", formats=["%Y-%m-%d"], help="As it was at the end of that day, in the district's time."),
+    ] = None,
+    spreadsheet: Annotated[
+        bool, typer.Option("--spreadsheet", help="For looking at: no cell is taken for a formula.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the roster as files of a format into a new folder (or zip) OUT; only reads the database."""
+    with _errors_stop(as_json):
+        settings = load_district(district)
+        with nullcontext() if as_json or not sys.stderr.isatty() else _progress() as status:
+            from enrollsync.database import open_store
+            from enrollsync.export import export_roster
+            from enrollsync.run.run import database_url_of
+
+            exported = export_roster(
+                settings, open_store(database_url_of(settings, database)), out, format_name,
+                today=datetime.now(settings.zone).date(), as_of=as_of.date() if as_of else None,
+                spreadsheet=spreadsheet, telling=lambda what: status.update(f"{what} …") if status else None,
+            )  # fmt: skip
+    if as_json:
+        typer.echo(json.dumps(asdict(exported)))
+        return
+    for line in exported.lines():
+        typer.echo(printable(line))
+
+
+@app.command()
 def init(
     delivery: Path,
     district_id: Annotated[

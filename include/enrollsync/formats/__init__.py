@@ -13,8 +13,11 @@ from enrollsync.formats.clever_api import CLEVER_API
 from enrollsync.formats.declare import (
     ID_CHANGES_FILE,
     Cell,
+    Each,
     FileSpec,
+    Filled,
     Format,
+    Lines,
     Listing,
     Lookup,
     Mapping,
@@ -28,8 +31,9 @@ from enrollsync.formats.unread import UNREAD, Unread
 from enrollsync.words.canonical import ENTITIES
 
 __all__ = [
-    "FORMATS", "ID_CHANGES_FILE", "UNREAD", "Cell", "FileSpec", "Format", "Listing", "Lookup", "Mapping",
-    "Mode", "Passed", "Source", "Unread", "When", "delivered", "identifier_settings", "sources", "why_not_editable",
+    "FORMATS", "ID_CHANGES_FILE", "UNREAD", "Cell", "Each", "FileSpec", "Filled", "Format", "Lines", "Listing",
+    "Lookup", "Mapping", "Mode", "Passed", "Source", "Unread", "When", "delivered", "identifier_settings", "sources",
+    "why_not_editable", "written",
 ]  # fmt: skip
 
 FORMATS: dict[str, Format] = {
@@ -45,6 +49,11 @@ def delivered() -> dict[str, Format]:
 def sources() -> dict[str, Source]:
     """Name -> every source that a district may name."""
     return {declared.source.name: declared.source for declared in FORMATS.values()}
+
+
+def written() -> dict[str, Format]:
+    """Source -> the format in which a roster is exported for it."""
+    return {declared.source.name: declared for declared in FORMATS.values() if declared.lines}
 
 
 def why_not_editable(primary_source: str, source: str) -> str | None:

@@ -5,7 +5,7 @@ The set is a delta: absence is not removal.
 
 from __future__ import annotations
 
-from enrollsync.formats.declare import ID_CHANGES, ID_CHANGES_FILE, Cell, FileSpec, Format, Mapping, Source, When
+from enrollsync.formats.declare import ID_CHANGES, ID_CHANGES_FILE, Cell, FileSpec, Format, Lines, Mapping, Source, When
 
 _UPSERT = When("action", ("remove-class",), negate=True)
 _IN_A_CLASS = When("userRole", ("student", "teacher"))
@@ -104,4 +104,6 @@ BATCH_UPLOAD = Format(
         ),
         ID_CHANGES,
     ),
+    lines=(Lines("users.csv", "places"),),
+    spelt={"flag": {"true": "Y", "false": "N"}},
 )  # fmt: skip

@@ -6,7 +6,18 @@ Source keys carry the kind of person, because a teacher and a student may have t
 
 from __future__ import annotations
 
-from enrollsync.formats.declare import ID_CHANGES, ID_CHANGES_FILE, Cell, FileSpec, Format, Mapping, Source, When
+from enrollsync.formats.declare import (
+    ID_CHANGES,
+    ID_CHANGES_FILE,
+    Cell,
+    FileSpec,
+    Filled,
+    Format,
+    Lines,
+    Mapping,
+    Source,
+    When,
+)
 
 _SCHOOL = Cell("School_id")
 _SECTION = Cell("Section_id")
@@ -181,5 +192,13 @@ CLEVER = Format(
         ),
         *(_taught_by(column) for column in _TEACHERS),
         ID_CHANGES,
+    ),
+    lines=(
+        Lines("schools.csv", "organizations"),
+        Lines("students.csv", "memberships"),
+        Lines("teachers.csv", "memberships"),
+        Lines("sections.csv", "classes"),
+        Lines("enrollments.csv", "enrollments", {"School_id": Filled(("classes.organization_source_key",))}),
+        Lines("staff.csv", "memberships"),
     ),
 )  # fmt: skip

@@ -10,6 +10,8 @@ from typing import Literal
 from enrollsync.words.canonical import BY_NAME, MEMBERSHIPS
 
 Mode = Literal["snapshot", "delta"]
+Each = Literal["organizations", "users", "memberships", "classes", "enrollments", "places"]
+"""Of what an export writes a line each. A place is a person in a class, or in a school without any of its classes."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,8 @@ class Cell:
     """The case that its text is brought to, where the district says so."""
     words: tuple[tuple[str, str], ...] = ()
     """The district's own words, in any case, and what each means; they are read before `convert`."""
+    around: tuple[str, str] = ("", "")
+    """What an export writes before and after the value, where `pattern` finds it within a text."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -171,6 +175,37 @@ class FileSpec:
 
 
 @dataclass(frozen=True)
+class Filled:
+    """What an export writes into a column that no mapping reads, or of which none says what stands there."""
+
+    of: tuple[str, ...] = ()
+    """Columns of the line's records: `classes.organization_source_key`; of the line itself: `line.role`. Of several a
+    key is made."""
+    constant: str | None = None
+    """The text of every line."""
+    words: tuple[str, str] | None = None
+    """What stands there where `of` is true, and where it is not."""
+
+
+@dataclass(frozen=True)
+class Lines:
+    """How an export writes a file: what its mappings, turned round, do not say by themselves."""
+
+    file: str
+    each: Each | None = None
+    """What has a line there; None: each distinct set of values that other files look up in it."""
+    filled: dict[str, Filled] = field(default_factory=dict)
+    """Column -> what stands there besides what the mappings say."""
+    called: str | None = None
+    """The file's name as it is written, where that has capital letters."""
+
+    @property
+    def name(self) -> str:
+        """The file's name as it is written."""
+        return self.called or self.file
+
+
+@dataclass(frozen=True)
 class Listing:
     """A file that says of each file of the delivery whether it is there, and what absence from it means."""
 
@@ -184,6 +219,8 @@ class Listing:
     """None: the file is not part of the delivery."""
     version: str
     """What stands in the place of `before` and a file's name where the value is the format's `version`."""
+    own_version: tuple[str, str] | None = None
+    """A line that an export writes first: the version of the list itself."""
 
 
 @dataclass(frozen=True)
@@ -234,6 +271,10 @@ class Format:
     """Header in the district's files -> header that the format knows."""
     chosen: frozenset[str] = frozenset()
     """Columns that the district has chosen for its identifiers."""
+    lines: tuple[Lines, ...] = ()
+    """The files of an export; none: nothing is exported in this format."""
+    spelt: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Vocabulary -> our word -> how an export spells it, where that is not the word itself or its first spelling."""
     own_words: dict[str, tuple[tuple[str, ...], tuple[tuple[str, str], ...]]] = field(default_factory=dict)
     """Column as the district's file names it -> the district's words for it, and the files and headers that have it."""
 
@@ -267,7 +308,8 @@ class Format:
         spelt = {header.casefold(): header for header in self.headers}
         column, _, kind = name.partition(":")
         if name.casefold() not in spelt and column.casefold() in spelt and kind:
-            return Cell(spelt[column.casefold()], pattern=rf"(?i)\{{\s*{re.escape(kind.strip())}\s*:([^}}]*)\}}")
+            pattern = rf"(?i)\{{\s*{re.escape(kind.strip())}\s*:([^}}]*)\}}"
+            return Cell(spelt[column.casefold()], pattern=pattern, around=(f"{{{kind.strip()}:", "}"))
         return Cell(spelt.get(name.casefold(), name))
 
     def expected(self, spec: FileSpec, written: Sequence[str]) -> list[str]:

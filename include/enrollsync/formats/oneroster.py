@@ -14,7 +14,9 @@ from enrollsync.formats.declare import (
     ID_CHANGES_FILE,
     Cell,
     FileSpec,
+    Filled,
     Format,
+    Lines,
     Listing,
     Lookup,
     Mapping,
@@ -186,6 +188,7 @@ ONEROSTER_1_1 = Format(
     listing=Listing(
         "manifest.csv", "propertyName", "file.", "value",
         words={"bulk": "snapshot", "delta": "delta", "absent": None}, version="oneroster.version",
+        own_version=("manifest.version", "1.0"),
     ),
     version="1.1",
     words={
@@ -262,4 +265,32 @@ ONEROSTER_1_2 = replace(
         ),
         *_OTHER_MAPPINGS[1:],
     ),
+    lines=(
+        Lines("orgs.csv", "organizations"),
+        Lines("users.csv", "users", {"primaryOrgSourcedId": Filled(("organizations.source_key",))}),
+        Lines(
+            "roles.csv", "memberships",
+            {
+                "sourcedId": Filled(("users.source_key", "organizations.source_key", "line.role")),
+                "roleType": Filled(("line.is_own_role",), words=("primary", "secondary")),
+            },
+        ),
+        Lines("classes.csv", "classes", {"classType": Filled(constant="scheduled")}),
+        Lines(
+            "enrollments.csv", "enrollments",
+            {
+                "sourcedId": Filled(("classes.source_key", "users.source_key")),
+                "schoolSourcedId": Filled(("classes.organization_source_key",)),
+            },
+        ),
+        Lines("courses.csv"),
+        Lines("academicsessions.csv", filled={"type": Filled(constant="term")}, called="academicSessions.csv"),
+    ),
+    spelt={
+        "grade": {
+            "InfantToddler": "IT", "Preschool": "PR", "PreKindergarten": "PK", "TransitionalKindergarten": "TK",
+            "Kindergarten": "KG", **{str(number): f"{number:02}" for number in range(1, 10)}, "PostGraduate": "PS",
+            "Ungraded": "UG",
+        },
+    },
 )  # fmt: skip
