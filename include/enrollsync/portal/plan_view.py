@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
+from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
 from enrollsync.database.schema import NAMES, link_keys, primary_key
@@ -326,7 +327,7 @@ class _Told:
     """Before their keys, of these rows alone: what is at the ends of a link is looked up for one page only."""
     of_school: str
     with_word: str
-    """That a word, `$word`, stands in what it is called."""
+    """That a word, `$word`, stands in its name, or in those at its ends."""
     name: str
     school: str
     """Key of the organization."""
@@ -339,11 +340,21 @@ def _has_word(*columns: str) -> str:
     return " OR ".join(f"contains({_FOLDED.format(column)}, {_FOLDED.format('$word')})" for column in columns)
 
 
-def _own_word(entity: str, *names: str) -> str:
-    return f"{_has_word(*names)} OR {_OWN_IDENTIFIER.format(BY_NAME[entity].identifier)}"
+def _identifier_has_word(plan: _Plan, entity: str, word: str) -> str:
+    """The same of a record's identifier, where any has the word's letters: most have digits alone, or few letters."""
+    called = f"coalesce({BY_NAME[entity].identifier}, source_key)"
+    if set(word.lower()) & set(ascii_lowercase) - _letters(plan, entity, called):
+        return "false"
+    return f"contains(lower({called}), lower($word))"
 
 
-_OWN_IDENTIFIER = "contains(lower(coalesce({}, source_key)), lower($word))"
+@lru_cache(maxsize=64)
+def _letters(plan: _Plan, entity: str, called: str) -> frozenset[str]:
+    """The characters beyond signs and digits that any identifier in the plan has, in lower case."""
+    with _tables(plan) as connection:
+        beyond = f"regexp_replace(lower({called}), '[ -@]+', '', 'g')"
+        ((found,),) = connection.execute(f"SELECT string_agg(DISTINCT {beyond}, '') FROM planned_{entity}").fetchall()
+        return frozenset(found or "")
 
 
 def _end_with_word(ends: str, key: str) -> str:
@@ -354,11 +365,11 @@ _LINKED = "concat(people.name, ' · ', {}.name)"
 _PERSON_WITH_WORD = _end_with_word("people", "user_key")
 _TOLD = {
     "organizations": _Told(
-        "name", "organization_key = $school", _own_word("organizations", "name"), "shown.name", "shown.organization_key"
+        "name", "organization_key = $school", _has_word("name"), "shown.name", "shown.organization_key"
     ),
     "users": _Told(
         "family_name, given_name", "user_key IN (SELECT user_key FROM places WHERE organization_key = $school)",
-        _own_word("users", "family_name", "given_name"),
+        _has_word("family_name", "given_name"),
         "concat_ws(', ', shown.family_name, shown.given_name)", "places.organization_key",
         "LEFT JOIN places USING (user_key)",
     ),
@@ -368,7 +379,7 @@ _TOLD = {
         _LINKED.format("schools"), "shown.organization_key", "LEFT JOIN people USING (user_key)",
     ),
     "classes": _Told(
-        "name", "organization_key = $school", _own_word("classes", "name"), "shown.name", "shown.organization_key"
+        "name", "organization_key = $school", _has_word("name"), "shown.name", "shown.organization_key"
     ),
     "enrollments": _Told(
         "", "class_key IN (SELECT class_key FROM rooms WHERE organization_key = $school)",
@@ -422,7 +433,7 @@ def _counted(asked: _Asked) -> list[tuple[str, str, int]]:
         if asked.narrow:
             counts += [(entity, operation, len(rows)) for operation, rows in in_order(asked, entity).items()]
         else:
-            where, values = _conditions(entity, wanted)
+            where, values = _conditions(asked.plan, entity, wanted)
             query = f"SELECT operation, count(*) FROM planned_{entity} WHERE {where} GROUP BY operation"
             counts += [(entity, *row) for row in connection.execute(query, values).fetchall()]
     return sorted(counts, key=lambda row: (_ORDER.index(row[1]), entities.index(row[0])))
@@ -440,7 +451,7 @@ def in_order(asked: _Asked, entity: str) -> dict[str, np.ndarray]:
     """Operation -> where its changes stand in the plan's table, in the order of their pages: four bytes a change."""
     import numpy as np
 
-    where, values = _conditions(entity, asked.wanted)
+    where, values = _conditions(asked.plan, entity, asked.wanted)
     order = ", ".join(name for name in ("operation", _TOLD[entity].order, "lies") if name)
     found = asked.connection.sql(
         f"SELECT operation, lies::INTEGER AS lies FROM planned_{entity} WHERE {where} ORDER BY {order}", params=values
@@ -477,7 +488,7 @@ def _shown(connection: duckdb.DuckDBPyConnection, entity: str, rows: list[int]) 
     return [_change(row) for row in found]
 
 
-def _conditions(entity: str, wanted: Wanted) -> tuple[str, dict[str, Any]]:
+def _conditions(plan: _Plan, entity: str, wanted: Wanted) -> tuple[str, dict[str, Any]]:
     """What a planned row of the entity has to fit, and the values in it."""
     told = _TOLD[entity]
     conditions: dict[str, tuple[str, Any]] = {}
@@ -492,7 +503,8 @@ def _conditions(entity: str, wanted: Wanted) -> tuple[str, dict[str, Any]]:
     if wanted.school is not None:
         conditions["school"] = told.of_school, wanted.school
     for number, word in enumerate(_words_of(wanted)):
-        conditions[f"word_{number}"] = told.with_word.replace("$word", f"$word_{number}"), word
+        fits = [told.with_word, *([_identifier_has_word(plan, entity, word)] if BY_NAME[entity].identifier else [])]
+        conditions[f"word_{number}"] = " OR ".join(fits).replace("$word", f"$word_{number}"), word
     where = " AND ".join(f"({condition})" for condition, _ in conditions.values()) or "true"
     return where, {name: value for name, (condition, value) in conditions.items() if f"${name}" in condition}
 
