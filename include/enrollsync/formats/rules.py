@@ -35,6 +35,8 @@ def with_rules(
     `values` and `case` name a column by a header of the format, in any case, or by its canonical name, which stands for
     all headers that bring it.
     """
+    if not (values or case or skip):
+        return declared
     words = _by_header(declared, values)
     cased = _by_header(declared, case)
     mappings = tuple(_ruled(mapping, words, cased) for mapping in declared.mappings)

@@ -32,6 +32,7 @@ class Run:
         self.manifest = manifest
         self.settings = settings
         self._database = database
+        self._fitted: tuple[object, Format] | None = None
 
     @classmethod
     def open(cls, workspace: str, database: str | None = None) -> Run:
@@ -42,6 +43,12 @@ class Run:
     @property
     def format(self) -> Format:
         """The format that the delivery was recognised as, fitted to the district's files; of an edit, the source's."""
+        asked = self.manifest.format, self.manifest.edit, self.manifest.settle
+        if self._fitted is None or self._fitted[0] != asked:
+            self._fitted = asked, self._fit()
+        return self._fitted[1]
+
+    def _fit(self) -> Format:
         if self.manifest.edit:
             ours = (one for one in FORMATS.values() if one.source.name == self.settings.primary_source)
             return editable(self.settings.fitted(next(ours)))

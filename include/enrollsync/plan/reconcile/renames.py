@@ -46,7 +46,11 @@ def _judge_lines(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
     workspace, declared = run.place, run.format
     connection.execute(_lines(workspace))
     connection.execute(_lasting_history())
+    spoken_of = {name for (name,) in connection.execute("SELECT DISTINCT entity FROM identifiers_in_lines").fetchall()}
     for entity in RECORDS:
+        if entity.name not in spoken_of:
+            connection.execute(_nothing_renamed(entity))
+            continue
         rekeyed = _rekeyed(entity, declared)
         connection.execute(_entity_lines(entity, workspace, rekeyed))
         _follow(connection, f"{entity.name}_lines", "this.has_it")
