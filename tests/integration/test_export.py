@@ -15,7 +15,7 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner, Result
 
@@ -28,7 +28,7 @@ from enrollsync.run.workspace import Workspace
 from enrollsync.settings import load_district
 from enrollsync.words.canonical import BY_NAME, ENTITIES
 from enrollsync.words.errors import ConfigurationError
-from nightly import Nightly, clever, other, pupil, section, tutor
+from nightly import Nightly, Query, clever, other, pupil, section, tutor
 from oneroster_files import newer
 from written_histories import History
 
@@ -88,6 +88,42 @@ def test_an_export_is_in_sync_with_its_own_roster_and_makes_the_same_of_an_empty
     assert fresh.everything() == nightly.everything()
     terms = "class_id, course_code, course_name, subject, period, term"
     assert fresh.view("classes", terms) == nightly.view("classes", terms)
+
+
+_PERSON = {
+    "userId": ["1", "2", "3", "4", "5"], "userRole": ["student", "teacher", "staff"], "userMiddleName": ["", "Q"],
+    "userStateId": ["9", "8", ""], "schoolId": ["S1", "S2"], "classId": ["1", "2", ""], "primaryTeacher": ["Y", "N"],
+}  # fmt: skip
+deliveries = st.lists(
+    st.fixed_dictionaries({column: st.sampled_from(values) for column, values in _PERSON.items()}),
+    min_size=6, max_size=14,
+)  # fmt: skip
+
+
+def _class(row: dict[str, str]) -> str:
+    """A class of the row's own school; none of staff, because a class that nobody is in has no line."""
+    return row["schoolId"] + row["classId"] if row["classId"] and row["userRole"] != "staff" else ""
+
+
+@pytest.mark.slow
+@settings(
+    max_examples=2, derandomize=True, phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+@given(rows=deliveries)
+def test_whatever_a_delivery_left_its_export_leaves_again(query: Query, rows: list[dict[str, str]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = (Nightly(Path(folder, name), f"sqlite:///{folder}/{name}.db", query) for name in "ab")
+        for nightly in (first, second):
+            nightly.folder.mkdir()
+            nightly.settings["thresholds"] = {"floor": 1000}
+        first.run([other(int(row["userId"]), **row | {"classId": _class(row)}) for row in rows])
+        assume(first.view("users"))
+        export(first, "batch_upload")
+        again = first.run(source=f"{folder}/a/out")
+        assert again["outcome"] == "in_sync", again
+        second.run(source=f"{folder}/a/out")
+        assert second.everything() == first.everything()
 
 
 # ---- any roster, as each format reads it -----------------------------------------------------------------------------
