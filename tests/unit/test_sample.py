@@ -520,13 +520,42 @@ def _check_clever(found: Sample) -> None:
     assert homeless == found.answered("REF-UNKNOWN", file)
 
 
+# OneRoster, by way of an export
+
+
+def test_a_sample_of_oneroster_is_the_district_that_clevers_is(tmp_path: Path, clever: dict[str, Rows]) -> None:
+    found = Sample(tmp_path, "oneroster", 0)
+    people = {row["sourcedId"]: (row["givenName"], row["email"]) for row in found.rows("users.csv")}
+    kinds = {"students.csv": "Student", "teachers.csv": "Teacher", "staff.csv": "Staff"}
+    assert people == {
+        row[f"{kind}_id"]: (row["First_name"], row[f"{kind}_email"])
+        for file, kind in kinds.items()
+        for row in clever[file]
+    }
+    attending = {
+        (row["classSourcedId"], row["userSourcedId"])
+        for row in found.rows("enrollments.csv")
+        if row["role"] == "student"
+    }
+    assert attending == {(row["Section_id"], row["Student_id"]) for row in clever["enrollments.csv"]}
+    taught = {row["Section_id"]: (row["Teacher_id"], row["Period"], row["Course_number"])
+              for row in clever["sections.csv"]}  # fmt: skip
+    courses = {row["sourcedId"]: row["courseCode"] for row in found.rows("courses.csv")}
+    teachers = {row["classSourcedId"]: row["userSourcedId"] for row in found.rows("enrollments.csv")
+                if row["primary"] == "true"}  # fmt: skip
+    assert taught == {
+        row["sourcedId"]: (teachers[row["sourcedId"]], row["periods"], courses[row["courseSourcedId"]])
+        for row in found.rows("classes.csv")
+    }
+
+
 # What cannot be made
 
 
 @pytest.mark.parametrize(
     ("format", "students", "dirt", "says"),
     [
-        ("oneroster", 10, 0, "comes later"),
+        ("oneroster", 10, 0.1, "no faults are declared for oneroster"),
         ("excel", 10, 0, "not known"),
         ("clever", 0, 0, "--students 0"),
         ("clever", 2_000_001, 0, "--students 2000001"),

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrollsync.database.schema import arrow_schema, columns_of, typed_column
-from enrollsync.export.lines import create_lines
+from enrollsync.export.lines import create_lines, read_roster
 from enrollsync.export.turned import file_query, listing_rows, texts
 from enrollsync.formats import FORMATS, Cell, FileSpec, Format, Lines, Mapping, Source, written
 from enrollsync.words.canonical import ENTITIES
@@ -42,7 +42,8 @@ def lines_of(folder: Path, declared: Format, file: str, **tables: list[Row]) -> 
         pq.write_table(pa.Table.from_pylist(rows, schema), folder / f"{entity.name}.parquet")
     lines = next(lines for lines in declared.lines if lines.file == file)
     with duckdb.connect(":memory:") as connection:
-        create_lines(connection, folder)
+        read_roster(connection, folder)
+        create_lines(connection)
         return connection.sql(file_query(declared, lines)).to_arrow_table().to_pylist()
 
 
@@ -192,7 +193,8 @@ def test_who_or_what_is_inactive_has_no_line_nor_have_its_links(tmp_path: Path) 
 def test_a_spreadsheet_takes_no_cell_for_a_formula(tmp_path: Path) -> None:
     lines_of(tmp_path, FORMATS["clever"], "schools.csv", organizations=[SCHOOL | {"name": "=1+1"}])
     with duckdb.connect(":memory:") as connection:
-        create_lines(connection, tmp_path)
+        read_roster(connection, tmp_path)
+        create_lines(connection)
         query = file_query(FORMATS["clever"], FORMATS["clever"].lines[0], spreadsheet=True)
         assert connection.execute(query).fetchall() == [("S1", "'=1+1")]
 

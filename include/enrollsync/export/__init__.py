@@ -1,8 +1,8 @@
 """A roster as files of a source format, as it is or as it was at the end of a day: the way back.
 
 From the declarations by which the formats are read (`turned.py`), over the records and links that are active
-(`lines.py`). Here they are taken out of the database, written and put in place: a new folder or zip, whole or not at
-all, for its owner alone.
+(`lines.py`), file by file (`files.py`). Here they are taken out of the database, and what was written is put in place:
+a new folder or zip, whole or not at all, for its owner alone.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ import duckdb
 from enrollsync.as_of.day import end_of, state_before
 from enrollsync.as_of.tables import export_as_of
 from enrollsync.database import Store
-from enrollsync.export.lines import create_lines
-from enrollsync.export.turned import file_query, listing_rows, named_by
+from enrollsync.export.files import write_files
+from enrollsync.export.lines import read_roster
+from enrollsync.export.turned import named_by
 from enrollsync.formats import Format, written
 from enrollsync.run import engine
 from enrollsync.settings import District
@@ -124,32 +125,10 @@ def _write(
     declared: Format, roster: Path, files: Path, *, spreadsheet: bool, telling: Callable[[str], None]
 ) -> tuple[dict[str, int], dict[str, int]]:
     """Lines of each file, and how many records of each entity none of them speaks of."""
-    counts = {}
     with engine.connect(roster) as connection:
-        create_lines(connection, roster)
-        for lines in declared.lines:
-            telling(lines.name)
-            counts[lines.name] = _write_csv(
-                connection, file_query(declared, lines, spreadsheet=spreadsheet), files / lines.name
-            )
-        if declared.listing:
-            query = _listing_query(declared)
-            counts[declared.listing.file] = _write_csv(connection, query, files / declared.listing.file)
+        read_roster(connection, roster)
+        counts = write_files(connection, declared, files, spreadsheet=spreadsheet, telling=telling)
         return counts, _left_out(connection, declared)
-
-
-def _listing_query(declared: Format) -> str:
-    listing = declared.listing
-    assert listing
-    rows = ", ".join(f"({engine.literal(name)}, {engine.literal(word)})" for name, word in listing_rows(declared))
-    return f"SELECT * FROM (VALUES {rows}) AS listed ({engine.name(listing.name)}, {engine.name(listing.value)})"
-
-
-def _write_csv(connection: duckdb.DuckDBPyConnection, query: str, path: Path) -> int:
-    """Returns the number of lines below the header."""
-    private.make_file(path)
-    to = engine.literal(str(path))
-    return int(engine.one_row(connection, f"COPY ({query}) TO {to} (FORMAT csv, HEADER, USE_TMP_FILE false)")[0])
 
 
 def _left_out(connection: duckdb.DuckDBPyConnection, declared: Format) -> dict[str, int]:

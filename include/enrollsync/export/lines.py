@@ -15,11 +15,15 @@ from enrollsync.run import engine
 from enrollsync.words.canonical import ENTITIES
 
 
-def create_lines(connection: duckdb.DuckDBPyConnection, roster: Path) -> None:
-    """Create the views over the base tables in `roster`, as `Store.export` writes them."""
+def read_roster(connection: duckdb.DuckDBPyConnection, roster: Path) -> None:
+    """Create `active_<entity>` over the base tables in `roster`, as `Store.export` writes them."""
     for entity in ENTITIES:
         table = engine.parquet(roster / f"{entity.name}.parquet")
         connection.execute(f"CREATE VIEW active_{entity.name} AS FROM {table} WHERE status = 'active'")
+
+
+def create_lines(connection: duckdb.DuckDBPyConnection) -> None:
+    """Create `<each>_lines` over `active_<entity>`."""
     for each, query in _LINES.items():
         connection.execute(f"CREATE VIEW {each}_lines AS {query}")
 

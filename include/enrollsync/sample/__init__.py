@@ -1,7 +1,8 @@
 """A synthetic district of any size, as its files would look, with planted faults and an answer key where asked for.
 
 This module puts the parts together: the district (`district.py`), how a format spells it (`batch_upload.py`,
-`clever.py`), which faults there are (`faults.py`) and where they go (`dirt.py`). Nothing here is read by a sync.
+`clever.py`, `oneroster.py`), which faults there are (`faults.py`) and where they go (`dirt.py`). Nothing here is read
+by a sync.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from enrollsync.sample import dirt as planting
 from enrollsync.sample.csv_file import EDITS, QUOTED, write_csv
 from enrollsync.sample.district import build_district, clean_counts
 from enrollsync.sample.faults import BATCH_UPLOAD_FAULTS, CLEVER_FAULTS, Fault
+from enrollsync.sample.oneroster import write_roster
 from enrollsync.words.errors import ConfigurationError
 
 ANSWERS = "answers.json"
@@ -30,6 +32,9 @@ _FORMATS: dict[str, tuple[ModuleType, Sequence[Fault]]] = {
     "batch_upload": (batch_upload, BATCH_UPLOAD_FAULTS),
     "clever": (clever, CLEVER_FAULTS),
 }
+
+_EXPORTED = "oneroster"
+"""The format that is written as a roster is exported in it, without faults."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +68,10 @@ def write_sample(out: Path, format: str, students: int, seed: int, dirt: float =
 
 
 def _check(format: str, students: int, dirt: float) -> None:
-    if format == "oneroster":
-        raise ConfigurationError("--format oneroster comes later; use batch_upload or clever")
-    if format not in _FORMATS:
-        raise ConfigurationError(f"--format {format}: not known; use {' or '.join(_FORMATS)}")
+    if format not in (*_FORMATS, _EXPORTED):
+        raise ConfigurationError(f"--format {format}: not known; use {', '.join(_FORMATS)} or {_EXPORTED}")
+    if format == _EXPORTED and dirt:
+        raise ConfigurationError(f"--dirt {dirt}: no faults are declared for {format}; leave the option out")
     if not 1 <= students <= MOST_STUDENTS:
         raise ConfigurationError(f"--students {students}: write a number from 1 to {MOST_STUDENTS}")
     if not 0 <= dirt <= 1:
@@ -80,8 +85,10 @@ def _connect(spill: Path) -> duckdb.DuckDBPyConnection:
 def _write(
     connection: duckdb.DuckDBPyConnection, out: Path, format: str, students: int, seed: int, dirt: float
 ) -> SampleSummary:
-    layout, faults = _FORMATS[format]
     build_district(connection, students, seed)
+    if format == _EXPORTED:
+        return SampleSummary(out, format, write_roster(connection, out), {})
+    layout, faults = _FORMATS[format]
     for statement in (EDITS, QUOTED, layout.ENTRIES, layout.PERSON_LINES, layout.PLANTABLE):
         connection.execute(statement)
     if dirt:
