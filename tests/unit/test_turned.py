@@ -104,6 +104,17 @@ def test_who_has_an_identifier_is_called_by_it_where_it_is_the_formats_key(tmp_p
     assert [line["Teacher_id"] for line in lines] == ["1", "Cy"]
 
 
+def test_where_another_column_has_the_identifier_both_are_written_as_they_are_read(tmp_path: Path) -> None:
+    declared = FORMATS["clever"].fitted(identifiers={"students": "Student_number"})
+    numbered = ANN | {"source_key": "student:17", "user_district_id": "never both"}
+    tables = {
+        "users": [numbered], "memberships": [member(1)], "organizations": [SCHOOL], "classes": [ROOM],
+        "enrollments": [placed(1)],
+    }  # fmt: skip
+    (pupil,), (place,) = (lines_of(tmp_path, declared, file, **tables) for file in ("students.csv", "enrollments.csv"))
+    assert (pupil["Student_id"], pupil["Student_number"], place["Student_id"]) == ("17", "1", "17")
+
+
 def test_the_role_that_a_file_has_chooses_its_lines_one_for_each_school(tmp_path: Path) -> None:
     memberships = [member(1), member(1, 2), member(1, 2, "staff"), member(1, 1, "staff", status="inactive")]
     tables = {"users": [ANN, CY], "memberships": memberships, "organizations": [SCHOOL, OTHER]}
