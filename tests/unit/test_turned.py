@@ -115,6 +115,14 @@ def test_where_another_column_has_the_identifier_both_are_written_as_they_are_re
     assert (pupil["Student_id"], pupil["Student_number"], place["Student_id"]) == ("17", "1", "17")
 
 
+def test_who_stands_in_two_files_has_one_key_in_both(tmp_path: Path) -> None:
+    declared = FORMATS["clever"].fitted(identifiers={"teachers": "Teacher_number"})
+    memberships = [member(2, role="teacher"), member(2, role="staff")]
+    tables = {"users": [BO | {"user_id": "77"}], "memberships": memberships, "organizations": [SCHOOL]}
+    (teacher,), (staff,) = (lines_of(tmp_path, declared, file, **tables) for file in ("teachers.csv", "staff.csv"))
+    assert (teacher["Teacher_id"], teacher["Teacher_number"], staff["Staff_id"]) == ("1", "77", "1")
+
+
 def test_the_role_that_a_file_has_chooses_its_lines_one_for_each_school(tmp_path: Path) -> None:
     memberships = [member(1), member(1, 2), member(1, 2, "staff"), member(1, 1, "staff", status="inactive")]
     tables = {"users": [ANN, CY], "memberships": memberships, "organizations": [SCHOOL, OTHER]}
