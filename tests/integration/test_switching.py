@@ -185,8 +185,8 @@ def test_no_key_changes_hands_and_no_enrollment_is_lost_whatever_both_say(
     assert roster.attending() >= attending
 
 
-def test_a_switch_waits_is_applied_and_undone_on_both_databases(nightly_everywhere: Nightly) -> None:
-    district = nightly_everywhere
+def test_a_switch_waits_is_applied_and_undone(nightly: Nightly) -> None:
+    district = nightly
     district.run([student(str(n), userFirstName=f"Ann{n}", userStateId=f"9{n}", userEmail="") for n in range(1, 4)])
     before, keys = district.everything(), district.view("users", "user_id, user_key")
     district.settings["primary_source"] = "clever"
