@@ -603,7 +603,7 @@ def test_files_may_be_packed_one_by_one(landing: Path) -> None:
     ("users.csv.gz", gzip.compress(b"x\n" * 1000)[:-9], "FILE-INCOMPLETE users.csv.gz: the packed file is damaged"),
     ("users.csv.gz", gzip.compress(b"x" * (80 << 20)), "FILE-UNSAFE users.csv.gz: it unpacks to more than 65 MiB"),
     ("orgs.csv.gz", gzip.compress(b"x\n"), "FILE-UNSAFE: a file is there twice, packed and unpacked; remove one"),
-])  # fmt: skip
+], ids=["no gzip", "cut", "bomb", "twice"])  # fmt: skip
 def test_a_packed_file_that_is_damaged_a_bomb_or_there_twice_is_refused(
     landing: Path, name: str, packed: bytes, said: str
 ) -> None:
