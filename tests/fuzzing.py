@@ -18,7 +18,7 @@ import sys
 import time
 from collections import Counter
 
-from enrollsync.formats import FORMATS
+from enrollsync.formats import delivered
 from fuzzed_deliveries import fuzz_deliveries
 from fuzzed_files import fuzz_files
 
@@ -27,7 +27,7 @@ def main() -> int:
     """Run the cases that were asked for; prints every one that is not right."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("files", "deliveries"))
-    parser.add_argument("--format", choices=sorted(FORMATS), default="batch_upload")
+    parser.add_argument("--format", choices=sorted(delivered()), default="batch_upload")
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=1, help="number of the first case")
     parser.add_argument("--whole", type=int, default=20, help="every so manieth case: a file is read whole, a delivery "

@@ -7,7 +7,7 @@ import random
 import pytest
 
 from damage import Told, complaints_on
-from enrollsync.formats import FORMATS
+from enrollsync.formats import delivered
 from fuzzed_deliveries import IDENTIFIERS, came_back, fuzz_deliveries
 from fuzzed_files import fuzz_files
 
@@ -15,7 +15,7 @@ LINES = ["h1,h2", "a,b", '"a', 'b",c', "", ",", "a,b,"]
 SOUND = Told({2: ["a", "b"], 3: ["a\nb", "c"]}, [(7, 7)], [6], 2)
 
 
-@pytest.mark.parametrize("name", sorted(FORMATS))
+@pytest.mark.parametrize("name", sorted(delivered()))
 def test_every_line_of_damaged_files_is_accounted_for(name: str) -> None:
     counts, wrong = fuzz_files(name, range(1, 301), whole=15)
     assert wrong == []
