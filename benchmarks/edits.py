@@ -81,7 +81,8 @@ def _run(command: tuple[str, ...]) -> None:
 def _edit(client: httpx.Client, origin: dict[str, str], key: int) -> tuple[float, float]:
     """Milliseconds of looking at a new identifier, and of having it."""
     page = client.get(f"{_PAGE}/{key}").raise_for_status().text
-    wish = _fields(page) | {"identifier": f"E{key}", "reason": f"measured {datetime.now(UTC):%Y-%m-%d}"}
+    now = datetime.now(UTC)  # nobody has an identifier made of it, from an earlier measuring neither
+    wish = _fields(page) | {"identifier": f"E{key}T{now:%Y%m%d%H%M%S}", "reason": f"measured {now:%Y-%m-%d}"}
     began = time.perf_counter()
     looked = client.post(f"{_PAGE}/{key}", data=wish, headers=origin).raise_for_status().text
     shown = time.perf_counter()
