@@ -194,3 +194,12 @@ def test_list_of_runs_of_no_district_is_404(reader: TestClient) -> None:
 def test_person_without_a_session_comes_back_to_the_list_of_runs(stranger: TestClient) -> None:
     answer = stranger.get(LIST, headers=BROWSER)
     assert (answer.status_code, parse_qs(urlsplit(answer.headers["location"]).query)) == (303, {"next": [LIST]})
+
+
+def test_whatever_a_report_may_link_beside_it_is_served(reader: TestClient, folder: Path) -> None:
+    from enrollsync.report.facts import LINKS
+
+    for link in LINKS:
+        (folder / link.href).write_text(link.label)
+    answers = {link.href: reader.get(f"{RUN}/{link.href}").status_code for link in LINKS}
+    assert answers == {"findings.csv": 200, "id_changes.csv": 200, "switch.csv": 200}

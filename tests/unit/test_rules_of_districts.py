@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrollsync.formats import FORMATS
-from enrollsync.formats.rules import headers_meant
+from enrollsync.formats.rules import with_rules
 from enrollsync.ingest.normalise import normalise
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice, RunManifest, SourceFile, Workspace
@@ -131,10 +131,15 @@ def test_words_of_which_none_is_there_are_told(tmp_path: Path) -> None:
     ]
 
 
-def test_a_value_that_is_looked_up_in_another_file_has_rules_too() -> None:
-    declared = FORMATS["oneroster_1_2"]
-    assert headers_meant(declared, "role") == ["role"]
-    assert headers_meant(declared, "nothing") == []
+def test_a_word_counts_in_the_other_file_in_which_a_value_is_looked_up() -> None:
+    """OneRoster 1.2 says a person's role in `roles.csv`, which also tells whose lines are passed over."""
+    declared = with_rules(FORMATS["oneroster_1_2"], values={"role": {"Pupil": "student"}}, case={}, skip=())
+    role = next(mapping.cells["role"] for mapping in declared.mappings if mapping.entity == "users")
+    assert role.lookup is not None and role.words == (("Pupil", "student"),)
+    families = with_rules(FORMATS["oneroster_1_2"], values={"role": {"Pate": "parent"}}, case={}, skip=())
+    passed = families.file("users.csv").passed + families.file("roles.csv").passed
+    taken = {word for one in passed for when in one.when for word in when.one_of}
+    assert "pate" in taken, "the district's own word for a parent is passed over too"
 
 
 def test_rules_are_of_the_primary_source_alone(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fastapi.responses import FileResponse
 
 from enrollsync.airflow.access import require_path
 from enrollsync.airflow.districts import district_of, districts_of
+from enrollsync.report.facts import LINKS
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import District, run_folder
 
@@ -26,7 +27,7 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-downloads",
 }
-_PLAIN = {"report.html", "findings.csv", "id_changes.csv"}
+_PLAIN = {"report.html", *(link.href for link in LINKS)}
 
 
 def workspace_of(dag_id: str, run_id: str) -> Workspace:

@@ -148,9 +148,7 @@ def _packed_files(folder: Path) -> list[Path]:
 
 def _unpacked_files(folder: Path, unpack_to: Path) -> Delivery:
     """A folder's files with those unpacked that gzip has packed, in a folder of the run's own."""
-    if arriving := _arriving(folder):
-        said = "the delivery is still being written; wait for it to end"
-        raise Refused("FILE-INCOMPLETE", said, file=shown(arriving[0]))
+    _refuse_arriving(folder)
     files = _csv_files(folder)
     names = [entry.name.lower().removesuffix(".gz") for entry in files]
     if len(set(names)) < len(names):
@@ -185,10 +183,14 @@ def _arriving(folder: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.name.lower().endswith(_STILL_ARRIVING))
 
 
-def _folder(folder: Path, arrived: float | None = None) -> Delivery:
+def _refuse_arriving(folder: Path) -> None:
     if arriving := _arriving(folder):
         said = "the delivery is still being written; wait for it to end"
         raise Refused("FILE-INCOMPLETE", said, file=shown(arriving[0]))
+
+
+def _folder(folder: Path, arrived: float | None = None) -> Delivery:
+    _refuse_arriving(folder)
     files = _csv_files(folder)
     if not files:
         raise Refused("FILE-MISSING", f"there are no CSV files in the folder {folder.name}; deliver them")

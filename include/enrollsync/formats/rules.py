@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from enrollsync.formats.declare import Cell, FileSpec, Format, Mapping, Passed, When
+from enrollsync.formats.declare import Cell, FileSpec, Format, Lookup, Mapping, Passed, When
 from enrollsync.words.spellings import WORDS
 
 Case = Literal["lower", "upper"]
@@ -40,7 +40,7 @@ def with_rules(
     words = _by_header(declared, values)
     cased = _by_header(declared, case)
     mappings = tuple(_ruled(mapping, words, cased) for mapping in declared.mappings)
-    files = tuple(_skipping(spec, declared, skip) for spec in declared.files)
+    files = tuple(_skipping(spec, declared, skip, words) for spec in declared.files)
     own = {key: (tuple(given), _places(declared, key)) for key, given in values.items()}
     return replace(declared, mappings=mappings, files=files, own_words=own)
 
@@ -84,6 +84,7 @@ def _ruled(mapping: Mapping, words: dict[str, dict[str, str]], cased: dict[str, 
     cells = {
         column: replace(
             cell,
+            lookup=_looked_up(cell.lookup, words),
             words=tuple(pair for header in _headers(cell) for pair in words.get(header, {}).items()),
             case=next((cased[header] for header in _headers(cell) if header in cased), None),
         )
@@ -94,6 +95,7 @@ def _ruled(mapping: Mapping, words: dict[str, dict[str, str]], cased: dict[str, 
 
 def _translated(when: When, words: dict[str, dict[str, str]]) -> When:
     """The same condition on the district's words: `pupil` where that means `student`."""
+    when = replace(when, lookup=_looked_up(when.lookup, words))
     header = when.lookup.column if when.lookup else when.column
     own = {given.lower(): meant.lower() for given, meant in words.get(header, {}).items()}
     if not own or not when.one_of:
@@ -102,7 +104,15 @@ def _translated(when: When, words: dict[str, dict[str, str]]) -> When:
     return replace(when, one_of=(*same, *(given for given, meant in own.items() if meant in when.one_of)))
 
 
-def _skipping(spec: FileSpec, declared: Format, skip: Iterable[Skip]) -> FileSpec:
+def _looked_up(lookup: Lookup | None, words: dict[str, dict[str, str]]) -> Lookup | None:
+    return lookup and replace(lookup, when=tuple(_translated(when, words) for when in lookup.when))
+
+
+def _passing(passed: Passed, words: dict[str, dict[str, str]]) -> Passed:
+    return replace(passed, when=tuple(_translated(when, words) for when in passed.when))
+
+
+def _skipping(spec: FileSpec, declared: Format, skip: Iterable[Skip], words: dict[str, dict[str, str]]) -> FileSpec:
     """The file with the lines that are left out of it; a column that only a rule names is one that it may have."""
     ours = [one for one in skip if one.file == spec.name]
     columns = [_column(spec, declared, one.column) for one in ours]
@@ -111,7 +121,7 @@ def _skipping(spec: FileSpec, declared: Format, skip: Iterable[Skip]) -> FileSpe
         for column, one in zip(columns, ours, strict=True)
     ]
     known = tuple(dict.fromkeys((*spec.known, *columns)))
-    return replace(spec, known=known, passed=(*passed, *spec.passed))
+    return replace(spec, known=known, passed=(*passed, *(_passing(one, words) for one in spec.passed)))
 
 
 def _column(spec: FileSpec, declared: Format, named: str) -> str:

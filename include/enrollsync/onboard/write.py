@@ -16,7 +16,8 @@ from enrollsync.words.errors import ConfigurationError
 
 def district_id_of(place: Path) -> str:
     """An identifier for the district whose delivery lies there: the name of its folder, or of the zip."""
-    name = place.stem if place.suffix.lower() == ".zip" else place.name
+    whole = Path(os.path.realpath(place))
+    name = whole.stem if whole.suffix.lower() == ".zip" else whole.name
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-").lower()[:100] or "district"
 
 

@@ -115,6 +115,8 @@ SWITCH_LIST = Link("switch.csv", "Who takes over whose record", "by what rows an
 PROPOSED_CHANGES = Link(
     "id_changes.csv", "Proposed id_changes.csv", "old and new identifiers of what seems to be the same record"
 )
+LINKS = (ALL_FINDINGS, PROPOSED_CHANGES, SWITCH_LIST)
+"""Files that may lie beside a report."""
 
 
 @dataclass(frozen=True)

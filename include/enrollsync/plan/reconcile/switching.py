@@ -190,7 +190,7 @@ def hold_switch(connection: duckdb.DuckDBPyConnection, workspace: Workspace, sou
     _write(connection, workspace)
     where = "every pair, and who stays without one, is in switch.csv in the run's folder"
     says = f"{source} keys people otherwise than before" if source in former else f"{source} takes over from {former}"
-    return Notice.of(SWITCH, f"{says}, and nobody goes by that: {told}; {where}")
+    return Notice.of(SWITCH, f"{says}, and takes nobody away: {told}; {where}")
 
 
 def _counted(connection: duckdb.DuckDBPyConnection, entity: Entity) -> str:
@@ -241,7 +241,8 @@ def _write(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
         for entity in RECORDS
     ]
     listed = " UNION ALL ".join(parts)
-    written = f"SELECT * REPLACE ({', '.join(f'{engine.cell(name)} AS {name}' for name in ('old_id', 'new_id'))})"
+    shown = ", ".join(f"{engine.cell(engine.masked(name))} AS {name}" for name in ("old_id", "new_id"))
+    written = f"SELECT * REPLACE ({shown})"
     connection.sql(f"{written} FROM ({listed}) ORDER BY entity, matched_by, old_id, new_id").write_csv(
         str(workspace.switch_list), header=True, use_tmp_file=False
     )
