@@ -216,8 +216,8 @@ def _counted(connection: duckdb.DuckDBPyConnection, entity: Entity) -> str:
     )
     matched = sum(count for _, count in ways)
     by = f" (by {', '.join(f'{way} {count:,}' for way, count in ways)})" if ways else ""
-    waits = f", {waiting:,} wait" if waiting else ""
-    return f"{name}: {matched:,} matched{by}, {new:,} new, {left:,} left without a row{waits}"
+    others = {"new": new, "left without a row": left, "waiting": waiting}
+    return ", ".join([f"{name}: {matched:,} matched{by}", *(f"{n:,} {what}" for what, n in others.items() if n)])
 
 
 def _write(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
