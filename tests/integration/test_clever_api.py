@@ -53,6 +53,7 @@ def test_the_same_district_by_api_and_by_csv_ends_in_equal_views_and_again_in_sy
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="enrollsync")  # which the command, tried in this process, sets
     by_number = [on("students", 2, dropped), on("students", 3, status(429, Retry_After="1"))]
     server.faults = by_number
     result = night()

@@ -26,7 +26,7 @@ from nightly import BATCH_HEADER, other, write_csv
 
 FIRST, SECOND = datetime(2026, 11, 23, 7, tzinfo=UTC), datetime(2026, 11, 24, 7, tzinfo=UTC)
 HTML = {"Accept": "text/html"}
-UPLOAD = "upload__20261124T070000__0123456789abcdef"
+UPLOAD = "upload__20261124T070000__abcdefghijklmnopqrstuvwx"
 """Of a home's first district, planned."""
 SSN = "123456789"
 HELD_STUDENTS, GONE, RENAMED = 40, 8, 12

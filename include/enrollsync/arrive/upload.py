@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO
-from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,6 +25,7 @@ from enrollsync.settings import District, project_root, run_folder, uploads_fold
 from enrollsync.words import private
 from enrollsync.words.errors import EnrollSyncError, Refused
 from enrollsync.words.kinds import kind_of
+from enrollsync.words.masking import new_name
 from enrollsync.words.printable import printable, shortened
 
 MOST_FILES = 40
@@ -33,7 +33,7 @@ MOST_FILES = 40
 _KEPT = timedelta(days=1)
 _MOST_KEPT = 10
 """Uploads of a district that no run was started with."""
-_ID = re.compile(r"upload__\d{8}T\d{6}__[0-9a-f]{16}")
+_ID = re.compile(r"upload__\d{8}T\d{6}__[a-z]{24}")
 _TRIES = 10
 """To get the lock, a fiftieth of a second each."""
 _LONGEST_NAME = 150
@@ -158,7 +158,7 @@ class Upload:
 
 def begin_upload(district: District, now: datetime) -> Upload:
     """A new upload, empty. Raises OSError where its folder cannot be made."""
-    root = uploads_folder(district.district_id) / f"upload__{now.astimezone(UTC):%Y%m%dT%H%M%S}__{uuid4().hex[:16]}"
+    root = uploads_folder(district.district_id) / f"upload__{now.astimezone(UTC):%Y%m%dT%H%M%S}__{new_name()}"
     upload = Upload(district, root)
     private.make_folder(upload.folder)
     return upload

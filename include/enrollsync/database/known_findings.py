@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from uuid import uuid4
 
 from sqlalchemy import Insert, Update, insert, update
 
@@ -11,6 +10,7 @@ from enrollsync.database.access import Database
 from enrollsync.database.memory import instant
 from enrollsync.database.messages import one_line_errors
 from enrollsync.database.schema import KNOWN_FINDINGS
+from enrollsync.words.masking import new_name
 
 
 class Knowledge(Database):
@@ -21,7 +21,7 @@ class Knowledge(Database):
         now: datetime,
     ) -> str:  # fmt: skip
         """Remember that findings of that code are known, in one organization or (None) in all; returns its id."""
-        known_id = uuid4().hex
+        known_id = new_name()
         row = {
             "district_id": district_id,
             "known_id": known_id,
