@@ -562,8 +562,8 @@ def test_a_delivery_that_was_just_written_is_taken_once_it_is_still(
     landing: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("enrollsync.arrive.folder.time.time", lambda: NOON + 10 + sum(slept))
-    monkeypatch.setattr("enrollsync.arrive.folder.time.sleep", slept.append)
+    monkeypatch.setattr("enrollsync.arrive.choose.time.time", lambda: NOON + 10 + sum(slept))
+    monkeypatch.setattr("enrollsync.arrive.choose.time.sleep", slept.append)
     put(landing / "users.csv")
     assert set(ready(landing, 30).files) == {"users.csv"}
     assert slept == [20]
@@ -577,9 +577,9 @@ def test_a_delivery_that_is_written_to_all_the_time_is_refused(landing: Path, mo
         now[0] += seconds
         os.utime(path, (now[0], now[0]))
 
-    monkeypatch.setattr("enrollsync.arrive.folder.time.time", lambda: now[0])
-    monkeypatch.setattr("enrollsync.arrive.folder.time.monotonic", lambda: now[0])
-    monkeypatch.setattr("enrollsync.arrive.folder.time.sleep", sleep)
+    monkeypatch.setattr("enrollsync.arrive.choose.time.time", lambda: now[0])
+    monkeypatch.setattr("enrollsync.arrive.choose.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("enrollsync.arrive.choose.time.sleep", sleep)
     with pytest.raises(Refused, match="FILE-INCOMPLETE: the delivery landing is still being written to"):
         ready(landing, 30)
 
