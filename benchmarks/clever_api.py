@@ -25,7 +25,7 @@ from enrollsync.arrive import found_batch
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District
-from enrollsync.settings.connections import access_by
+from enrollsync.settings.connections import Connection
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = 10_000
@@ -125,7 +125,7 @@ def fetch(url: str, folder: Path) -> None:
     })  # fmt: skip
     manifest = RunManifest(run_id="run", district="bench", as_of=datetime(2026, 11, 23, tzinfo=UTC))
     run = Run(Workspace(folder / "run").create(), manifest, district, None)
-    with found_batch(run, access_by("clever", {"host": url, "password": "token"})) as batch:
+    with found_batch(run, Connection("clever", {"host": url, "password": "token"})) as batch:
         sizes = [path.stat().st_size for path in batch.delivery.files.values()]
         print(f"{len(sizes)} files of {sum(sizes) / 1e6:,.0f} MB")
 

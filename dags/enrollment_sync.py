@@ -20,8 +20,8 @@ def ingest(district: str) -> dict[str, Any]:
     from enrollsync import steps
 
     workspace = runs.start(district)
-    url, access = runs.database_of(workspace), runs.access_of(workspace)
-    return runs.skip_when_in_sync(steps.ingest(workspace, database_url=url, access=access, force=runs.forced()))
+    url, behind = runs.database_of(workspace), runs.connection_of(workspace)
+    return runs.skip_when_in_sync(steps.ingest(workspace, database_url=url, connection=behind, force=runs.forced()))
 
 
 @task

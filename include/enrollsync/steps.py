@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from enrollsync.database import Store
     from enrollsync.database.around import Around
     from enrollsync.plan.plan import Plan
-    from enrollsync.settings.connections import Access
+    from enrollsync.settings.connections import Connection
 
 _REPLANS = 3
 """How often a plan is made anew because somebody else wrote meanwhile."""
@@ -126,22 +126,22 @@ def ingest(
     *,
     database_url: str | None = None,
     force: bool = False,
-    access: Access | None = None,
+    connection: Connection | None = None,
     before_reading: Callable[[], object] = lambda: None,
     telling: Callable[[str], object] = lambda said: None,
 ) -> dict[str, Any]:
     """Find the batch, recognise its format, read its files into canonical tables. Raises Refused.
 
     When the same batch left nothing to do on the database as it is, the run is `in_sync` without reading it; `force`,
-    a dry run, a release, and a run that only adds take no such short cut. `access` stands for what the environment
-    knows of `source.connection`; its token is kept nowhere. `before_reading` is called when there is something to do,
+    a dry run, a release, and a run that only adds take no such short cut. `connection` stands for what the environment
+    knows of `source.connection`; it is kept nowhere. `before_reading` is called when there is something to do,
     but for what a person changes, which is checked without Great Expectations; `telling` hears how far an API was read.
     """
     from enrollsync.arrive import find_overdue, found_batch
 
     with (
         step(INGEST, workspace, database_url, format=None) as run,
-        found_batch(run, access, telling) as batch,
+        found_batch(run, connection, telling) as batch,
     ):
         run.note(format=batch.declared.name, batch_hash=batch.digest, delivered_at=batch.delivery.delivered_at)
         asked = run.manifest

@@ -118,7 +118,7 @@ def test_good_delivery_is_loaded_by_a_manual_run_without_logical_date(
     assert set(tasks.values()) == {"success"}
     assert steps.calls == ["ingest", "validate", "plan", "load", "report"]
     assert steps.asked["load"] == {"approved_by": None, "answer": None, "only_plan": None}
-    assert steps.asked["ingest"] == {"force": False, "access": None}
+    assert steps.asked["ingest"] == {"force": False, "connection": None}
     assert steps.started["district"] == "lincoln"
     assert steps.started["run_id"].startswith("manual__")
     assert isinstance(steps.started["as_of"], datetime)
@@ -135,7 +135,7 @@ def test_what_the_form_asks_reaches_the_steps(steps: FakeSteps, run: Callable[..
     assert (started["source"], started["picked"]) == ("data/other", True)
     assert (started["adds_only"], started["release"]) == (True, False)
     assert (started["overrides"], started["override_reason"]) == ({"deactivate_percent": 40}, "roll-over")
-    assert steps.asked["ingest"] == {"force": True, "access": None}
+    assert steps.asked["ingest"] == {"force": True, "connection": None}
 
 
 @pytest.mark.parametrize(

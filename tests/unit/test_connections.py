@@ -8,7 +8,7 @@ import pytest
 
 from enrollsync.database import open_store
 from enrollsync.settings.address import read_address
-from enrollsync.settings.connections import api_access, database_url
+from enrollsync.settings.connections import api_access, database_url, source_connection
 from enrollsync.words.errors import EnrollSyncError
 from secret_urls import MALFORMED, SECRET
 
@@ -85,7 +85,7 @@ def test_an_api_is_reached_by_its_connections_host_and_password(
     monkeypatch: pytest.MonkeyPatch, connection: str, url: str
 ) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_CLEVER_DEMO", connection)
-    found = api_access("clever_demo")
+    found = api_access(source_connection("clever_demo"))
     assert (found.url, found.token, found.is_local) == (url, "tok-1", "127" in url or "localhost" in url)
     assert "tok-1" not in repr(found)
 
@@ -114,5 +114,5 @@ def test_what_is_wrong_with_an_apis_connection_is_said_without_quoting_it(
     if connection is not None:
         monkeypatch.setenv("AIRFLOW_CONN_CLEVER_DEMO", connection)
     with pytest.raises(EnrollSyncError, match=said) as refused:
-        api_access("clever_demo")
+        api_access(source_connection("clever_demo"))
     assert (refused.value.exit_status, "SECRET" in str(refused.value)) == (2, False)

@@ -18,7 +18,7 @@ from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundExceptio
 from enrollsync.airflow import signals
 from enrollsync.run.workspace import Answer, RunManifest, Workspace
 from enrollsync.settings import District, load_district
-from enrollsync.settings.connections import Access, access_by
+from enrollsync.settings.connections import Connection
 from enrollsync.words.errors import ConfigurationError
 from enrollsync.words.printable import printable
 
@@ -119,23 +119,30 @@ def database_url(district: District) -> str | None:
     return re.sub(r"^postgres:", "postgresql:", connection.get_uri())
 
 
-def access_of(workspace: str) -> Access | None:
-    """How the API of a run's district is reached, token included; asked by the task that needs it and kept nowhere.
+_FIELDS = ("conn_type", "host", "schema", "login", "password", "port")
 
-    None where its delivery comes as files, or is another one. Raises ConfigurationError when Airflow has no such
+
+def connection_of(workspace: str) -> Connection | None:
+    """What Airflow knows of `source.connection` of a run's district, secrets included; kept nowhere.
+
+    None where the delivery lies in a folder of this machine. Raises ConfigurationError when Airflow has no such
     connection.
     """
     place = Workspace(Path(workspace))
-    asked, source = place.read(), place.read_settings().source
-    if source.api is None or asked.source or asked.by_hand:
+    asked, name = place.read(), place.read_settings().source.connection
+    if name is None or asked.source or asked.by_hand:
         return None
-    name = str(source.connection)
+    return source_connection(name)
+
+
+def source_connection(name: str) -> Connection:
+    """A connection of Airflow's. Raises ConfigurationError when there is no such one."""
     try:
-        connection = BaseHook.get_connection(name)
+        found = BaseHook.get_connection(name)
     except AirflowNotFoundException as error:
         remedy = f"set AIRFLOW_CONN_{name.upper()} to a URI or JSON, or add it under Admin > Connections"
         raise ConfigurationError(f"`source.connection`: {error}; {remedy}") from None
-    return access_by(name, {part: getattr(connection, part) for part in ("host", "schema", "port", "password")})
+    return Connection(name, {part: getattr(found, part) for part in _FIELDS} | {"extra": found.extra_dejson})
 
 
 def skip_when_in_sync(result: dict[str, Any]) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 `found_batch` finds the delivery and says which format it is, and reads nothing but for its hash, because most nights
 nothing has changed. `Batch.take` then makes it the run's own. A delivery lies in a folder (`folder.py`), perhaps packed
-(`archive.py`), is sent from a browser (`upload.py`), is asked for through an API (`clever/`), or is what a person
-changes on a profile page (`edit.py`).
+(`archive.py`), or elsewhere (`remote.py`: on an SFTP server, `sftp.py`), is sent from a browser (`upload.py`), is asked
+for through an API (`clever/`), or is what a person changes on a profile page (`edit.py`).
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from enrollsync.arrive.recognise import recognise
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice
 from enrollsync.settings import District, project_root, uploads_folder
-from enrollsync.settings.connections import Access
+from enrollsync.settings.connections import Connection, source_connection
 from enrollsync.words.errors import ConfigurationError, Unreachable
 
 
 @contextmanager
 def found_batch(
-    run: Run, access: Access | None = None, telling: Callable[[str], object] = lambda said: None
+    run: Run, connection: Connection | None = None, telling: Callable[[str], object] = lambda said: None
 ) -> Iterator[Batch]:
     """The delivery, its format recognised; afterwards nothing is left of it but what was made of it.
 
-    `access` stands for what the environment knows of `source.connection`; `telling` hears how far a long arrival is.
-    Raises Refused when there is none, or an incomplete or unsafe one; of one that cannot be reached any more, what
+    `connection` stands for what the environment knows of `source.connection`; `telling` hears how far a long arrival
+    is. Raises Refused when there is none, or an incomplete or unsafe one; of one that cannot be reached any more, what
     arrived stays for the next try, and goes when the run is reported (`clear`).
     """
     try:
-        yield _find_batch(run, access, telling)
+        yield _find_batch(run, connection, telling)
     except Unreachable:
         raise
     except BaseException:
@@ -50,7 +50,7 @@ def clear(run: Run) -> None:
     shutil.rmtree(run.place.batch, ignore_errors=True)
 
 
-def _find_batch(run: Run, access: Access | None, telling: Callable[[str], object]) -> Batch:
+def _find_batch(run: Run, connection: Connection | None, telling: Callable[[str], object]) -> Batch:
     asked, district = run.manifest, run.settings
     if asked.edit:
         return edited_batch(run)
@@ -58,19 +58,23 @@ def _find_batch(run: Run, access: Access | None, telling: Callable[[str], object
         from enrollsync.arrive.settle import settled_batch
 
         return settled_batch(run)
-    if district.source.api and not asked.source:
-        from enrollsync.arrive.clever import fetched_batch
+    source = district.source
+    if source.connection and not asked.source:
+        connection = connection or source_connection(source.connection)
+        if source.api:
+            from enrollsync.arrive.clever import fetched_batch
 
-        return fetched_batch(run, access, telling)
-    if district.source.connection and not asked.source:
-        raise ConfigurationError(
-            f"district {district.district_id}: `source.connection` cannot be used yet; copy the delivery to a folder "
-            "and name that in `source.path`"
-        )
-    place = project_root() / (asked.source or str(district.source.path))
+            return fetched_batch(run, connection, telling)
+    place, unpack_to = project_root() / (asked.source or str(source.path)), run.place.batch
+    ready = None if asked.source else source.ready
     if asked.picked:
         _refuse_elsewhere(place, district)
-    delivery = find_delivery(place, run.place.batch, None if asked.source else district.source.ready)
+    if connection and not asked.source:
+        from enrollsync.arrive.remote import fetched
+
+        place, ready = fetched(source, connection, run.place.batch, telling), None
+        unpack_to = run.place.batch / "unpacked"
+    delivery = find_delivery(place, unpack_to, ready)
     declared = district.fitted(recognise(delivery.files, district))
     stamps = delivery.stamps()
     present = tuple(spec for spec in declared.files if spec.name in delivery.files)
@@ -89,8 +93,8 @@ def find_overdue(run: Run, delivered_at: datetime) -> list[Notice]:
 def _refuse_elsewhere(picked: Path, district: District) -> None:
     """Who may start a district's runs may not read another district's files."""
     allowed = [resolved(uploads_folder(district.district_id))]
-    if district.source.path is not None:
-        landing = resolved(project_root() / district.source.path)
+    if district.source.folder is not None:
+        landing = resolved(district.source.folder)
         allowed.append(landing if landing.is_dir() else landing.parent)
     if not any(resolved(picked).is_relative_to(folder) for folder in allowed):
         raise ConfigurationError(

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from enrollsync.words.errors import Refused
 from enrollsync.words.printable import quoted, shortened
 
-_LARGEST = 8 << 30
+LARGEST = 8 << 30
 """Bytes of what is unpacked; a state's roster is less than one gigabyte."""
 _LARGEST_RATIO = 250
 """Unpacked to packed; rosters reach 30."""
@@ -49,7 +49,7 @@ def unpack_gz(packed: Path, target: Path) -> None:
         with gzip.open(packed) as stream, target.open("xb") as unpacked:
             while piece := stream.read(_PIECE):
                 unpacked.write(piece)
-                if unpacked.tell() > min(_LARGEST, most):
+                if unpacked.tell() > min(LARGEST, most):
                     said = f"it unpacks to more than {unpacked.tell() >> 20} MiB, which no roster does"
                     raise Refused("FILE-UNSAFE", said, file=packed.name)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
@@ -94,7 +94,7 @@ def _refuse_unsafe(opened: zipfile.ZipFile, name: str) -> None:
         raise Refused("FILE-UNSAFE", "two entries unpack to one file; make a plain zip of the files", file=name)
     unpacked = sum(entry.file_size for entry in entries)
     packed = sum(entry.compress_size for entry in entries)
-    if unpacked > _LARGEST or (unpacked > 1 << 26 and unpacked > _LARGEST_RATIO * packed):
+    if unpacked > LARGEST or (unpacked > 1 << 26 and unpacked > _LARGEST_RATIO * packed):
         raise Refused("FILE-UNSAFE", f"it would unpack to {unpacked >> 20} MiB, which no roster does", file=name)
 
 

@@ -6,7 +6,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from enrollsync.settings import District, project_root
+from enrollsync.settings import District
 from enrollsync.words.printable import printable
 
 _OFFERED = 20
@@ -15,9 +15,9 @@ _OFFERED = 20
 
 def list_deliveries(district: District) -> list[dict[str, str]]:
     """The folders and zips in the district's landing folder, newest first: `path` (as a form takes it), `arrived`."""
-    if district.source.path is None:
+    landing = district.source.folder
+    if landing is None:
         return []
-    landing = project_root() / district.source.path
     try:
         entries = [entry for entry in os.scandir(landing) if not entry.is_symlink() and _may_be_picked(entry)]
         newest = sorted(((entry.stat().st_mtime, entry.name) for entry in entries), reverse=True)
@@ -25,7 +25,7 @@ def list_deliveries(district: District) -> list[dict[str, str]]:
         return []
     return [
         {
-            "path": printable(str(Path(district.source.path, name))),
+            "path": printable(str(Path(str(district.source.path), name))),
             "arrived": f"{datetime.fromtimestamp(arrived, district.zone):%Y-%m-%d %H:%M %Z}",
         }
         for arrived, name in newest[:_OFFERED]

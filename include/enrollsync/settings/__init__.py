@@ -219,7 +219,7 @@ class SourceSettings(_Settings):
     """Where the batches are found and how their headers are spelt."""
 
     path: Annotated[str, AfterValidator(_without_login)] | None = None
-    """Folder or zip; relative to the project's root. None: `api`."""
+    """Folder or zip, relative to the project's root; with `connection`, one of an SFTP server. None: `api`."""
     api: Literal["clever"] | None = None
     """The API that is asked, in place of `path`."""
     connection: ConnectionName | None = None
@@ -245,7 +245,18 @@ class SourceSettings(_Settings):
     @property
     def place(self) -> str:
         """Where deliveries come from, for a person."""
-        return self.path or f"the API behind the connection {self.connection}"
+        behind = f"behind the connection {self.connection}" if self.connection else ""
+        return f"{self.path or 'the API'} {behind}".strip()
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether deliveries lie as files on another machine."""
+        return self.path is not None and self.connection is not None
+
+    @property
+    def folder(self) -> Path | None:
+        """The landing folder, or the zip, on this machine; None where deliveries come from elsewhere."""
+        return None if self.path is None or self.is_remote else project_root() / self.path
 
     @model_validator(mode="after")
     def _path_or_api(self) -> SourceSettings:

@@ -11,12 +11,54 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from enrollsync.words.errors import ConfigurationError
 
 _LOOPBACK = re.compile(r"localhost|127\.[0-9.]+|\[?::1\]?")
 _SCHEMES = ("http", "https")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """An Airflow connection; what a way of arriving makes of its fields, it says itself."""
+
+    name: str
+    fields: Mapping[str, Any] = field(repr=False)
+    """`host`, `login`, `password`, `port`, `extra` and the others, as Airflow names them; nothing of them is quoted."""
+
+    def text(self, part: str) -> str:
+        """A field, "" where there is none. Raises ConfigurationError where it is no text."""
+        return self._text(self.fields, part)
+
+    def extra(self, part: str) -> str:
+        """A value of the field `extra`, likewise; true is "true"."""
+        extra = self.fields.get("extra") or {}
+        try:
+            options = json.loads(extra) if isinstance(extra, str) else extra
+        except ValueError:
+            options = None
+        if not isinstance(options, Mapping):
+            raise self.wrong("its extra is no JSON object")
+        given = options.get(part)
+        return str(given).lower() if isinstance(given, bool) else self._text(options, part)
+
+    def _text(self, of: Mapping[str, Any], part: str) -> str:
+        value = of.get(part)
+        if not isinstance(value, str | None):
+            raise self.wrong(f"its {part} is no text")
+        return (value or "").strip()
+
+    def port(self, usual: int) -> int:
+        """Its port. Raises ConfigurationError where it is none."""
+        given = str(self.fields.get("port") or usual)
+        if not re.fullmatch("[0-9]{1,5}", given):
+            raise self.wrong("its port is no number")
+        return int(given)
+
+    def wrong(self, said: str) -> ConfigurationError:
+        """What is wrong with it, for a person."""
+        return ConfigurationError(f"`source.connection` {self.name}: {said}; correct the connection")
 
 
 @dataclass(frozen=True)
@@ -64,8 +106,8 @@ def _url(parts: dict[str, Any]) -> str:
     return f"{scheme}://{login and login + '@'}{parts.get('host') or ''}{port}/{place}{options and '?' + options}"
 
 
-def api_access(name: str) -> Access:
-    """How to reach the API behind `AIRFLOW_CONN_<NAME>`, a URI or JSON as Airflow takes them.
+def source_connection(name: str) -> Connection:
+    """The connection behind `AIRFLOW_CONN_<NAME>`, a URI or JSON as Airflow takes them.
 
     Raises ConfigurationError where there is none, or it cannot be read; nothing of it is quoted.
     """
@@ -74,39 +116,42 @@ def api_access(name: str) -> Access:
     if not given:
         raise ConfigurationError(
             f"`source.connection` {name}: the command finds connections in the environment, and {variable} is not "
-            "set; set it to a URI or JSON with the token as its password"
+            "set; set it to a URI or JSON"
         )
     try:
-        parts = json.loads(given) if given.startswith("{") else _parts(given)
+        return Connection(name, json.loads(given) if given.startswith("{") else _parts(given))
     except ValueError:
         raise ConfigurationError(f"`source.connection` {name}: {variable} is no connection as URI or JSON") from None
-    return access_by(name, parts)
 
 
 def _parts(uri: str) -> dict[str, Any]:
     """The fields of a connection written as a URI; raises ValueError for a port that is none."""
     split = urlsplit(uri)
-    text = {"host": split.hostname, "password": split.password, "schema": split.path.strip("/")}
-    return {name: unquote(value or "") for name, value in text.items()} | {"port": split.port}
+    text = {
+        "host": split.hostname, "login": split.username, "password": split.password, "schema": split.path.strip("/")
+    }  # fmt: skip
+    extra = dict(parse_qsl(split.query))
+    return {name: unquote(value or "") for name, value in text.items()} | {
+        "port": split.port,
+        "extra": extra.get("__extra__", extra),
+    }
 
 
-def access_by(name: str, parts: Mapping[str, Any]) -> Access:
-    """How to reach the API of a connection, by its fields as Airflow names them; without a host, Clever's own.
+def api_access(connection: Connection) -> Access:
+    """How to reach the API of a connection; without a host, Clever's own.
 
     Raises ConfigurationError where the token is missing or would travel in the open; nothing of the fields is quoted.
     """
-    said = f"`source.connection` {name}"
-    fields = {key: parts.get(key) or "" for key in ("host", "schema", "password")}
-    if not all(isinstance(value, str) for value in fields.values()):
-        raise ConfigurationError(f"{said}: its host, schema or password is no text; correct the connection")
-    host, token = fields["host"].strip().rstrip("/") or "api.clever.com", fields["password"].strip()
+    said = f"`source.connection` {connection.name}"
+    host, token = connection.text("host").rstrip("/") or "api.clever.com", connection.text("password")
+    schema = connection.text("schema")
     if not token:
         raise ConfigurationError(f"{said}: has no password; put the district's token (bearer) there")
     if not re.fullmatch(r"[!-~]+", token):
         raise ConfigurationError(f"{said}: its password is no token, which has neither blanks nor letters with accents")
     scheme, divided, place = host.rpartition("://")
-    scheme = scheme if divided else fields["schema"] if fields["schema"] in _SCHEMES else "https"
-    port = str(parts.get("port") or "")
+    scheme = scheme if divided else schema if schema in _SCHEMES else "https"
+    port = str(connection.fields.get("port") or "")
     url = f"{scheme}://{place}{':' + port if port else ''}"
     found = re.fullmatch(r"https?://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._/-]*)?", url)
     if not found:

@@ -129,8 +129,14 @@ _TABLE = (
     ),
     Code(
         "FILE-DENIED", "The source does not let us in",
-        "The token is missing a right, has expired, or is not that of one district.",
-        "Put the district's present token into the Airflow connection that `source.connection` names.",
+        "A password, key or token is missing a right, has expired, or is not that of one district.",
+        "Put the district's present one into the Airflow connection that `source.connection` names.",
+        "section 6, file level", CRITICAL, Scope.BATCH,
+    ),
+    Code(
+        "FILE-HOST", "The server is not known by its key",
+        "Somebody who stands between could take the password and deliver another district's children.",
+        "Ask whoever runs the server for its host key, and put that into the connection's extra as `host_key`.",
         "section 6, file level", CRITICAL, Scope.BATCH,
     ),
     Code(

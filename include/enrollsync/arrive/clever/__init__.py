@@ -30,7 +30,7 @@ from enrollsync.formats.clever_api import CLEVER_API, COLLECTIONS, UNREAD_ROLES,
 from enrollsync.run import engine
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice
-from enrollsync.settings.connections import Access, api_access
+from enrollsync.settings.connections import Connection, api_access
 from enrollsync.words.errors import Refused
 
 AT_ONCE = 4
@@ -41,14 +41,13 @@ log = logging.getLogger(__name__)
 Telling = Callable[[str], object]
 
 
-def fetched_batch(run: Run, access: Access | None, telling: Telling) -> Batch:
+def fetched_batch(run: Run, connection: Connection, telling: Telling) -> Batch:
     """The set as the API has it, as files of the run's own.
 
-    `access` stands for the connection of the environment; `telling` hears how far it is, in counts. Raises Refused
-    (FILE-INCOMPLETE, FILE-DENIED, FILE-ANSWER), Unreachable, ConfigurationError.
+    `telling` hears how far it is, in counts. Raises Refused (FILE-INCOMPLETE, FILE-DENIED, FILE-ANSWER), Unreachable,
+    ConfigurationError.
     """
-    name = str(run.settings.source.connection)
-    with closing(Api(access or api_access(name), name)) as api:
+    with closing(Api(api_access(connection), connection.name)) as api:
         return fetched_by(api, run, telling)
 
 
