@@ -96,7 +96,7 @@ def test_the_district_that_ships_can_be_read() -> None:
     ("thresholds.update_percent", 100), ("thresholds.deactivate_percent", 12.5), ("thresholds.floor", 0),
     ("recheck_days", 0), ("district_id", "North_East-7"), ("thresholds.windows", []),
     ("pauses", []), ("source.values", {"grade": {"TK": "PreKindergarten"}, "userRole": {"Pupil": "student"}}),
-    ("source.ready", "manifest"), ("source.ready", ".done"), ("source.ready", 120),
+    ("source.path", "s3://bucket/in"), ("source.ready", "manifest"), ("source.ready", ".done"), ("source.ready", 120),
     ("source.case", {"userEmail": "lower"}), ("source.skip", []),
 ])  # fmt: skip
 def test_every_key_of_the_design_is_taken(tmp_path: Path, key: str, value: Any) -> None:
@@ -180,6 +180,7 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
     ("district_id", None, "`district_id` is missing; add it"),
     ("source.path", None, "`source`: needs `path`, a folder or a zip, or `api: clever` with a `connection`"),
     ("source.api", "clever", "`source`: has `path` and `api`; leave one out"),
+    ("source.path", "sftp://files.example/in", "is no place that is read; write a folder, or one like s3://bucket/fol"),
     ("source.api", "classlink", "`source.api`: Input should be 'clever' (found 'classlink')"),
     ("source", {"api": "clever"}, "`source`: `api` needs `connection`, the name of an Airflow connection"),
     ("source", {"api": "clever", "connection": "c", "encoding": "cp1252"}, "`columns` and `encoding` speak of files"),

@@ -2,8 +2,8 @@
 
 `found_batch` finds the delivery and says which format it is, and reads nothing but for its hash, because most nights
 nothing has changed. `Batch.take` then makes it the run's own. A delivery lies in a folder (`folder.py`), perhaps packed
-(`archive.py`), or elsewhere (`remote.py`: on an SFTP server, `sftp.py`), is sent from a browser (`upload.py`), is asked
-for through an API (`clever/`), or is what a person changes on a profile page (`edit.py`).
+(`archive.py`), or on another machine (`remote.py`): an SFTP server (`sftp.py`), a bucket (`bucket.py`); it is sent from
+a browser (`upload.py`), asked for through an API (`clever/`), or what a person changes on a profile page (`edit.py`).
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _find_batch(run: Run, connection: Connection | None, telling: Callable[[str]
     ready = None if asked.source else source.ready
     if asked.picked:
         _refuse_elsewhere(place, district)
-    if connection and not asked.source:
+    if source.is_remote and not asked.source:
         from enrollsync.arrive.remote import fetched
 
         place, ready = fetched(source, connection, run.place.batch, telling), None

@@ -30,14 +30,18 @@ class RemotePlace(Place, Protocol):
         """A file's bytes, from its beginning."""
 
 
-def opened(source: SourceSettings, connection: Connection) -> AbstractContextManager[RemotePlace]:
+def opened(source: SourceSettings, connection: Connection | None) -> AbstractContextManager[RemotePlace]:
     """A district's landing place, reached until the block ends."""
+    if source.is_in_bucket or connection is None:
+        from enrollsync.arrive.bucket import bucket_place
+
+        return bucket_place(connection)
     from enrollsync.arrive.sftp import sftp_place
 
     return sftp_place(connection)
 
 
-def fetched(source: SourceSettings, connection: Connection, target: Path, telling: Telling) -> Path:
+def fetched(source: SourceSettings, connection: Connection | None, target: Path, telling: Telling) -> Path:
     """The newest complete delivery of a district's landing place, copied into `target`; see `fetch`."""
     with opened(source, connection) as place:
         return fetch(place, str(source.path), source.ready, target, telling)

@@ -168,6 +168,12 @@ def _without_login(place: str) -> str:
     return place
 
 
+def _known_place(path: str) -> str:
+    if "://" in path and not re.fullmatch(r"s3://[A-Za-z0-9._-]+(/[^/]+)*/?", path):
+        raise ValueError("is no place that is read; write a folder, or one like s3://bucket/folder")
+    return path
+
+
 ConnectionName = Annotated[str, AfterValidator(_connection_name)]
 
 
@@ -218,8 +224,9 @@ class SkipSettings(_Settings):
 class SourceSettings(_Settings):
     """Where the batches are found and how their headers are spelt."""
 
-    path: Annotated[str, AfterValidator(_without_login)] | None = None
-    """Folder or zip, relative to the project's root; with `connection`, one of an SFTP server. None: `api`."""
+    path: Annotated[str, AfterValidator(_without_login), AfterValidator(_known_place)] | None = None
+    """Folder or zip, relative to the project's root; `s3://bucket/prefix`; with `connection`, a folder of an SFTP
+    server. None: `api`."""
     api: Literal["clever"] | None = None
     """The API that is asked, in place of `path`."""
     connection: ConnectionName | None = None
@@ -251,7 +258,12 @@ class SourceSettings(_Settings):
     @property
     def is_remote(self) -> bool:
         """Whether deliveries lie as files on another machine."""
-        return self.path is not None and self.connection is not None
+        return self.path is not None and (self.connection is not None or self.is_in_bucket)
+
+    @property
+    def is_in_bucket(self) -> bool:
+        """Whether they lie in an object store."""
+        return self.path is not None and self.path.startswith("s3://")
 
     @property
     def folder(self) -> Path | None:

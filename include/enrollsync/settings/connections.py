@@ -106,6 +106,11 @@ def _url(parts: dict[str, Any]) -> str:
     return f"{scheme}://{login and login + '@'}{parts.get('host') or ''}{port}/{place}{options and '?' + options}"
 
 
+def is_loopback(host: str) -> bool:
+    """Whether that is this machine."""
+    return bool(_LOOPBACK.fullmatch(host))
+
+
 def source_connection(name: str) -> Connection:
     """The connection behind `AIRFLOW_CONN_<NAME>`, a URI or JSON as Airflow takes them.
 
@@ -156,7 +161,7 @@ def api_access(connection: Connection) -> Access:
     found = re.fullmatch(r"https?://(\[[0-9A-Fa-f:]+\]|[A-Za-z0-9._-]+)(:[0-9]{1,5})?(/[A-Za-z0-9._/-]*)?", url)
     if not found:
         raise ConfigurationError(f"{said}: its host is no address; write one like https://api.clever.com")
-    is_local = bool(_LOOPBACK.fullmatch(found[1]))
+    is_local = is_loopback(found[1])
     if scheme == "http" and not is_local:
         raise ConfigurationError(f"{said}: would send the token in the open; write https:// before its host")
     return Access(url, token, is_local)
