@@ -65,6 +65,31 @@ def test_a_clever_set_without_a_required_file_is_refused(nightly: Nightly) -> No
     assert "enrollments.csv" in nightly.run(files)["message"]
 
 
+@pytest.mark.parametrize(("manifest", "refused"), [
+    ("file,rows\nusers.csv,3\n", None),
+    ("file,rows\nusers.csv,2\n", "users.csv: manifest.csv says '2' rows; it has 3; deliver the whole set again"),
+    ("file,rows\nusers.csv,5\n", "users.csv: manifest.csv says '5' rows; it has 3; deliver the whole set again"),
+    ("file,rows\nusers.csv,3\nstaff.csv,1\n", "staff.csv: manifest.csv says '1' rows; the file is not there; "
+     "deliver the whole set again"),
+    ("file,rows\nusers.csv,3\nstaff.csv,0\n", None),
+    ("file,rows\nusers.csv,many\n", "users.csv: manifest.csv says 'many' rows; write a whole number there"),
+], ids=["as said", "too many", "too few", "a file less", "none expected", "no number"])  # fmt: skip
+def test_a_delivery_whose_manifest_says_other_numbers_of_rows_is_refused(
+    nightly: Nightly, manifest: str, refused: str | None
+) -> None:
+    text = f"{HEADER}\n{GOOD}\n{SECOND}\n,only,three\n,,\n"
+    result = nightly.run({"users.csv": text, "manifest.csv": manifest}, until="check")
+    if refused is None:
+        assert (result["outcome"], "FILE-IGNORED" in result["findings"]) == ("checked", False)
+    else:
+        assert (result["outcome"], result["message"]) == ("refused", f"FILE-INCOMPLETE {refused}")
+
+
+def test_a_manifest_may_stand_beside_files_of_another_format_than_oneroster(clever_district: Nightly) -> None:
+    result = clever_district.run(clever([pupil(1)]) | {"manifest.csv": "file,rows\nstudents,1\n"}, until="check")
+    assert (result["outcome"], result["findings"].get("FILE-IGNORED")) == ("checked", None)
+
+
 def test_a_folder_that_is_not_there_is_refused(nightly: Nightly) -> None:
     result = nightly.run(source=str(nightly.folder / "nowhere"))
     assert (result["outcome"], result["findings"]) == ("refused", {"FILE-MISSING": 1})

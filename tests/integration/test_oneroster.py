@@ -236,6 +236,13 @@ def test_a_file_that_the_manifest_promises_and_nobody_sent_refuses_the_delivery(
     assert (result["outcome"], result["findings"]) == ("refused", {"FILE-MISSING": 1})
 
 
+def test_a_manifest_may_say_how_many_rows_a_file_has_and_others_refuse_the_delivery(on_sqlite: Nightly) -> None:
+    files = delivery(ALL_BULK)
+    files["manifest.csv"] += "rows.users,1\n"
+    result = on_sqlite.run(files, until="check")
+    assert (result["outcome"], result["findings"]) == ("refused", {"FILE-INCOMPLETE": 1})
+
+
 @pytest.mark.parametrize("word", ["", "full"])
 def test_a_file_of_which_the_manifest_says_nothing_known_is_read_and_removes_nobody(
     on_sqlite: Nightly, word: str

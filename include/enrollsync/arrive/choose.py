@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Protocol
 
+from enrollsync.arrive.delivery import MANIFEST_FILE
 from enrollsync.words.errors import Refused
 from enrollsync.words.printable import first_of, shortened, shown
 
 Ready = str | int | None
 """What tells that a delivery is complete: `manifest`, the name of a marker, seconds without change; None: nothing."""
 MANIFEST = "manifest"
-_MANIFEST_FILE = "manifest.csv"
 _STILL_ARRIVING = (".part", ".partial", ".tmp", ".filepart", ".crdownload", ".uploading", ".lock")
 
 
@@ -109,7 +109,7 @@ def _has_mark(place: Place, delivery: Entry, landing: Entry | None, ready: Ready
     if not isinstance(ready, str):
         return True
     if ready == MANIFEST:
-        return delivery.within is None or any(one.name.lower() == _MANIFEST_FILE for one in delivery.csv_files)
+        return delivery.within is None or any(one.name.lower() == MANIFEST_FILE for one in delivery.csv_files)
     if any(one.name == ready and one.within is None for one in delivery.within or ()):
         return True
     if landing is None or landing is delivery:
@@ -121,7 +121,7 @@ def _has_mark(place: Place, delivery: Entry, landing: Entry | None, ready: Ready
 def _settled(place: Place, delivery: Entry, landing: Entry | None, ready: Ready) -> Entry:
     """The delivery, once it is complete as far as `ready` tells. Raises Refused (FILE-INCOMPLETE) where it is not."""
     if not _has_mark(place, delivery, landing, ready):
-        lacks = _MANIFEST_FILE if ready == MANIFEST else ready
+        lacks = MANIFEST_FILE if ready == MANIFEST else ready
         said = f"the delivery {shortened(delivery.name)} lacks {lacks}, which says that it is complete; wait for it"
         raise Refused("FILE-INCOMPLETE", said)
     return _when_still(place, delivery, ready) if isinstance(ready, int) else delivery

@@ -16,6 +16,9 @@ from enrollsync.run.workspace import Notice
 from enrollsync.words.errors import Refused
 from enrollsync.words.printable import shown
 
+MANIFEST_FILE = "manifest.csv"
+"""Tells of the other files, in whatever format they are."""
+
 
 @dataclass(frozen=True)
 class Delivery:
@@ -79,9 +82,10 @@ class Batch:
         Raises Refused (FILE-INCOMPLETE) when somebody wrote to one since it was found.
         """
         target.mkdir(mode=0o700, exist_ok=True)
-        for spec in self.present:
-            path = self.delivery.files[spec.name]
-            if spec.read and not path.is_relative_to(target):  # where an archive was unpacked, they are there
+        wanted = {spec.name for spec in self.present if spec.read} | ({MANIFEST_FILE} & set(self.delivery.files))
+        for name in sorted(wanted):
+            path = self.delivery.files[name]
+            if not path.is_relative_to(target):  # where an archive was unpacked, they are there
                 with _reading(path):
                     shutil.copyfile(path, target / path.name, follow_symlinks=False)
         if self.delivery.stamps() != self.stamps:

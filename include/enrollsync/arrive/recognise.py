@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+from enrollsync.arrive.delivery import MANIFEST_FILE
 from enrollsync.arrive.nearest import nearest
 from enrollsync.formats import ID_CHANGES_FILE, UNREAD, Format, delivered
 from enrollsync.settings import District
@@ -25,7 +26,11 @@ def recognise(files: dict[str, Path], district: District) -> Format:
 
     Raises Refused: FILE-UNSUPPORTED for a format that cannot be read, else FILE-MISSING with what was found.
     """
-    declared = _told(files) or _likeliest(files, district)
+    declared = _told(files)
+    if declared and _is_told_by_its_list_alone(declared, files) and declared.source.name != district.primary_source:
+        files = {name: path for name, path in files.items() if name != MANIFEST_FILE}
+        declared = _told(files)
+    declared = declared or _likeliest(files, district)
     if declared.source.name != district.primary_source and not declared.source.is_guest:
         raise Refused("FILE-MISSING", f"these are {declared.title} files, but the district's primary source is "
                       f"{district.primary_source}; deliver that, or correct `primary_source`")  # fmt: skip
@@ -35,6 +40,11 @@ def recognise(files: dict[str, Path], district: District) -> Format:
         said = f"the {declared.title} set lacks {lacks}; {_found(files)}; deliver the whole set"
         raise Refused("FILE-MISSING", said, file=missing[0])
     return declared
+
+
+def _is_told_by_its_list_alone(declared: Format, files: dict[str, Path]) -> bool:
+    """Whether only `manifest.csv` speaks for it, and that may stand beside files of any format."""
+    return files.keys() & set(declared.telling) == {MANIFEST_FILE}
 
 
 def _told(files: dict[str, Path]) -> Format | None:

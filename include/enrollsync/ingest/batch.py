@@ -11,8 +11,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from enrollsync.arrive.delivery import Batch
+from enrollsync.arrive.delivery import MANIFEST_FILE, Batch
 from enrollsync.formats import ID_CHANGES_FILE, FileSpec, Format, Mode
+from enrollsync.ingest import counts
 from enrollsync.ingest.corrected import ERRORS
 from enrollsync.ingest.lines import Malformed
 from enrollsync.ingest.listing import as_said, disagreements, format_said, refuse_missing, said_of_files
@@ -43,9 +44,12 @@ def read_batch(run: Run, batch: Batch) -> None:
     wanted = [spec for spec in declared.files if spec.read and spec.name in files]
     with ThreadPoolExecutor(2) as readers:
         results = list(readers.map(partial(_read, run.place, files, declared), wanted))
-    if refused := [result for result in results if isinstance(result, Refused)]:
-        raise Refused.for_all(refused)
     read = {spec: result for spec, result in zip(wanted, results, strict=True) if isinstance(result, FileRead)}
+    refused = [result for result in results if isinstance(result, Refused)]
+    if MANIFEST_FILE in files and not refused:
+        refused = counts.refusals(files[MANIFEST_FILE], {spec.name: result for spec, result in read.items()}, files)
+    if refused:
+        raise Refused.for_all(refused)
     _write_malformed(run.place, read)
     delivered = [spec.name for spec in read]
     modes = {entity.name: declared.mode_of(entity.name, delivered) for entity in ENTITIES}
@@ -174,6 +178,8 @@ def _write_malformed(place: Workspace, read: dict[FileSpec, FileRead]) -> None:
 
 def _notices(files: Files, declared: Format, read: dict[FileSpec, FileRead]) -> Iterable[Notice]:
     known = {spec.name for spec in declared.files if spec.read}
+    if MANIFEST_FILE in files and counts.announced_rows(files[MANIFEST_FILE]):
+        known.add(MANIFEST_FILE)
     originals = {error_file_name(name): name for name in known}
     for name in sorted(set(files) - known):
         why = f"{originals[name]} is there too and is read" if name in originals else "the file is not read"
