@@ -18,6 +18,7 @@ from enrollsync.load.apply import apply
 from enrollsync.records import profile as profiling
 from enrollsync.records import search as searching
 from enrollsync.records.search import Wanted, search
+from enrollsync.records.waiting import Waiting, with_candidates
 from enrollsync.words.canonical import BY_NAME
 
 DISTRICT = "demo"
@@ -196,9 +197,10 @@ _OF_A_MILLION = [
     ("users", "ix_users_user_state_id", "999161 1 1"), ("users", "ix_users_user_district_id", "999161 1 1"),
     ("changes", "ix_changes_state_after", "8700000 200000"), ("changes", "ix_changes_user_key", "8700000 9 9"),
     ("changes", "ix_changes_class_key", "6700000 26 26"), ("changes", "ix_changes_classes", "5000 5000 200"),
-    ("changes", "ix_changes_organization_key", "1100000 650 650"),
+    ("changes", "ix_changes_organization_key", "1100000 650 650"), ("runs", "ix_runs_state_after", "3 3 1"),
+    ("runs", "sqlite_autoindex_runs_1", "3 3 1"), ("runs", "ix_runs_started_at", "3 3 1"),
 ]  # fmt: skip
-"""What SQLite finds in a roster of a million people."""
+"""What SQLite finds in a roster of a million people, and in its runs after the first of them."""
 
 
 @pytest.mark.parametrize("kind", ["users", "classes"])
@@ -263,6 +265,25 @@ def test_no_profile_of_a_day_reads_what_all_nights_since_then_changed(
     assert [step for step in steps if "ix_changes_" in step] != []
     reading = ("ix_changes_state_after", "Seq Scan on changes", "SCAN changes")
     assert [step for step in steps if any(words in step for words in reading)] == []
+    of_changes = [explained(roster, query) for query in asked if "FROM changes" in str(query)]
+    assert of_changes and "SCAN runs" not in [step for steps in of_changes for step in steps]
+
+
+def test_no_row_that_waits_reads_a_whole_table(roster: Store) -> None:
+    asked: list[Select[Any]] = []
+    row = Waiting("r", "clever", "users", "staff:77", "PLAN-RECYCLED", 2, "staff.csv", 2, {"user_id": "u9"})
+    with roster.asking() as read:
+
+        def noting(query: Select[Any]) -> list[dict[str, Any]]:
+            asked.append(query)
+            return read(query)
+
+        (shown,) = with_candidates(noting, DISTRICT, [row])
+    assert [one["user_key"] for one in shown.candidates] == [2]
+    pretend_millions(roster)
+    steps = [step for query in asked for step in explained(roster, query)]
+    whole = ("SCAN ", "Seq Scan on ", "users USING PRIMARY KEY (district_id=?)")
+    assert steps and [step for step in steps if step.endswith(whole[2]) or step.startswith(whole[:2])] == []
 
 
 def test_no_edit_of_a_person_reads_a_whole_table(roster: Store) -> None:

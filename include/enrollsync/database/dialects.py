@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,6 +27,7 @@ from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.ddl import ExecutableDDLElement
 from sqlalchemy.sql.functions import FunctionElement
+from sqlalchemy.util import LRUCache
 
 from enrollsync.database.writers import Writer, holding_sessions, named_session, named_writer, noted, noting_writer
 from enrollsync.settings.address import Address
@@ -119,6 +121,16 @@ class Session:
 
 
 _SETTLED_NS = 2_000_000_000
+_COMPILED: LRUCache[Any, Any] = LRUCache(500)
+"""What pages ask, compiled once for all files: hundreds of districts would each keep the same."""
+
+
+@cache
+def _any_file() -> Engine:
+    """An engine whose dialect knows what there is to know of SQLite."""
+    engine = create_engine("sqlite://")
+    engine.connect().close()
+    return engine
 
 
 class SqliteBackend:
@@ -169,26 +181,27 @@ class SqliteBackend:
 
     def connect(self, *, create: bool = False, write: bool = False) -> Engine:
         """For small questions; with `create`, for one migration at a time, and with `write`, for one writer."""
-        uri = f"{self.path.as_uri()}?mode={'rwc' if create else 'rw'}"
-
-        def creator() -> sqlite3.Connection:
-            # Without an isolation level Python starts no transactions behind our back.
-            connection = sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS, isolation_level=None)
-            if create:
-                connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            return connection
-
-        engine = create_engine("sqlite://", creator=creator, poolclass=NullPool)
+        engine = create_engine("sqlite://", creator=lambda: self._open(create=create), poolclass=NullPool)
         begin = "BEGIN IMMEDIATE" if create or write else "BEGIN"
         event.listen(engine, "begin", lambda connection: connection.exec_driver_sql(begin))
         return engine
 
     def connect_for_pages(self) -> Engine:
         """For small questions, many of them, from many threads; opening a file again is cheap."""
-        engine = self.connect()
+        shared = _any_file()
+        engine = Engine(self.connect().pool, shared.dialect, shared.url)
         event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA query_only = ON"))
-        return engine
+        event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
+        return engine.execution_options(compiled_cache=_COMPILED)
+
+    def _open(self, *, create: bool = False) -> sqlite3.Connection:
+        # Without an isolation level Python starts no transactions behind our back.
+        uri = f"{self.path.as_uri()}?mode={'rwc' if create else 'rw'}"
+        connection = sqlite3.connect(uri, uri=True, timeout=LOCK_SECONDS, isolation_level=None)
+        if create:
+            connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        return connection
 
     @contextmanager
     def reading(self) -> Iterator[Session]:

@@ -17,10 +17,9 @@ from zoneinfo import ZoneInfo
 
 from fastapi import Depends, Form, Header, HTTPException, Request
 
-from enrollsync.database import Store
 from enrollsync.portal.districts import DistrictFile, find_district
 from enrollsync.portal.host import Host, Right, Visitor
-from enrollsync.portal.reader import roster
+from enrollsync.portal.reader import Pooled, roster
 from enrollsync.portal.texts import say
 from enrollsync.settings import District
 
@@ -58,7 +57,7 @@ class DistrictVisit(Visit):
     """The district's."""
 
     @property
-    def store(self) -> Store:
+    def store(self) -> Pooled:
         """The district's roster."""
         return roster(self.host.database_url(self.district))
 

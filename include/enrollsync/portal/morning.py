@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from fastapi import APIRouter
@@ -172,8 +174,7 @@ def _runs_of(
             problems[district.district_id] = str(error)
     zones = {district.district_id: district.zone for district in districts}
 
-    def ask(home: tuple[str, list[str]]) -> tuple[list[dict[str, Any]], dict[str, int], dict[str, str]]:
-        url, ids = home
+    def ask(url: str, ids: list[str]) -> tuple[list[dict[str, Any]], dict[str, int], dict[str, str]]:
         store = roster(url)
 
         def tell() -> tuple[list[dict[str, Any]], dict[str, int]]:
@@ -186,16 +187,18 @@ def _runs_of(
         except EnrollSyncError as error:
             return [], {}, dict.fromkeys(ids, str(error))
 
+    shares = [[*homes.items()][first::_AT_ONCE] for first in range(_AT_ONCE)]
     runs: dict[str, list[Run]] = {}
     new: dict[str, int] = {}
     with ThreadPoolExecutor(_AT_ONCE) as several:
-        for found, counted, failed in several.map(ask, homes.items()):
-            problems |= failed
-            new |= counted
-            for run in found:
-                if is_by_hand(run["message"]):  # a morning is about what came of a night
-                    continue
-                runs.setdefault(run["district_id"], []).append(run)
+        told = several.map(lambda share: [ask(*home) for home in share], shares)
+    for found, counted, failed in chain.from_iterable(told):
+        problems |= failed
+        new |= counted
+        for run in found:
+            if is_by_hand(run["message"]):  # a morning is about what came of a night
+                continue
+            runs.setdefault(run["district_id"], []).append(run)
     return runs, new, problems
 
 
@@ -309,9 +312,14 @@ def _nights(runs: list[Run], settings: District, now: datetime) -> Iterable[Nigh
     today = now.astimezone(settings.zone).date()
     for back in range(NIGHTS - 1, -1, -1):
         that_day = today - timedelta(days=back)
-        outcome = OUTCOMES.get(came.get(that_day, ""))
-        word = say(outcome.title) if outcome else say("no run")
-        yield Night(that_day, came.get(that_day), word, outcome.tone if outcome else "none")
+        yield _night(that_day, came.get(that_day))
+
+
+@lru_cache(maxsize=1024)
+def _night(day: date, came: str | None) -> Night:
+    """Hundreds of districts have the same few."""
+    outcome = OUTCOMES[came] if came else None
+    return Night(day, came, say(outcome.title) if outcome else say("no run"), outcome.tone if outcome else "none")
 
 
 def _fits(line: Line, q: str, verdict: str) -> bool:

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 
 import duckdb
 import pyarrow as pa
-from sqlalchemy import or_, select
+from sqlalchemy import and_, or_, select
 
 from enrollsync.as_of.records import Read, Roster, Row
 from enrollsync.database.schema import BASE
 from enrollsync.database.settled import Place
+from enrollsync.formats import FORMATS
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.words.canonical import BY_NAME, Entity
@@ -133,7 +134,7 @@ def with_candidates(read: Read, district_id: str, rows: Iterable[Waiting]) -> li
 def _candidates(read: Read, district_id: str, entity: Entity, row: Waiting) -> list[Row]:
     """Who has the identifier that the row brings is one too: the two may be one."""
     base, key = BASE[entity.name], str(entity.key)
-    same = [base.c.source_key == row.source_key]
+    same = [and_(base.c.source == FORMATS[row.format].source.name, base.c.source_key == row.source_key)]
     if identifier := row.says[str(entity.identifier)]:
         same.append(base.c[str(entity.identifier)] == identifier)
     holders = read(select(base.c[key]).where(base.c.district_id == district_id, or_(*same)))

@@ -335,7 +335,8 @@ def _changes(entity: Entity, district_id: str, key: int) -> Select[Any]:
     links = ("memberships", "enrollments") if entity is USERS else ()
     ends = [BASE[name] for name in ("organizations", "classes")]
     named = [func.coalesce(end.c[str(BY_NAME[end.name].identifier)], end.c.source_key) for end in ends]
-    joined = CHANGES.join(
+    # Each change has a run; an outer join keeps SQLite from asking run by run for the record's changes.
+    joined = CHANGES.outerjoin(
         RUNS, (RUNS.c.district_id == CHANGES.c.district_id) & (RUNS.c.state_after == CHANGES.c.state_after)
     )
     for end in ends:
