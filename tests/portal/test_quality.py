@@ -6,9 +6,10 @@ import logging
 import re
 import shutil
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -23,7 +24,9 @@ BASE = "/roster/districts/tulare/quality"
 HOSTILE = "<script>alert('x')</script>"
 NORTH = {"schoolId": "S1", "schoolName": "North"}
 SOUTH = {"schoolId": "S2", "schoolName": "South", "classId": "C2"}
-LATER = (date.today() + timedelta(days=2)).isoformat()
+TODAY = datetime.now(ZoneInfo("America/New_York")).date()
+"""Where the district is."""
+LATER = (TODAY + timedelta(days=2)).isoformat()
 
 
 @pytest.fixture
@@ -135,7 +138,7 @@ def test_this_morning_counts_what_is_new_and_not_known(visitor: TestClient) -> N
 
 
 @pytest.mark.parametrize("wrong", [
-    {"until": "2020-01-01"}, {"until": date.today().isoformat()}, {"until": "2999-01-01"}, {"until": "soon"},
+    {"until": "2020-01-01"}, {"until": TODAY.isoformat()}, {"until": "2999-01-01"}, {"until": "soon"},
     {"until": ""}, {"reason": "  "}, {"code": "NO-SUCH"}, {"school": "x"},
 ])  # fmt: skip
 def test_what_cannot_be_known_is_refused_in_one_line(visitor: TestClient, wrong: dict[str, str]) -> None:
