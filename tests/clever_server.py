@@ -232,10 +232,7 @@ def _one_of(records: list[Record], kind: str, values: Record) -> str | None:
 
 def _iso(date: str | None) -> str | None:
     """Clever writes a term's day as a moment."""
-    if not date:
-        return None
-    month, day, year = date.split("/")
-    return f"{int(year):04}-{int(month):02}-{int(day):02}T00:00:00.000Z"
+    return f"{date}T00:00:00.000Z" if date else None
 
 
 # ---- faults ----------------------------------------------------------------------------------------------------------

@@ -323,7 +323,9 @@ def init(
 @app.command()
 def sample(
     out: Path,
-    format_name: Annotated[str, typer.Option("--format", help="batch_upload, clever or oneroster.")] = "batch_upload",
+    format_name: Annotated[
+        str, typer.Option("--format", help="One of a district's sources, or oneroster_1_1.")
+    ] = "batch_upload",
     students: Annotated[int, typer.Option(min=1)] = 1000,
     seed: int = 1,
     dirt: Annotated[float, typer.Option(min=0, max=1, help="Share of lines with a planted fault.")] = 0.0,

@@ -153,6 +153,16 @@ def test_somebody_who_is_not_enabled_loads_as_inactive_and_comes_back(on_sqlite:
     assert on_sqlite.view("enrollments", "class_id", "user_id = 'p1' AND status = 'active'") == [("C1",), ("C2",)]
 
 
+def test_who_is_neither_enabled_nor_not_stays_as_they_are(on_sqlite: Nightly) -> None:
+    on_sqlite.begin(delivery(users=[user("p1", enabledUser="FALSE"), *USERS[1:]]))
+    perhaps = [user(name, enabledUser="perhaps") for name in ("p1", "p2", "p9")]
+    result = on_sqlite.run(delivery(users=[*perhaps, *USERS[2:]]))
+    assert (result["outcome"], result["findings"]) == ("applied", {"VAL-INVALID": 3})
+    assert on_sqlite.view("users", "user_id, status", "role = 'student'") == [
+        ("p1", "inactive"), ("p2", "active"), ("p9", "active"),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("role", "stored"), [
     ("administrator", "staff"), ("aide", "staff"), ("proctor", "staff"), ("Teacher", "teacher"), ("counselor", "staff"),
 ])  # fmt: skip

@@ -62,7 +62,10 @@ def a_server(tmp_path: Path) -> CleverServer:
     delivery = clever(
         [pupil(number) for number in range(7)],
         [tutor("T1"), tutor("T2")],
-        [section(f"X{number}", Term_name="Fall", Term_start="8/17/2026", Term_end="12/18/2026") for number in range(3)],
+        [
+            section(f"X{number}", Term_name="Fall", Term_start="2026-08-17", Term_end="2026-12-18")
+            for number in range(3)
+        ],
         [(f"X{number % 3}", f"p-{number}") for number in range(7)],
         [{"School_id": "S1", "School_name": "North"}, {"School_id": "S2", "School_name": "South"}],
     )

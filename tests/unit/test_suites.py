@@ -51,7 +51,7 @@ def write_suite(folder: Path, *expectations: dict[str, Any]) -> Path:
 GOOD = {"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "role"}, "meta": {"code": "VAL-MISSING"}}
 
 WORDS_OF_A_RUN = {
-    "class_size": 80, "grades": ["5"], "today": "2026-11-01", "identifier_regex": "x", "enrollment_files": (),
+    "class_size": 80, "grades": ["5"], "today": "2026-11-01", "identifier_regex": "x", "link_files": (),
 }  # fmt: skip
 
 

@@ -20,6 +20,8 @@ _RECORDS = {entity.name: str(entity.key) for entity in ENTITIES if entity.key}
 _FLAGS = frozenset(name for entity in ENTITIES for name in entity.of_kind("flag"))
 _SEPARATOR = "chr(31)"
 """Between the parts of a key that is made: no text has it."""
+_ORDER = "line.user_key, line.organization_key, line.class_key, line.role, line.is_primary DESC"
+"""In which the lines of a file stand."""
 
 
 def file_query(declared: Format, lines: Lines, *, spreadsheet: bool = False) -> str:
@@ -45,7 +47,15 @@ def file_query(declared: Format, lines: Lines, *, spreadsheet: bool = False) -> 
         SELECT {columns}
         FROM {lines.each}_lines AS line{_joins()}{_joined_slots(declared, lines)}
         {_where(declared, lines)}
-        ORDER BY line.user_key, line.organization_key, line.class_key, line.role"""
+        ORDER BY {_ORDER}"""
+
+
+def numbered_lines(declared: Format, lines: Lines) -> str:
+    """SQL for `user_key, class_key, number`: of whom and what the lines of the file are, counted as an editor does."""
+    return f"""
+        SELECT user_key, class_key, 1 + row_number() OVER (ORDER BY {_ORDER}) AS number
+        FROM {lines.each}_lines AS line
+        {_where(declared, lines)}"""
 
 
 def named_by(declared: Format, lines: Lines, entity: str) -> str | None:

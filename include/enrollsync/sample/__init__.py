@@ -1,26 +1,24 @@
 """A synthetic district of any size, as its files would look, with planted faults and an answer key where asked for.
 
-This module puts the parts together: the district (`district.py`), how a format spells it (`batch_upload.py`,
-`clever.py`, `oneroster.py`), which faults there are (`faults.py`) and where they go (`dirt.py`). Nothing here is read
-by a sync.
+This module puts the parts together: the district (`district.py`) as a roster (`roster.py`), the files that an export
+writes of it (`layouts.py`), which faults there are (`faults.py`), where they go (`dirt.py`) and how they get there
+(`edited.py`). Nothing here is read by a sync.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import duckdb
 
-from enrollsync.sample import batch_upload, clever
+from enrollsync.export.files import write_files
 from enrollsync.sample import dirt as planting
-from enrollsync.sample.csv_file import EDITS, QUOTED, write_csv
 from enrollsync.sample.district import build_district, clean_counts
-from enrollsync.sample.faults import BATCH_UPLOAD_FAULTS, CLEVER_FAULTS, Fault
-from enrollsync.sample.oneroster import write_roster
+from enrollsync.sample.edited import edit_file
+from enrollsync.sample.layouts import LAYOUTS
+from enrollsync.sample.roster import create_roster
 from enrollsync.words.errors import ConfigurationError
 
 ANSWERS = "answers.json"
@@ -28,13 +26,6 @@ MOST_STUDENTS = 2_000_000
 """More would need school names and numbers that the lists do not have."""
 _MEMORY = "2GB"
 """What DuckDB may hold before it spills to disk."""
-_FORMATS: dict[str, tuple[ModuleType, Sequence[Fault]]] = {
-    "batch_upload": (batch_upload, BATCH_UPLOAD_FAULTS),
-    "clever": (clever, CLEVER_FAULTS),
-}
-
-_EXPORTED = "oneroster"
-"""The format that is written as a roster is exported in it, without faults."""
 
 
 @dataclass(frozen=True)
@@ -68,10 +59,8 @@ def write_sample(out: Path, format: str, students: int, seed: int, dirt: float =
 
 
 def _check(format: str, students: int, dirt: float) -> None:
-    if format not in (*_FORMATS, _EXPORTED):
-        raise ConfigurationError(f"--format {format}: not known; use {', '.join(_FORMATS)} or {_EXPORTED}")
-    if format == _EXPORTED and dirt:
-        raise ConfigurationError(f"--dirt {dirt}: no faults are declared for {format}; leave the option out")
+    if format not in LAYOUTS:
+        raise ConfigurationError(f"--format {format}: not known; use {', '.join(LAYOUTS)}")
     if not 1 <= students <= MOST_STUDENTS:
         raise ConfigurationError(f"--students {students}: write a number from 1 to {MOST_STUDENTS}")
     if not 0 <= dirt <= 1:
@@ -85,25 +74,15 @@ def _connect(spill: Path) -> duckdb.DuckDBPyConnection:
 def _write(
     connection: duckdb.DuckDBPyConnection, out: Path, format: str, students: int, seed: int, dirt: float
 ) -> SampleSummary:
+    layout = LAYOUTS[format]
     build_district(connection, students, seed)
-    if format == _EXPORTED:
-        return SampleSummary(out, format, write_roster(connection, out), {})
-    layout, faults = _FORMATS[format]
-    for statement in (EDITS, QUOTED, layout.ENTRIES, layout.PERSON_LINES, layout.PLANTABLE):
-        connection.execute(statement)
-    if dirt:
-        planting.plant(connection, faults, dirt)
-    files = {
-        file.name: write_csv(connection, out, file, _edited(faults, file.name) if dirt else frozenset())
-        for file in layout.FILES
-    }
+    create_roster(connection, layout.more, layout.second_contacts)
+    files = write_files(connection, layout.written, out)
     if not dirt:
         return SampleSummary(out, format, files, {})
+    planting.plant(connection, layout, dirt)
+    for file in sorted({fault.file for fault in layout.faults}):
+        edit_file(connection, out / file)
     head = {"format": format, "seed": seed, "students": students, "dirt": dirt, "clean": clean_counts(connection)}
     planting.write_answers(connection, out / ANSWERS, head)
     return SampleSummary(out, format, files, planting.answers_by_code(connection))
-
-
-def _edited(faults: Sequence[Fault], file: str) -> frozenset[str]:
-    """The columns of that file that some fault changes."""
-    return frozenset(fault.changed_column for fault in faults if fault.file == file and fault.changed_column)

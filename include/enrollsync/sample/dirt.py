@@ -13,7 +13,10 @@ from pathlib import Path
 
 import duckdb
 
-from enrollsync.sample.faults import CONSEQUENCE, STUDENTS, Fault, Reach
+from enrollsync.export.turned import numbered_lines
+from enrollsync.sample.edited import EDITS
+from enrollsync.sample.faults import STUDENTS, Fault, Reach
+from enrollsync.sample.layouts import Layout
 
 SMALLEST_WITH_ALL = 200
 """From that many students on, every kind of fault is planted at least once."""
@@ -30,12 +33,15 @@ class Quota:
     """How many people one of them takes."""
 
 
-def plant(connection: duckdb.DuckDBPyConnection, faults: Sequence[Fault], dirt: float) -> None:
-    """Fill the table `edits` and create the table `answers` (code, file, line, entity, column, effect).
+def plant(connection: duckdb.DuckDBPyConnection, layout: Layout, dirt: float) -> None:
+    """Create the tables `edits` and `answers` (code, file, line, entity, column, effect).
 
-    Needs the views `person_lines` and `plantable` of the format. `dirt` is the share of lines, of each file that can
-    have faults, on which one is to be reported; where that needed two faults on one person, fewer are planted.
+    `dirt` is the share of lines, of each file that can have faults, on which one is to be reported; where that needed
+    two faults on one person, fewer are planted.
     """
+    faults = layout.faults
+    for statement in (EDITS, _person_lines(layout), _PLANTABLE):
+        connection.execute(statement)
     spread = lines_a_person(dirt)
     _create_kinds(connection, faults, spread)
     quotas = _quotas(connection, faults, dirt, spread)
@@ -44,7 +50,36 @@ def plant(connection: duckdb.DuckDBPyConnection, faults: Sequence[Fault], dirt: 
         _choose_people(connection, among, [quota for quota in quotas if faults[quota.kind].among == among])
     connection.execute(_touched())
     connection.execute(_insert_edits(faults))
-    _create_answers(connection)
+    _create_answers(connection, faults)
+
+
+def _person_lines(layout: Layout) -> str:
+    """On which lines of the files that can have faults each person stands, as the files were written."""
+    files = {fault.file for fault in layout.faults}
+    told = " UNION ALL ".join(
+        f"SELECT '{lines.file}' AS file, * FROM ({numbered_lines(layout.written, lines)})"
+        for lines in layout.declared.lines
+        if lines.file in files
+    )
+    return f"""
+        CREATE TABLE person_lines AS
+        SELECT
+          file,
+          user_key AS person,
+          row_number() OVER (PARTITION BY file, user_key ORDER BY number) - 1 AS ordinal,
+          number AS line,
+          class_key AS class
+        FROM ({told})
+    """
+
+
+_PLANTABLE = """
+    CREATE VIEW plantable AS
+    FROM people
+    WHERE person <> student_count() - 1
+      AND NOT has_second_contact(person)
+"""
+"""The last student keeps an unclosed quotation from standing at the end of a file of students."""
 
 
 def lines_a_person(dirt: float) -> int:
@@ -60,7 +95,7 @@ def write_answers(connection: duckdb.DuckDBPyConnection, path: Path, head: dict[
         COPY (
           SELECT
             {columns},
-            (SELECT coalesce(list(answers ORDER BY file, line), []) FROM answers) AS faults
+            (SELECT coalesce(list(answers ORDER BY file, line, code), []) FROM answers) AS faults
         ) TO $path (FORMAT json)
         """,
         {"path": str(path), **head},
@@ -88,8 +123,7 @@ def _create_kinds(connection: duckdb.DuckDBPyConnection, faults: Sequence[Fault]
           damage VARCHAR,
           people INTEGER,
           changed_lines INTEGER,
-          all_reported BOOLEAN,
-          orphans BOOLEAN
+          all_reported BOOLEAN
         )
         """
     )
@@ -97,12 +131,11 @@ def _create_kinds(connection: duckdb.DuckDBPyConnection, faults: Sequence[Fault]
     # None of a person's lines is left out where all of them change.
     changed_lines = {Reach.LINE: spread, Reach.ODD_LINE: 1}
     connection.executemany(
-        "INSERT INTO kinds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO kinds VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [
             [
                 kind, fault.code, fault.file, fault.entity, fault.column, fault.effect, fault.changed_column,
                 fault.damage, fault.reach.people, changed_lines.get(fault.reach, 1_000), fault.reach is not Reach.LINE,
-                fault.orphans,
             ]
             for kind, fault in enumerate(faults)
         ],
@@ -210,7 +243,7 @@ def _insert_edits(faults: Sequence[Fault]) -> str:
     """
 
 
-def _create_answers(connection: duckdb.DuckDBPyConnection) -> None:
+def _create_answers(connection: duckdb.DuckDBPyConnection, faults: Sequence[Fault]) -> None:
     connection.execute(
         """
         CREATE TABLE answers AS
@@ -219,22 +252,25 @@ def _create_answers(connection: duckdb.DuckDBPyConnection) -> None:
         WHERE changed OR all_reported
         """
     )
-    connection.execute(
-        """
-        INSERT INTO answers
-        SELECT $code, person_lines.file, person_lines.line, $entity, $column, $effect
-        FROM touched
-        JOIN person_lines ON person_lines.person = touched.person AND person_lines.file = $file
-        WHERE touched.changed AND touched.orphans
-        """,
-        {
-            "code": CONSEQUENCE.code,
-            "file": CONSEQUENCE.file,
-            "entity": CONSEQUENCE.entity,
-            "column": CONSEQUENCE.column,
-            "effect": CONSEQUENCE.effect,
-        },
-    )
+    brought = [(kind, told) for kind, fault in enumerate(faults) for told in fault.brings]
+    for kind, told in brought:
+        connection.execute(
+            """
+            INSERT INTO answers
+            SELECT $code, person_lines.file, person_lines.line, $entity, $column, $effect
+            FROM touched
+            JOIN person_lines USING (person)
+            WHERE touched.kind = $kind AND touched.changed AND person_lines.file = $file
+            """,
+            {
+                "kind": kind,
+                "code": told.code,
+                "file": told.file,
+                "entity": told.entity,
+                "column": told.column,
+                "effect": told.effect,
+            },
+        )
 
 
 def _count(connection: duckdb.DuckDBPyConnection, query: str) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from enrollsync.sample.csv_file import Damage
+from enrollsync.sample.edited import Damage
 
 
 class Reach(StrEnum):
@@ -57,8 +57,9 @@ class Fault:
     reach: Reach = Reach.LINE
     among: str = STUDENTS
     """SQL condition on the people it can befall."""
-    orphans: bool = False
-    """The person cannot be read any more, so all their enrollments are reported as unknown references."""
+    brings: tuple[Fault, ...] = ()
+    """What is reported besides on all lines of the person in some file: that nobody knows whom they speak of, or so.
+    These bring nothing themselves."""
 
     @property
     def changed_column(self) -> str | None:
@@ -122,15 +123,17 @@ BATCH_UPLOAD_FAULTS = (
 )  # fmt: skip
 
 _STUDENTS, _ENROLLMENTS = "students.csv", "enrollments.csv"
+_LOST = (Fault("REF-UNKNOWN", _ENROLLMENTS, "enrollments", "Student_id", "record", 0),)
+"""A student who cannot be read is known to none of their enrollments."""
 CLEVER_FAULTS = (
-    Fault("ROW-MALFORMED", _STUDENTS, "users", None, "line", 3, damage=Damage.CUT, orphans=True),
-    Fault("ROW-MALFORMED", _STUDENTS, "users", None, "line", 3, damage=Damage.SURPLUS, orphans=True),
-    Fault("ROW-MALFORMED", _STUDENTS, "users", None, "line", 3, damage=Damage.QUOTE, orphans=True),
-    Fault("ROW-MALFORMED", _STUDENTS, "users", None, "line", 2, CONTROL_CHARACTER, changes="First_name", orphans=True),
-    Fault("ID-MISSING", _STUDENTS, "users", "Student_id", "line", 6, orphans=True),
-    Fault("ID-CHARSET", _STUDENTS, "users", "Student_id", "line", 4, BLANK_INSIDE, orphans=True),
-    Fault("ID-CHARSET", _STUDENTS, "users", "Student_id", "line", 4, MARK_INSIDE, orphans=True),
-    Fault("ID-DUPLICATE", _STUDENTS, "users", "Student_id", "line", 6, "other.id", reach=Reach.PAIR, orphans=True),
+    Fault("ROW-MALFORMED", _STUDENTS, "users", None, "line", 3, damage=Damage.CUT, brings=_LOST),
+    Fault("ROW-MALFORMED", _STUDENTS, "users", None, "line", 3, damage=Damage.SURPLUS, brings=_LOST),
+    Fault("ROW-MALFORMED", _STUDENTS, "users", None, "line", 3, damage=Damage.QUOTE, brings=_LOST),
+    Fault("ROW-MALFORMED", _STUDENTS, "users", None, "line", 2, CONTROL_CHARACTER, changes="First_name", brings=_LOST),
+    Fault("ID-MISSING", _STUDENTS, "users", "Student_id", "line", 6, brings=_LOST),
+    Fault("ID-CHARSET", _STUDENTS, "users", "Student_id", "line", 4, BLANK_INSIDE, brings=_LOST),
+    Fault("ID-CHARSET", _STUDENTS, "users", "Student_id", "line", 4, MARK_INSIDE, brings=_LOST),
+    Fault("ID-DUPLICATE", _STUDENTS, "users", "Student_id", "line", 6, "other.id", reach=Reach.PAIR, brings=_LOST),
     Fault("VAL-TRIMMED", _STUDENTS, "users", "Student_id", "none", 6, BLANKS_AROUND),
     Fault("VAL-MISSING", _STUDENTS, "users", "First_name", "line", 3),
     Fault("VAL-MISSING", _STUDENTS, "users", "Last_name", "line", 3),
@@ -154,5 +157,73 @@ CLEVER_FAULTS = (
     Fault("REF-UNKNOWN", _ENROLLMENTS, "enrollments", "Section_id", "record", 6, "class.class_id || 'X'"),
     Fault("REF-UNKNOWN", _ENROLLMENTS, "enrollments", "Student_id", "record", 6, "person.id || 'X'"),
 )  # fmt: skip
-CONSEQUENCE = Fault("REF-UNKNOWN", _ENROLLMENTS, "enrollments", "Student_id", "record", 0)
-"""What is reported on the enrollments of a student whom a fault with `orphans` made unreadable."""
+
+_ROLES = "roles.csv"
+_NOT_ENROLLED = (Fault("REF-UNKNOWN", _ENROLLMENTS, "enrollments", "userSourcedId", "record", 0),)
+_NO_MEMBER = (Fault("REF-UNKNOWN", _ROLES, "memberships", "userSourcedId", "record", 0),)
+_NO_ROLE = (
+    Fault("REF-UNKNOWN", _USERS, "users", "sourcedId", "record", 0),
+    Fault("VAL-MISSING", _USERS, "users", "sourcedId", "line", 0),
+)
+"""In 1.2 somebody has the role that is said in the other file."""
+
+
+def _of_oneroster(lost: tuple[Fault, ...], no_role: tuple[Fault, ...] = ()) -> tuple[Fault, ...]:
+    """What both versions can hold.
+
+    `lost`: what is reported besides of somebody who cannot be read. `no_role`: that no role is found under a key; under
+    none at all nothing is looked for, and the last of these is reported.
+    """
+    return (
+        Fault("ROW-MALFORMED", _USERS, "users", None, "line", 3, damage=Damage.CUT, brings=lost),
+        Fault("ROW-MALFORMED", _USERS, "users", None, "line", 3, damage=Damage.SURPLUS, brings=lost),
+        Fault("ROW-MALFORMED", _USERS, "users", None, "line", 3, damage=Damage.QUOTE, brings=lost),
+        Fault("ROW-MALFORMED", _USERS, "users", None, "line", 2, CONTROL_CHARACTER, "givenName", brings=lost),
+        Fault("ID-MISSING", _USERS, "users", "sourcedId", "line", 6, brings=lost + no_role[-1:]),
+        Fault("ID-CHARSET", _USERS, "users", "sourcedId", "line", 4, BLANK_INSIDE, brings=lost + no_role),
+        Fault("ID-CHARSET", _USERS, "users", "sourcedId", "line", 4, MARK_INSIDE, brings=lost + no_role),
+        Fault("ID-DUPLICATE", _USERS, "users", "sourcedId", "line", 6, "other.id", reach=Reach.PAIR, brings=lost),
+        Fault("VAL-TRIMMED", _USERS, "users", "sourcedId", "none", 6, BLANKS_AROUND),
+        Fault("VAL-MISSING", _USERS, "users", "givenName", "line", 3),
+        Fault("VAL-MISSING", _USERS, "users", "familyName", "line", 3),
+        Fault("VAL-INVALID", _USERS, "users", "grades", "value", 4, "'grade five'"),
+        Fault("VAL-INVALID", _USERS, "users", "enabledUser", "value", 4, "'perhaps'"),
+        Fault("VAL-EMAIL", _USERS, "users", "email", "none", 6, NO_AT_SIGN),
+        Fault("VAL-EMAIL-DUPLICATE", _USERS, "users", "email", "none", 6, "upper(other.email)", reach=Reach.PAIR),
+        Fault("SEC-DUPLICATE", _USERS, "users", "identifier", "cleared", 3, "other.district_id", reach=Reach.PAIR),
+        Fault("ROW-MALFORMED", _ENROLLMENTS, "enrollments", None, "line", 3, damage=Damage.CUT),
+        Fault("ROW-MALFORMED", _ENROLLMENTS, "enrollments", None, "line", 3, damage=Damage.SURPLUS),
+        Fault("ROW-MALFORMED", _ENROLLMENTS, "enrollments", None, "line", 3, damage=Damage.QUOTE),
+        Fault(
+            "ROW-MALFORMED", _ENROLLMENTS, "enrollments", None, "line", 2, "class.class_id || chr(0)", "classSourcedId"
+        ),
+        Fault("ID-MISSING", _ENROLLMENTS, "enrollments", "classSourcedId", "line", 6),
+        Fault("ID-MISSING", _ENROLLMENTS, "enrollments", "userSourcedId", "line", 6),
+        Fault("VAL-ACTION", _ENROLLMENTS, "enrollments", "role", "line", 3, "'pupil'"),
+        Fault("REF-UNKNOWN", _ENROLLMENTS, "enrollments", "classSourcedId", "record", 6, "class.class_id || 'X'"),
+        Fault("REF-UNKNOWN", _ENROLLMENTS, "enrollments", "userSourcedId", "record", 6, "person.id || 'X'"),
+    )
+
+
+ONEROSTER_1_1_FAULTS = (
+    *_of_oneroster(_NOT_ENROLLED),
+    Fault("VAL-ACTION", _USERS, "users", "role", "line", 3, "'pupil'"),
+    Fault("REF-UNKNOWN", _USERS, "memberships", "orgSourcedIds", "record", 6, "'9999'"),
+)
+ONEROSTER_1_2_FAULTS = (
+    *_of_oneroster((*_NO_MEMBER, *_NOT_ENROLLED), _NO_ROLE),
+    Fault("ROW-MALFORMED", _ROLES, "memberships", None, "line", 3, damage=Damage.CUT, brings=_NO_ROLE),
+    Fault("ROW-MALFORMED", _ROLES, "memberships", None, "line", 3, damage=Damage.SURPLUS, brings=_NO_ROLE),
+    Fault("ROW-MALFORMED", _ROLES, "memberships", None, "line", 3, damage=Damage.QUOTE, brings=_NO_ROLE),
+    Fault(
+        "ROW-MALFORMED", _ROLES, "memberships", None, "line", 2, "person.id || chr(0)", "userSourcedId",
+        brings=_NO_ROLE,
+    ),
+    Fault("ID-MISSING", _ROLES, "memberships", "userSourcedId", "line", 6, brings=_NO_ROLE),
+    Fault(
+        "VAL-ACTION", _ROLES, "memberships", "role", "line", 3, "'pupil'",
+        brings=(Fault("VAL-ACTION", _USERS, "users", "sourcedId", "line", 0),),
+    ),
+    Fault("REF-UNKNOWN", _ROLES, "memberships", "orgSourcedId", "record", 6, "'9999'"),
+    Fault("REF-UNKNOWN", _ROLES, "memberships", "orgSourcedId", "record", 2),
+)  # fmt: skip

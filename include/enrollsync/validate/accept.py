@@ -334,7 +334,7 @@ def _touched(entity: Entity, unfound: str) -> str:
 
 
 def _emptied(entity: Entity) -> str:
-    names = [name for name in (entity.identifier, *entity.values) if name]
+    names = [name for name in (entity.identifier, *entity.values, "status") if name]
     return ", ".join(
         f"CASE WHEN coalesce(list_contains(emptied, '{name}'), false) THEN NULL ELSE {name} END AS {name}"
         for name in names

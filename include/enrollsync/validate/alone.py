@@ -149,11 +149,11 @@ _MET: dict[str, Callable[[Any, Mapping[str, Any]], bool]] = {
 
 
 def _named(record: Record, suite: Suite, link: str) -> bool | None:
-    """Whether an enrollment names what it hangs on, where its file has to; None where nobody knows the file."""
-    if record.get(link) is not None or not suite.words["enrollment_files"]:
+    """Whether a link names what it hangs on, where its file has to; None where nobody knows the file."""
+    if record.get(link) is not None or not suite.words["link_files"]:
         return True
     file = record.get("file")
-    return None if file is None else file not in suite.words["enrollment_files"]
+    return None if file is None else file not in suite.words["link_files"]
 
 
 _DERIVED: dict[str, Callable[[Record, Suite], Any]] = {

@@ -20,6 +20,7 @@ from enrollsync.words.canonical import (
     ENTITIES,
     GRADES,
     KINDS,
+    MEMBERSHIPS,
     ORGANIZATIONS,
     REMOVE,
     STATUSES,
@@ -31,13 +32,14 @@ from enrollsync.words.errors import ConfigurationError
 
 FOLDER = Path(str(files("enrollsync"))) / "expectations"
 CIRCUMSTANCES = frozenset({
-    "ssn", "staff_only", "organizations_file", "enrollment_roles", "role_due", "action", "status", "lookups",
+    "ssn", "staff_only", "organizations_file", "memberships_file", "enrollment_roles", "role_due", "action", "status",
+    "lookups",
     *(f"snapshot_of_{entity.name}" for entity in ENTITIES if entity.key),
 })  # fmt: skip
 """What `meta.when` may name: that SSN-like identifiers are asked for, that files may bring staff only, that
-organizations have a file of their own, that a file of enrollments says the role in the class, that a person's role
-cannot be left to the roster, that a row may ask for something or say a status, that values are looked up in
-other files, that all records of a kind are delivered."""
+organizations or memberships have a file of their own, that a file of enrollments says the role in the class, that a
+person's role cannot be left to the roster, that a row may ask for something or say a status, that values are looked up
+in other files, that all records of a kind are delivered."""
 
 _AREA = "(?:00[1-9]|0[1-9][0-9]|[1-578][0-9]{2}|6[0-57-9][0-9]|66[0-57-9])"
 _GROUP = "(?:0[1-9]|[1-9][0-9])"
@@ -137,6 +139,8 @@ def circumstances(entity: str, run: Run) -> frozenset[str]:
         holding.add("staff_only")
     if declared.own_files(ORGANIZATIONS.name):
         holding.add("organizations_file")
+    if declared.own_files(MEMBERSHIPS.name):
+        holding.add("memberships_file")
     own_files = declared.own_files(ENROLLMENTS.name)
     if any(declared.called(file, ENROLLMENTS.name, "role") for file in own_files):
         holding.add("enrollment_roles")
@@ -179,7 +183,7 @@ def parameters(run: Run) -> dict[str, Any]:
         "opaque_regex": OPAQUE,
         "ssn_regex": SSN,
         "class_size": CLASS_SIZE,
-        "enrollment_files": declared.own_files(ENROLLMENTS.name),
+        "link_files": (*declared.own_files(MEMBERSHIPS.name), *declared.own_files(ENROLLMENTS.name)),
         "grades": list(GRADES),
         "roles": list(KINDS),
         "statuses": list(STATUSES),

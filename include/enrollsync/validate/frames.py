@@ -59,14 +59,14 @@ def derived(workspace: Workspace, entity: Entity, words: dict[str, Any]) -> dict
     `sound_` is a key or a value that is not itself at fault: a misspelt identifier is no second person, and an
     impossible date contradicts nothing.
     """
-    own_files = ", ".join(map(literal, words["enrollment_files"]))
+    own_files = ", ".join(map(literal, words["link_files"]))
     elsewhere = f"this.file NOT IN ({own_files})" if own_files else "true"
     answers = {
         "record": "repeated.record",
         "staff_role": "CASE WHEN this.role IN ('teacher', 'staff') THEN this.role END",
         "brought_key": "CASE WHEN this.action IS NULL THEN this.source_key END",
         "students": "crowded.students",
-        # In other files an enrollment without a class or a person belongs to a class or a person without identifier.
+        # In other files a link without a class or a person belongs to a class or a person without identifier.
         "class_given": f"{elsewhere} OR this.class_source_key IS NOT NULL",
         "user_given": f"{elsewhere} OR this.user_source_key IS NOT NULL",
         "organization_given": "this.user_source_key IS NULL OR this.organization_source_key IS NOT NULL",
