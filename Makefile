@@ -29,6 +29,8 @@ help:
 	@echo "make test    run all tests"
 	@echo "make check   lint, types and the quick tests, in about a minute"
 	@echo "make lint    check style and types"
+	@echo "make audit   what is known against the locked packages, and their licences"
+	@echo "make sbom    list everything that is installed here in sbom.cdx.json (CycloneDX)"
 	@echo "make docs    write docs/findings.md anew from the table of findings"
 	@echo "make bench   measure against peers (SIZE=100000 students; takes minutes)"
 	@echo "make setup   only set everything up; the other commands do so by themselves"
@@ -90,10 +92,37 @@ browser:
 secrets:
 	@$(PYTHON) scripts/new_secrets.py
 
-lint: .venv/ready
+lint: .venv/ready .venv-audit/asked
 	@ruff check .
 	@ruff format --check .
 	@mypy
+
+.PHONY: audit sbom lock-audit
+
+# Whoever checks style need not ask again about packages that have not changed.
+.venv-audit/asked: .venv-audit/ready pyproject.toml
+	@$(MAKE) --silent audit
+	@touch $@
+
+audit: .venv-audit/ready
+	@.venv-audit/bin/pip-licenses --python .venv/bin/python --summary > .venv-audit/licences || { cat .venv-audit/licences; exit 1; }
+	@echo "audit: licences of all packages are among those of pyproject.toml: $$(($$(wc -l < .venv-audit/licences) - 1)) wordings"
+	@python scripts/audit.py
+
+# What is installed here, with versions, hashes of origin and licences, in CycloneDX's form.
+sbom: .venv-audit/ready
+	@.venv-audit/bin/cyclonedx-py environment .venv --pyproject pyproject.toml --output-reproducible --output-file sbom.cdx.json
+	@echo "Wrote sbom.cdx.json"
+
+.venv-audit/ready: requirements-audit.lock | .venv/ready
+	@echo "Installing the audit's locked dependencies into .venv-audit"
+	@uv venv --quiet --allow-existing --python .venv/bin/python .venv-audit
+	@uv pip install --quiet --python .venv-audit/bin/python --require-hashes -r requirements-audit.lock
+	@touch $@
+
+lock-audit: .venv/ready
+	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	--group audit -o requirements-audit.lock
 
 docs: .venv/ready
 	@python -m enrollsync.words.codes_page

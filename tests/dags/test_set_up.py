@@ -18,16 +18,19 @@ from threading import Thread
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[2]
-LOCKS = {name: (PROJECT / name).read_text() for name in ("requirements.lock", "requirements-bench.lock")}
+LOCKS = {name: (PROJECT / name).read_text() for name in (
+    "requirements.lock", "requirements-audit.lock", "requirements-bench.lock"
+)}  # fmt: skip
 
 
 def direct_dependencies() -> dict[str, set[str]]:
-    """Lock -> what it has to hold; the bench has one of its own."""
+    """Lock -> what it has to hold; the bench and the audit have one of their own."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
     groups = dict(project["dependency-groups"])
-    bench = groups.pop("bench")
+    bench, audit = groups.pop("bench"), groups.pop("audit")
     return {
         "requirements.lock": named(sum(groups.values(), project["project"]["dependencies"])),
+        "requirements-audit.lock": named(audit),
         "requirements-bench.lock": named(bench),
     }
 
