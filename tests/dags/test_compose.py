@@ -109,10 +109,11 @@ def test_everything_that_is_copied_is_there_and_let_through() -> None:
 
 
 @pytest.mark.parametrize("service", SERVICES)
-def test_no_service_runs_as_root(service: str) -> None:
+def test_no_service_runs_as_root_or_can_become_it(service: str) -> None:
     assert str(SERVICES[service]["user"]).split(":")[0] not in ("0", "root", "")
     assert not SERVICES[service].get("privileged")
     assert not re.search(r"^USER (root|0)\b", DOCKERFILE, re.M)
+    assert SERVICES[service]["security_opt"] == ["no-new-privileges:true"]
 
 
 def test_what_is_published_is_published_on_this_machine_alone() -> None:
