@@ -59,7 +59,7 @@ for name, settings in districts.districts_of(get_parsing_context().dag_id).items
             dag_id,
             dag_display_name=settings.name,
             description="Makes the roster say what the district delivers",
-            schedule=districts.timetable(settings),
+            schedule=districts.schedule_of(name, settings),
             **districts.shared_by_dags(settings),
         ) as dag:
             approved = ApprovePlan(task_id="approve", planned=plan(validate(ingest(name))), district=settings)

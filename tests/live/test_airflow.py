@@ -22,7 +22,7 @@ from enrollsync.airflow.approval import BEFORE_NEXT_RUN
 from enrollsync.sample import write_sample
 from enrollsync.words.codes import CODES
 from live.district import District
-from live.services import Airflow, until
+from live.services import Airflow, tail, until
 from nightly import write_csv
 
 pytestmark = pytest.mark.slow
@@ -650,6 +650,30 @@ def test_portal_is_shut_without_a_session_and_answers_nobody_elses_form(page: Pa
     assert httpx.get(f"{address}/", headers={"Accept": "application/json"}).status_code == 401
     sent = page.request.post(f"{address}/districts/jefferson", headers={"Origin": "http://evil.example"})
     assert sent.status == 403
+
+
+# ---- a delivery starts a run -----------------------------------------------------------------------------------------
+
+
+def test_deliveries_start_runs_and_of_two_in_quick_succession_the_last_one_wins(airflow: Airflow) -> None:
+    district = District(airflow, "watched")
+    source = {"path": "data/landing/watched", "watch": True, "ready": ".done"}
+    airflow.add_district("watched", source=source, thresholds={"update_percent": 100, "fields": {"given_name": 100}})
+
+    def runs() -> list[dict[str, str]]:
+        return list(airflow.call("GET", f"dags/{district.sync}/dagRuns")["dag_runs"])
+
+    def story() -> str:
+        return f"{runs()}; {tail(airflow.home, 'triggerer')}"
+
+    write_sample(district.landing, "batch_upload", students=60, seed=3)
+    (district.landing / ".done").touch()
+    until(lambda: len(runs()) == 1, 120, story)
+    district.change_names("Last")
+    until(lambda: len(runs()) == 2, 300, story)
+    until(lambda: all(run["state"] in ("success", "failed") for run in runs()), 300, story)
+    assert {(run["run_type"], run["state"]) for run in runs()} == {("asset_triggered", "success")}
+    assert (len(runs()), district.named("Last")) == (2, 60)
 
 
 # ---- the next run is near --------------------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ def test_the_district_that_ships_can_be_read() -> None:
     ("recheck_days", 0), ("district_id", "North_East-7"), ("thresholds.windows", []),
     ("pauses", []), ("source.values", {"grade": {"TK": "PreKindergarten"}, "userRole": {"Pupil": "student"}}),
     ("source.path", "s3://bucket/in"), ("source.ready", "manifest"), ("source.ready", ".done"), ("source.ready", 120),
-    ("source.case", {"userEmail": "lower"}), ("source.skip", []),
+    ("source.watch", True), ("source.case", {"userEmail": "lower"}), ("source.skip", []),
 ])  # fmt: skip
 def test_every_key_of_the_design_is_taken(tmp_path: Path, key: str, value: Any) -> None:
     place: Any = load(tmp_path, with_key(key, value))
@@ -181,6 +181,7 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
     ("source.path", None, "`source`: needs `path`, a folder or a zip, or `api: clever` with a `connection`"),
     ("source.api", "clever", "`source`: has `path` and `api`; leave one out"),
     ("source.path", "sftp://files.example/in", "is no place that is read; write a folder, or one like s3://bucket/fol"),
+    ("source", {"api": "clever", "connection": "c", "watch": True}, "`watch` looks where deliveries lie, and `api`"),
     ("source.api", "classlink", "`source.api`: Input should be 'clever' (found 'classlink')"),
     ("source", {"api": "clever"}, "`source`: `api` needs `connection`, the name of an Airflow connection"),
     ("source", {"api": "clever", "connection": "c", "encoding": "cp1252"}, "`columns` and `encoding` speak of files"),

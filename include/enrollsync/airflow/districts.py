@@ -10,6 +10,8 @@ from typing import Any
 import yaml
 from airflow.sdk import (
     Asset,
+    AssetOrTimeSchedule,
+    AssetWatcher,
     Context,
     CronTriggerTimetable,
     ExceptionRetryPolicy,
@@ -31,7 +33,7 @@ _LONGEST_PAUSE = timedelta(minutes=15)
 _DAGS = ("enrollment_sync__", "enrollment_undo__")
 _Dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 """The safe dumper in C where PyYAML was built with it."""
-_RUN_TYPES = ("scheduled", "manual", "operator_triggered", "asset_materialization")
+_RUN_TYPES = ("scheduled", "manual", "operator_triggered", "asset_triggered", "asset_materialization")
 """How a run may come about; not by a backfill: a night that is past has no delivery of its own."""
 
 
@@ -85,6 +87,22 @@ def timetable(district: District) -> CronTriggerTimetable | None:
     if district.schedule is None:
         return None
     return CronTriggerTimetable(district.schedule, timezone=district.timezone)
+
+
+def schedule_of(file: str, district: District) -> CronTriggerTimetable | AssetOrTimeSchedule | list[Asset] | None:
+    """When the district's runs start: by its timetable, and where it watches for them, when a delivery is there.
+
+    `file`: the district's file, without `.yaml`.
+    """
+    planned = timetable(district)
+    if not district.source.watch:
+        return planned
+    from enrollsync.airflow.watch import DeliveryTrigger
+
+    address = f"landing://{district.district_id}"
+    watcher = AssetWatcher(name=f"deliveries of {district.district_id}", trigger=DeliveryTrigger(file))
+    landing = Asset(name=address, uri=address, watchers=[watcher])
+    return [landing] if planned is None else AssetOrTimeSchedule(timetable=planned, assets=[landing])
 
 
 def pool_of(district_id: str) -> str:

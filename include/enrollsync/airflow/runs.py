@@ -23,6 +23,8 @@ from enrollsync.words.errors import ConfigurationError
 from enrollsync.words.printable import printable
 
 log = logging.getLogger(__name__)
+_BY_ITSELF = ("scheduled", "asset_triggered")
+"""Runs that nobody asked for, and that rest in a pause."""
 
 
 def start(district: str) -> str:
@@ -46,7 +48,7 @@ def start(district: str) -> str:
     if problem := _contradiction(limits, params):
         steps.fail(workspace, problem)
         raise ConfigurationError(problem)
-    if context["dag_run"].run_type == "scheduled" and (reason := steps.pause(workspace)):
+    if context["dag_run"].run_type in _BY_ITSELF and (reason := steps.pause(workspace)):
         raise AirflowSkipException(reason)
     return workspace
 
@@ -142,6 +144,11 @@ def source_connection(name: str) -> Connection:
     except AirflowNotFoundException as error:
         remedy = f"set AIRFLOW_CONN_{name.upper()} to a URI or JSON, or add it under Admin > Connections"
         raise ConfigurationError(f"`source.connection`: {error}; {remedy}") from None
+    return connection_from(name, found)
+
+
+def connection_from(name: str, found: Any) -> Connection:
+    """One of Airflow's, as the package reads it."""
     return Connection(name, {part: getattr(found, part) for part in _FIELDS} | {"extra": found.extra_dejson})
 
 

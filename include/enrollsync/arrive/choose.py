@@ -43,6 +43,11 @@ class Entry:
         return [entry for entry in self.within or () if entry.is_csv]
 
     @property
+    def files(self) -> list[Entry]:
+        """Of a delivery: its CSV files, or the zip itself."""
+        return [self] if self.within is None else self.csv_files
+
+    @property
     def is_csv(self) -> bool:
         """Whether it is meant as a CSV file, by its name."""
         named = self.name.lower().endswith((".csv", ".csv.gz")) and not self.name.startswith(".")
@@ -74,22 +79,29 @@ class Place(Protocol):
         """Whether a file is a zip that has its end."""
 
 
-def newest(place: Place, path: str, ready: Ready) -> Entry:
+def newest(place: Place, path: str, ready: Ready, *, waits: bool = True) -> Entry:
     """The delivery at `path`: a zip, a folder of CSV files, or the newest complete one of a folder of such deliveries.
 
-    CSV files that lie beside such deliveries are together one more of them. Where `ready` is seconds, it waits.
+    CSV files that lie beside such deliveries are together one more of them. Where `ready` is seconds, it waits for
+    them, unless it may not: then what is not still yet is refused.
 
     Raises Refused (FILE-MISSING, FILE-INCOMPLETE, FILE-UNSAFE).
     """
+    delivery = _marked(place, path, ready)
+    return _when_still(place, delivery, ready, waits=waits) if isinstance(ready, int) else delivery
+
+
+def _marked(place: Place, path: str, ready: Ready) -> Entry:
+    """The newest delivery that has the mark which `ready` asks for."""
     source = place.look(path)
     if source is None:
         raise Refused("FILE-MISSING", f"there is no folder or zip {path}; correct the path or deliver the files")
     if source.within is None:
-        return _settled(place, _whole_zip(place, source), None, ready)
+        return _with_mark(place, _whole_zip(place, source), None, ready)
     deliveries = [entry for entry in source.within if entry.is_delivery and not entry.is_other_name]
     if source.csv_files:
         if not deliveries:
-            return _settled(place, source, None, ready)
+            return _with_mark(place, source, None, ready)
         deliveries.append(source)
     complete = [one for one in deliveries if _is_complete(place, one) and _has_mark(place, one, source, ready)]
     if not complete and deliveries:
@@ -101,7 +113,7 @@ def newest(place: Place, path: str, ready: Ready) -> Entry:
     chosen = max(complete, key=lambda one: one.arrived)
     if chosen is not source:
         refuse_link(chosen, "the files themselves")
-    return _settled(place, chosen, source, ready)
+    return chosen
 
 
 def _has_mark(place: Place, delivery: Entry, landing: Entry | None, ready: Ready) -> bool:
@@ -118,18 +130,18 @@ def _has_mark(place: Place, delivery: Entry, landing: Entry | None, ready: Ready
     return any(one.name == delivery.name + ready and one.within is None for one in landing.within or ())
 
 
-def _settled(place: Place, delivery: Entry, landing: Entry | None, ready: Ready) -> Entry:
-    """The delivery, once it is complete as far as `ready` tells. Raises Refused (FILE-INCOMPLETE) where it is not."""
+def _with_mark(place: Place, delivery: Entry, landing: Entry | None, ready: Ready) -> Entry:
+    """The delivery. Raises Refused (FILE-INCOMPLETE) where it lacks the mark."""
     if not _has_mark(place, delivery, landing, ready):
         lacks = MANIFEST_FILE if ready == MANIFEST else ready
         said = f"the delivery {shortened(delivery.name)} lacks {lacks}, which says that it is complete; wait for it"
         raise Refused("FILE-INCOMPLETE", said)
-    return _when_still(place, delivery, ready) if isinstance(ready, int) else delivery
+    return delivery
 
 
-def _when_still(place: Place, delivery: Entry, seconds: int) -> Entry:
+def _when_still(place: Place, delivery: Entry, seconds: int, *, waits: bool) -> Entry:
     """The delivery once nothing has been written to it for so long, waited for twice as long at most."""
-    last = time.monotonic() + 2 * seconds
+    last = time.monotonic() + (2 * seconds if waits else 0)
     while (left := delivery.arrived[0] + seconds - time.time()) > 0:
         if time.monotonic() + left > last:
             said = f"the delivery {shortened(delivery.name)} is still being written to; wait for it to end"

@@ -55,7 +55,7 @@ def fetch(place: RemotePlace, path: str, ready: Ready, target: Path, telling: Te
     Raises Refused (FILE-MISSING, FILE-INCOMPLETE, FILE-UNSAFE), Unreachable.
     """
     delivery = newest(place, path, ready)
-    files = _files(delivery)
+    files = delivery.files
     _refuse_unfit(files)
     folder = target / "arrived"
     private.make_folder(folder)
@@ -71,12 +71,8 @@ def fetch(place: RemotePlace, path: str, ready: Ready, target: Path, telling: Te
     return folder if delivery.within is not None else folder / delivery.name
 
 
-def _files(delivery: Entry) -> list[Entry]:
-    return [delivery] if delivery.within is None else delivery.csv_files
-
-
 def _stamps(delivery: Entry) -> set[tuple[str, int, float]]:
-    return {(entry.name, entry.size, entry.modified) for entry in _files(delivery)}
+    return {(entry.name, entry.size, entry.modified) for entry in delivery.files}
 
 
 def _refuse_unfit(files: list[Entry]) -> None:

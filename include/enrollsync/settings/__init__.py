@@ -246,6 +246,8 @@ class SourceSettings(_Settings):
     ready: Annotated[int | str, BeforeValidator(_ready)] | None = None
     """What tells that a delivery is complete: `manifest`, the name of a marker beside or within it, or how many seconds
     nothing has been written to it; None: that no file's name says it is still arriving."""
+    watch: bool = False
+    """Whether a delivery starts a run by itself, besides the schedule."""
     due_hours: float | None = Field(None, gt=0, le=87_600, allow_inf_nan=False)
     """A delivery older than this when a run looks for one is overdue; None: it may be of any age."""
 
@@ -278,6 +280,8 @@ class SourceSettings(_Settings):
             raise ValueError("has `path` and `api`; leave one out")
         if self.api and self.connection is None:
             raise ValueError("`api` needs `connection`, the name of an Airflow connection with the token")
+        if self.api and self.watch:
+            raise ValueError("`watch` looks where deliveries lie, and `api` has no such place; leave one out")
         if self.api and (self.columns or self.encoding != "utf-8"):
             raise ValueError("`columns` and `encoding` speak of files, and `api` has none; leave them out")
         return self
