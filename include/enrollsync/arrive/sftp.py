@@ -45,14 +45,15 @@ def sftp_place(connection: Connection) -> Iterator[SftpPlace]:
     with paramiko.SSHClient() as client:
         server = _Server(connection)
         server.introduce(client)
+        password, key = connection.text("password") or None, _private_key(connection)
         with server.reached():
             client.connect(
                 server.host,
                 server.port,
                 username=connection.text("login") or None,
-                password=connection.text("password") or None,
-                pkey=_private_key(connection),
-                look_for_keys=not connection.text("password"),
+                password=password,
+                pkey=key,
+                look_for_keys=password is None and key is None,
                 allow_agent=False,
                 timeout=_CONNECT_SECONDS,
                 banner_timeout=_CONNECT_SECONDS,
