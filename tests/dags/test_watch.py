@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from enrollsync.airflow import watch
 from enrollsync.airflow.watch import DeliveryTrigger
 from enrollsync.words.errors import Unreachable
+from sftp_server import serving
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -80,6 +82,23 @@ def test_a_place_that_cannot_be_looked_at_is_logged_once_and_looked_at_again(
         assert (look(trigger), look(trigger)) == (None, None)
     assert said == ["lincoln: nobody can tell whether there is a delivery: FILE-UNREACHABLE: no answer"]
     assert look(trigger) is not None
+
+
+def test_a_delivery_on_a_server_is_told_by_the_connection_and_without_it_that_is_logged(
+    landing: Path, districts: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    districts("lincoln", path="path: landing\n  connection: district_sftp\n  watch: true\n  ready: .done")
+    trigger = DeliveryTrigger("lincoln")
+    monkeypatch.setattr(trigger.log, "warning", lambda text, *values: said.append(text % values))
+    (landing / "users.csv").write_text("monday")
+    (landing / ".done").touch()
+    assert look(trigger) is None
+    assert "district_sftp" in said[0]
+    with serving(landing.parent) as server:
+        monkeypatch.setenv("AIRFLOW_CONN_DISTRICT_SFTP", json.dumps(server.connection()))
+        assert look(trigger) is not None
+    assert len(said) == 1
 
 
 def test_dag_of_a_district_that_watches_runs_by_its_schedule_and_by_deliveries(

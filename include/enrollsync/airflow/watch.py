@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow.sdk import BaseHook
+from airflow.sdk.exceptions import AirflowException
 from airflow.triggers.base import BaseEventTrigger, TriggerEvent
 
 from enrollsync.airflow.runs import connection_from
@@ -55,7 +56,7 @@ class DeliveryTrigger(BaseEventTrigger):
         try:
             district = load_district(self.district)
             found = await self._spotted(district)
-        except (EnrollSyncError, OSError) as error:
+        except (EnrollSyncError, AirflowException, OSError) as error:
             if str(error) != self._problem:
                 self._problem = str(error)
                 self.log.warning("%s: nobody can tell whether there is a delivery: %s", self.district, error)
