@@ -20,6 +20,7 @@ import pytest
 import in_memory
 import one_engine
 import quicker
+from counted_rows import rows_read
 from damage import (
     Told,
     complaints_on,
@@ -42,8 +43,11 @@ from enrollsync.words.errors import Refused
 from nightly import ON_TOP, Nightly, as_csv
 
 _NIGHT = datetime(2026, 11, 24, 7, tzinfo=UTC)
+_OF_ONEROSTER = {"user": ("p1", "p2", "p3", "t1"), "class": ("C1", "C2"), "organization": ("S1", "D")}
 IDENTIFIERS = {
     "batch_upload": {"user": ("300", "301", "302", "900"), "class": ("C1", "C2"), "organization": ("S1",)},
+    "oneroster_1_1": _OF_ONEROSTER,
+    "oneroster_1_2": _OF_ONEROSTER,
     "clever": {"user": ("p-0", "p-1", "p-9", "T1"), "class": ("X1", "X2"), "organization": ("S1", "S2")},
 }
 """Format -> whom its sound delivery speaks of."""
@@ -70,7 +74,7 @@ class Nights:
         self.whole = whole
         self.state, self.version = folder / "state", None
         self.nightly = Nightly(folder, f"sqlite:///{folder}/roster.db", lambda *_: [])
-        self.nightly.settings = {"primary_source": declared.name}
+        self.nightly.settings = {"primary_source": declared.source.name}
         assert self.nightly.run(dict(self.sound))["outcome"] == "applied"
 
     def complaints(self, case: int) -> tuple[list[str], list[str]]:
@@ -170,13 +174,15 @@ class Nights:
                 yield from (f"{given.name}: {said}" for said in complaints_on(lines, told))
             yield from _complaints_on_quarantine(file, told, workspace)
             read[file.entity] += file.malformed
-            read += _rows_of(self.declared, file.name, workspace)
+        read += rows_read(self.declared, workspace, [file.name for file in manifest.files])
         yield from _complaints_on_counts(read, manifest, workspace)
 
 
 def with_removals(chance: random.Random, files: dict[str, bytes]) -> dict[str, bytes]:
-    """The files with lines that ask for classes to be removed, where the format has such."""
-    if "users.csv" not in files:
+    """The files with lines that ask for records to be removed, where the format has such."""
+    if "orgs.csv" in files:
+        return {name: with_endings(chance, data) for name, data in files.items()}
+    if not files.get("users.csv", b"").startswith(b"action,"):
         return files
     header, *lines = files["users.csv"].decode().splitlines(keepends=True)
     for _ in range(chance.choice((1, 1, 2))):
@@ -185,6 +191,19 @@ def with_removals(chance: random.Random, files: dict[str, bytes]) -> dict[str, b
         lines.insert(chance.choice((0, 1, 3, len(lines))), ",".join(asked.get(name, "") for name in header.split(",")))
         lines = [line if line.endswith("\n") else f"{line}\n" for line in lines]
     return files | {"users.csv": "".join([header, *lines]).encode()}
+
+
+def with_endings(chance: random.Random, data: bytes) -> bytes:
+    """A file of OneRoster in which a line or two are to be deleted, or say so of what another line brings."""
+    header, *rows = csv.reader(io.StringIO(data.decode(), newline=""))
+    for _ in range(chance.choice((0, 0, 1, 2)) if rows else 0):
+        ending = list(chance.choice(rows))
+        ending[header.index("status")] = chance.choice(("tobedeleted", "ToBeDeleted ", "inactive", "delete"))
+        at = chance.randrange(len(rows))
+        rows[at : at + chance.choice((0, 1))] = [ending]
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows([header, *rows])
+    return written.getvalue().encode()
 
 
 def id_changes(chance: random.Random, name: str) -> bytes:
@@ -234,42 +253,6 @@ def _told_of(file: SourceFile, manifest: RunManifest, workspace: Workspace, deli
     valueless = [int(line) for line in listed] or [line for line in one if line]
     width = record_width(load_text(delivered))
     return Told(dict.fromkeys(line for (line,) in rows), malformed, valueless, width)
-
-
-def _rows_of(declared: Format, file: str, workspace: Workspace) -> Counter[str]:
-    """Entity -> how many rows of it the readable lines of a file make, told from the format's own words."""
-    rows = duckdb.sql(f"SELECT * FROM {numbered(workspace.source_table(file))}").to_arrow_table().to_pylist()
-    given = {row["line"]: {name: str(value or "").strip(" \t\n\r\xa0") for name, value in row.items()} for row in rows}
-    if declared.name == "batch_upload" and file == "users.csv":
-        return _rows_of_batch_upload(given, _rejected(workspace, file))
-    counted: Counter[str] = Counter()
-    for row in given.values():
-        if file == "sections.csv":
-            counted["classes"] += 1
-            counted["enrollments"] += sum(bool(row.get(name)) for name in ("Teacher_id", "Teacher_2_id"))
-        elif file != "id_changes.csv":
-            counted.update({"schools.csv": ["organizations"], "enrollments.csv": ["enrollments"]}.get(
-                file, ["users", "memberships"]
-            ))  # fmt: skip
-    return counted
-
-
-def _rows_of_batch_upload(given: dict[int, dict[str, str]], rejected: set[tuple[int, str, str]]) -> Counter[str]:
-    """What asks for a class to be removed is no row, nor is what else is said of that class, unless it is rejected."""
-    asking = {line for line, row in given.items() if row.get("action", "").lower() == "remove-class"}
-    sound = asking - {line for line, _, code in rejected if code != "REF-UNKNOWN"}
-    removed = {given[line].get("classId", "") for line in sound}
-    own = {(line, entity) for line, entity, _ in rejected}
-    counted: Counter[str] = Counter()
-    for line, row in given.items():
-        class_id, in_class = row.get("classId", ""), row["userRole"].lower() in ("student", "teacher")
-        if line in asking:
-            counted["classes"] += line not in sound
-            continue
-        counted.update(["users", "memberships", "organizations"])
-        for entity, spoken_of in (("classes", in_class or class_id), ("enrollments", in_class)):
-            counted[entity] += bool(spoken_of) and (class_id not in removed or (line, entity) in own)
-    return counted
 
 
 def _rejected(workspace: Workspace, file: str) -> set[tuple[int, str, str]]:
