@@ -17,7 +17,7 @@ from fastapi import HTTPException
 from enrollsync import steps
 from enrollsync.portal.entry import DistrictVisit
 from enrollsync.portal.findings_view import Found, Sought, view_findings
-from enrollsync.portal.plan_view import Change, Wanted, view_plan
+from enrollsync.portal.plan_view import Change, Wanted, view_changes
 from enrollsync.portal.texts import say
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Workspace
@@ -84,7 +84,7 @@ def look(here: DistrictVisit, begin: Begin, step: Step, *, line: int | None = No
         run = Run.open(workspace)
         _, findings = view_findings(run, Sought(line=line)) if run.place.findings.is_file() else (0, [])
         said_once = {(one.code, one.message): one for one in findings}  # of the line, and of that in id_changes.csv
-        plan = view_plan(run.place, Wanted())
+        found, changes = view_changes(run.place, Wanted())
     except BaseException:
         shutil.rmtree(workspace, ignore_errors=True)
         raise
@@ -93,7 +93,7 @@ def look(here: DistrictVisit, begin: Begin, step: Step, *, line: int | None = No
         (Path(workspace) / _LOOKED).touch()
     else:
         shutil.rmtree(workspace, ignore_errors=True)
-    return Looked(run.manifest.run_id, result["plan_id"], possible, plan.found, plan.changes, [*said_once.values()])
+    return Looked(run.manifest.run_id, result["plan_id"], possible, found, changes, [*said_once.values()])
 
 
 def do(here: DistrictVisit, begin: Begin, step: Step, plan: str, looked: str) -> None:

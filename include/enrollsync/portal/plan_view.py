@@ -110,12 +110,15 @@ def has_plan(place: Workspace) -> bool:
 
 def view_plan(place: Workspace, wanted: Wanted) -> PlanView:
     """Read a plan; one that was applied in part is shown as it was applied."""
-    written = place.written(place.plan_table("users"))
-    plan = _Plan(place.root, written, written.stat().st_mtime_ns)
-    whole = _told_whole(plan)
+    found, changes = view_changes(place, wanted)
+    return replace(_told_whole(_plan_of(place)), changes=changes, found=found)
+
+
+def view_changes(place: Workspace, wanted: Wanted) -> tuple[int, list[Change]]:
+    """How many changes of a plan fit what is wanted, and one page of them."""
+    plan = _plan_of(place)
     with _opened(plan) as connection:
-        found, changes = _changes(connection, plan, wanted)
-    return replace(whole, changes=changes, found=found)
+        return _changes(connection, plan, wanted)
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,11 @@ class _Plan:
     root: Path
     written: Path
     made: int
+
+
+def _plan_of(place: Workspace) -> _Plan:
+    written = place.written(place.plan_table("users"))
+    return _Plan(place.root, written, written.stat().st_mtime_ns)
 
 
 @lru_cache(maxsize=64)

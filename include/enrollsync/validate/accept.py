@@ -32,13 +32,13 @@ def accept(run: Run) -> dict[str, dict[str, int]]:
     workspace, manifest = run.place, run.manifest
     how = engine.table_or_view(workspace.canonical)
     with engine.connect(workspace.root) as connection:
-        _load_findings(connection, workspace)
+        loses = _load_findings(connection, workspace)
         for entity in ENTITIES:
             connection.execute(_rows(entity, workspace, how))
-            connection.execute(_lost_lines(entity))
+            connection.execute(_lost_lines(entity) if loses else _nothing_lost(entity))
         removing = _removing(connection, manifest)
         connection.execute(_removals(removing, run.format))
-        whole = _whole_entities(connection) if not removing else set()
+        whole = _whole_entities(connection, loses=loses) if not removing else set()
         for entity in ENTITIES:
             connection.execute(_nothing_unusable(entity) if entity.name in whole else _unusable(entity, removing))
             connection.execute(_several(entity))
@@ -79,7 +79,8 @@ def records(entity: Entity, workspace: Workspace) -> str:
         FROM {engine.parquet(workspace.accepted_table(entity.name))}"""
 
 
-def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> None:
+def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace) -> bool:
+    """Create `findings` and the `lost_lines` of whole files' lines; whether any line is lost."""
     codes = pa.table({"code": list(CODES), "scope": [code.scope.value for code in CODES.values()]})
     connection.register("scopes", codes)
     connection.execute(f"""
@@ -92,6 +93,8 @@ def _load_findings(connection: duckdb.DuckDBPyConnection, workspace: Workspace) 
         SELECT DISTINCT file, line
         FROM findings
         WHERE severity = '{Severity.CRITICAL}' AND scope NOT IN ('{Scope.RECORD}', '{Scope.PLAN}')""")
+    critical = f"SELECT EXISTS (FROM findings WHERE severity = '{Severity.CRITICAL}')"
+    return bool(engine.one_row(connection, critical)[0])
 
 
 def _rows(entity: Entity, workspace: Workspace, how: str) -> str:
@@ -107,7 +110,6 @@ def _lost_lines(entity: Entity) -> str:
         WITH exploded AS (
             SELECT row_id, file, unnest(lines) AS line
             FROM {entity.name}_rows
-            WHERE EXISTS (FROM findings WHERE severity = '{Severity.CRITICAL}')
         ),
         own AS (
             SELECT DISTINCT row_id, file, line
@@ -119,6 +121,10 @@ def _lost_lines(entity: Entity) -> str:
         LEFT JOIN lost_lines USING (file, line)
         LEFT JOIN own USING (row_id, file, line)
         WHERE lost_lines.line IS NOT NULL OR own.row_id IS NOT NULL"""
+
+
+def _nothing_lost(entity: Entity) -> str:
+    return f"CREATE TABLE {entity.name}_lost (row_id BIGINT, file VARCHAR, line BIGINT, own BOOLEAN)"
 
 
 def _removing(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> set[str]:
@@ -178,11 +184,13 @@ def _is_removed(entity: Entity, removing: set[str]) -> str:
     return " OR ".join(parts) or "false"
 
 
-def _whole_entities(connection: duckdb.DuckDBPyConnection) -> set[str]:
+def _whole_entities(connection: duckdb.DuckDBPyConnection, *, loses: bool) -> set[str]:
     """The entities of which every row may load: nothing is lost, and all that they hang on is whole too.
 
     Most nights that is all of them, and millions of rows need not be looked at one by one.
     """
+    if not loses:
+        return {entity.name for entity in ENTITIES}
     whole: set[str] = set()
     for entity in ENTITIES:
         losses = f"SELECT count(*) FROM {entity.name}_lost"
