@@ -29,6 +29,8 @@ from benchmarks.workloads import NIGHTS, students_to_sample
 ROOT = Path(__file__).resolve().parents[1]
 ENROLLSYNC = (str(ROOT / ".venv" / "bin" / "python"), "-m", "enrollsync")
 FIRST, NIGHTLY, RECONCILE = "first load", "nightly, 1 % changed", "reconcile step of that night"
+ONEROSTER = f"{OURS}, OneRoster"
+"""The system that its figures stand under."""
 WORKLOADS = (
     (FIRST, "base", (), "applied"),
     (NIGHTLY, "changed", (), "applied"),
@@ -124,6 +126,7 @@ def one_round(bench: Bench) -> Iterator[Row]:
     if bench.wants(OURS):
         for database in ("sqlite", "postgresql"):
             yield from _told(enrollsync_rows(bench, database))
+        yield from _told(oneroster_rows(bench))
     for system, script in LOADERS.items():
         if bench.wants(system):
             yield from _told(loader_rows(bench, system, script))
@@ -135,7 +138,7 @@ def one_round(bench: Bench) -> Iterator[Row]:
 def _told(rows: Iterator[Row]) -> Iterator[Row]:
     for row in rows:
         figures = row.error or f"{row.seconds:8.1f} s {row.peak_mib:8,.0f} MiB"
-        print(f"{row.system:20} {row.workload:30} {row.database:12} {figures}", file=sys.stderr, flush=True)
+        print(f"{row.system:22} {row.workload:30} {row.database:12} {figures}", file=sys.stderr, flush=True)
         yield row
 
 
@@ -153,17 +156,29 @@ def enrollsync_rows(bench: Bench, database: str) -> Iterator[Row]:
             if workload == NIGHTLY and not row.error and "plan" in row.phases:
                 yield replace(row, workload=RECONCILE, seconds=row.phases["plan"], cpu_seconds=0.0, phases={})
             if database == "postgresql":
+                if workload in (FIRST, NIGHTLY):
+                    _enrollsync(bench, "export", url, str(_as_oneroster(bench, night)), "--format", "oneroster")
                 bench.server.settle(url)
 
 
-def enrollsync_row(bench: Bench, row: Row, url: str, source: tuple[object, ...], outcome: str) -> Row:
+def oneroster_rows(bench: Bench) -> Iterator[Row]:
+    """The first two nights once more as OneRoster 1.2, every file the whole, as the rosters were exported."""
+    with _database(bench, "postgresql") as url:
+        for workload, night, options, outcome in WORKLOADS[:2]:
+            source = (_as_oneroster(bench, night), *options)
+            yield enrollsync_row(bench, Row(ONEROSTER, workload, "postgresql"), url, source, outcome, "oneroster")
+            bench.server.settle(url)
+
+
+def _as_oneroster(bench: Bench, night: str) -> Path:
+    return bench.folder / f"{night}-oneroster"
+
+
+def enrollsync_row(
+    bench: Bench, row: Row, url: str, source: tuple[object, ...], outcome: str, primary: str = "clever"
+) -> Row:
     """One `enrollsync sync`; its workspace is read for the phases and removed."""
-    home = bench.folder / "home"
-    home.mkdir(exist_ok=True)
-    district = home / "bench.yaml"
-    district.write_text(_DISTRICT)
-    arguments = ("--district", str(district), "--database", url, "--json", "--source", *map(str, source))
-    done = bench.run(*ENROLLSYNC, "sync", *arguments, ENROLLSYNC_HOME=str(home))
+    done = _enrollsync(bench, "sync", url, "--json", "--source", *map(str, source), primary=primary)
     result = _last_line(done.output)
     if done.error or result.get("outcome") != outcome:
         said = done.error or f"ended as {result.get('outcome')}, not {outcome}"
@@ -173,11 +188,20 @@ def enrollsync_row(bench: Bench, row: Row, url: str, source: tuple[object, ...],
     return filled(row, done, manifest["seconds"])
 
 
+def _enrollsync(bench: Bench, command: str, url: str, *arguments: str, primary: str = "clever") -> Measured:
+    home = bench.folder / "home"
+    home.mkdir(exist_ok=True)
+    district = home / "bench.yaml"
+    district.write_text(_DISTRICT % primary)
+    options = ("--district", str(district), "--database", url, *arguments)
+    return bench.run(*ENROLLSYNC, command, *options, ENROLLSYNC_HOME=str(home))
+
+
 _DISTRICT = """\
 # Nothing is held: the bench measures the whole way.
 district_id: bench
 name: Bench Unified
-primary_source: clever
+primary_source: %s
 source: {path: base}
 database: {url: "sqlite:///bench.db"}
 thresholds: {deactivate_percent: 100, update_percent: 100}
