@@ -108,6 +108,9 @@ class Nights:
         if chance.random() < 0.3:
             sound["id_changes.csv"] = changes = id_changes(chance, self.declared.name)
             files["id_changes.csv"] = changes if chance.random() < 0.6 else damaged_behind_header(chance, changes)
+        if self.declared.listing and chance.random() < 0.4:
+            name = self.declared.listing.file
+            files[name] = sound[name] = manifest(chance, self.declared, files)
         return {name: Delivered(name, data, sound[name]) for name, data in files.items()}
 
     def _night(
@@ -176,6 +179,13 @@ class Nights:
             read[file.entity] += file.malformed
         read += rows_read(self.declared, workspace, [file.name for file in manifest.files])
         yield from _complaints_on_counts(read, manifest, workspace)
+
+
+def manifest(chance: random.Random, declared: Format, names: Iterable[str]) -> bytes:
+    """A `manifest.csv` that calls each file the whole or what changed."""
+    rows = [("propertyName", "value"), ("oneroster.version", declared.version)]
+    rows += [(f"file.{name.removesuffix('.csv')}", chance.choice(("bulk", "Bulk", "delta"))) for name in sorted(names)]
+    return "".join(f"{name},{value}\n" for name, value in rows).encode()
 
 
 def with_removals(chance: random.Random, files: dict[str, bytes]) -> dict[str, bytes]:
