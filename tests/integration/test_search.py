@@ -197,6 +197,7 @@ _OF_A_MILLION = [
     ("users", "ix_users_user_state_id", "999161 1 1"), ("users", "ix_users_user_district_id", "999161 1 1"),
     ("changes", "ix_changes_state_after", "8700000 200000"), ("changes", "ix_changes_user_key", "8700000 9 9"),
     ("changes", "ix_changes_class_key", "6700000 26 26"), ("changes", "ix_changes_classes", "5000 5000 200"),
+    ("changes", "ix_changes_of_classes", "255000 2 2"), ("changes", "ix_changes_of_organizations", "510 2 2"),
     ("changes", "ix_changes_organization_key", "1100000 650 650"), ("runs", "ix_runs_state_after", "3 3 1"),
     ("runs", "sqlite_autoindex_runs_1", "3 3 1"), ("runs", "ix_runs_started_at", "3 3 1"),
 ]  # fmt: skip
@@ -267,6 +268,12 @@ def test_no_profile_of_a_day_reads_what_all_nights_since_then_changed(
     assert [step for step in steps if any(words in step for words in reading)] == []
     of_changes = [explained(roster, query) for query in asked if "FROM changes" in str(query)]
     assert of_changes and "SCAN runs" not in [step for steps in of_changes for step in steps]
+    # A class's key is that of its enrollments too, a school's that of its members.
+    own = [(name, query) for name in ("classes", "organizations") for query in asked if f"= '{name}'" in str(query)]
+    assert own or kind == "users"
+    for name, query in own:
+        found_by = " ".join(explained(roster, query))
+        assert f"ix_changes_of_{name}" in found_by or "ix_changes_classes" in found_by
 
 
 def test_no_row_that_waits_reads_a_whole_table(roster: Store) -> None:

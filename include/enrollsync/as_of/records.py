@@ -29,7 +29,7 @@ def changes_since(
     after = CHANGES.c.state_after if by_state else CHANGES.c.state_after + literal_column("0")
     return (
         select(*(CHANGES.c[name] for name in told))
-        .where(CHANGES.c.district_id == district_id, CHANGES.c.entity == entity.name, *of_these)
+        .where(CHANGES.c.district_id == district_id, CHANGES.c.entity == literal_column(f"'{entity.name}'"), *of_these)
         .where(after > state)
         .order_by(CHANGES.c.state_after.desc(), CHANGES.c.sequence.desc())
     )

@@ -298,6 +298,14 @@ Index(
     sqlite_where=CHANGED_CLASS,
 )  # fmt: skip
 
+OF_RECORDS = {name: CHANGES.c.entity == literal_column(f"'{name}'") for name in ("organizations", "classes")}
+"""Entity -> which operations are its own: of a school's or a class's key most others are of its people's links."""
+for _entity, _own in OF_RECORDS.items():
+    Index(
+        f"ix_changes_of_{_entity}", CHANGES.c[BY_NAME[_entity].key or ""], CHANGES.c.district_id,
+        postgresql_where=_own, sqlite_where=_own,
+    )  # fmt: skip
+
 IDENTIFIER_HISTORY = Table(
     "identifier_history",
     METADATA,

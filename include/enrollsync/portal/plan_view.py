@@ -401,7 +401,8 @@ _TOLD = {
 def _changes(connection: duckdb.DuckDBPyConnection, plan: _Plan, wanted: Wanted) -> tuple[int, list[Change]]:
     """How many fit, and one page of them: kind by kind, in the order in which they matter to somebody who decides.
 
-    Only the kinds that the page falls into are put in order.
+    Only the kinds that the page falls into are put in order, and of those no more than the first pages as long as
+    nobody turns further.
     """
     asked = _Asked(plan, replace(wanted, page=1), connection)
     found, changes = 0, []
@@ -409,7 +410,7 @@ def _changes(connection: duckdb.DuckDBPyConnection, plan: _Plan, wanted: Wanted)
     for entity, operation, count in _counted(asked):
         begin, end = max(first - found, 0), min(last - found, count)
         if begin < end:
-            rows = in_order(asked, entity)[operation][begin:end]
+            rows = in_order(asked, entity, operation, _FIRST if end <= _FIRST else None)[begin:end]
             changes += _shown(connection, entity, [int(row) for row in rows])
         found += count
     return found, changes
@@ -423,11 +424,6 @@ class _Asked:
     wanted: Wanted
     connection: duckdb.DuckDBPyConnection = field(compare=False)
 
-    @property
-    def narrow(self) -> bool:
-        """Whether few changes may fit, so that they are told by their places at once."""
-        return bool(self.wanted.q.strip() or self.wanted.field or self.wanted.school is not None)
-
 
 @lru_cache(maxsize=256)
 def _counted(asked: _Asked) -> list[tuple[str, str, int]]:
@@ -438,16 +434,14 @@ def _counted(asked: _Asked) -> list[tuple[str, str, int]]:
     for entity in entities:
         if not connection.execute(f"SELECT count(*) FROM planned_{entity}").fetchall()[0][0]:
             continue  # names of its ends would be looked through for nothing
-        if asked.narrow:
-            counts += [(entity, operation, len(rows)) for operation, rows in in_order(asked, entity).items()]
-        else:
-            where, values = _conditions(asked.plan, entity, wanted)
-            query = f"SELECT operation, count(*) FROM planned_{entity} WHERE {where} GROUP BY operation"
-            counts += [(entity, *row) for row in connection.execute(query, values).fetchall()]
+        where, values = _conditions(asked.plan, entity, wanted)
+        query = f"SELECT operation, count(*) FROM planned_{entity} WHERE {where} GROUP BY operation"
+        counts += [(entity, *row) for row in connection.execute(query, values).fetchall()]
     return sorted(counts, key=lambda row: (_ORDER.index(row[1]), entities.index(row[0])))
 
 
 _ORDER = ("deactivate", "reidentify", "update", "reactivate", "create")
+_FIRST = 5 * PAGE
 
 
 def _words_of(wanted: Wanted) -> list[str]:
@@ -455,20 +449,15 @@ def _words_of(wanted: Wanted) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def in_order(asked: _Asked, entity: str) -> dict[str, np.ndarray]:
-    """Operation -> where its changes stand in the plan's table, in the order of their pages: four bytes a change."""
-    import numpy as np
-
-    where, values = _conditions(asked.plan, entity, asked.wanted)
-    order = ", ".join(name for name in ("operation", _TOLD[entity].order, "lies") if name)
+def in_order(asked: _Asked, entity: str, operation: str, most: int | None) -> np.ndarray:
+    """Where the changes stand in the plan's table, in the order of their pages: four bytes a change."""
+    where, values = _conditions(asked.plan, entity, replace(asked.wanted, operation=operation))
+    order = ", ".join(name for name in (_TOLD[entity].order, "lies") if name)
+    limit = f"LIMIT {most}" if most else ""
     found = asked.connection.sql(
-        f"SELECT operation, lies::INTEGER AS lies FROM planned_{entity} WHERE {where} ORDER BY {order}", params=values
-    ).to_arrow_table()
-    operations, lies = found["operation"].combine_chunks().dictionary_encode(), found["lies"].to_numpy()
-    told = operations.dictionary.to_pylist()
-    names, counts = np.unique(operations.indices.to_numpy(), return_counts=True)
-    ends = np.cumsum(counts)
-    return {told[name]: lies[end - count : end] for name, count, end in zip(names, counts, ends, strict=True)}
+        f"SELECT lies::INTEGER AS lies FROM planned_{entity} WHERE {where} ORDER BY {order} {limit}", params=values
+    )
+    return found.to_arrow_table()["lies"].to_numpy()
 
 
 def _shown(connection: duckdb.DuckDBPyConnection, entity: str, rows: list[int]) -> list[Change]:
