@@ -457,7 +457,8 @@ def in_order(asked: _Asked, entity: str, operation: str, most: int | None) -> np
     found = asked.connection.sql(
         f"SELECT lies::INTEGER AS lies FROM planned_{entity} WHERE {where} ORDER BY {order} {limit}", params=values
     )
-    return found.to_arrow_table()["lies"].to_numpy()
+    lies: np.ndarray = found.to_arrow_table()["lies"].to_numpy()
+    return lies
 
 
 def _shown(connection: duckdb.DuckDBPyConnection, entity: str, rows: list[int]) -> list[Change]:
