@@ -39,9 +39,16 @@ WORKLOADS = (
     ("10 % re-identified", "reidentified", (), "applied"),
 )
 """Name, night that is delivered, options, outcome; one after the other on one database."""
-LOADERS = {"dlt merge": "dlt_merge", "pandas script": "pandas_script", "floor": "floor"}
+LOADERS = {
+    "dlt merge": ("dlt_merge",),
+    "dlt merge + checkpoint": ("checkpoint", "dlt_merge"),
+    "pandas script": ("pandas_script",),
+    "pandas script + checkpoint": ("checkpoint", "pandas_script"),
+    "floor": ("floor",),
+}
+"""System -> module of `benchmarks.peers`, and what it is told before the rest."""
 COMPARERS = {"datacompy (pandas)": "pandas", "datacompy (polars)": "polars"}
-REMOVES_NOTHING = {"dlt merge": "roster."}
+REMOVES_NOTHING = {"dlt merge": "roster.", "dlt merge + checkpoint": "roster."}
 """System -> schema; it keeps those who left, and may have more rows than the files."""
 SMALLEST = 1000
 
@@ -208,7 +215,7 @@ thresholds: {deactivate_percent: 100, update_percent: 100}
 """
 
 
-def loader_rows(bench: Bench, system: str, script: str) -> Iterator[Row]:
+def loader_rows(bench: Bench, system: str, script: tuple[str, ...]) -> Iterator[Row]:
     """First load and the changed night."""
     with _database(bench, "postgresql") as url:
         for workload, night, argument in ((FIRST, "base", "first"), (NIGHTLY, "changed", "changed")):
@@ -216,7 +223,7 @@ def loader_rows(bench: Bench, system: str, script: str) -> Iterator[Row]:
             row = Row(system, workload, "postgresql")
             # Nothing about the bench leaves the machine.
             done = bench.run(
-                sys.executable, "-m", f"benchmarks.peers.{script}", argument, folder, url,
+                sys.executable, "-m", f"benchmarks.peers.{script[0]}", *script[1:], argument, folder, url,
                 RUNTIME__DLTHUB_TELEMETRY="false",
             )  # fmt: skip
             error = done.error or _wrong_counts(bench, system, night, url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 import psutil
 
 FOLDER = Path(__file__).parent / "results"
+HISTORY = FOLDER / "history.jsonl"
+"""A line a run, as `remembered` makes it, the newest last."""
 OURS = "EnrollSync"
 _PHASES = ("ingest", "validate", "plan", "load", "report")
 
@@ -89,13 +92,30 @@ def _as_dict(row: Row) -> dict[str, Any]:
     return {name: value for name, value in everything.items() if value or name == "seconds"}
 
 
+def remembered(document: dict[str, Any], commit: str, date: str) -> dict[str, Any]:
+    """What is kept of a run for good: seconds of each system and workload, and what they depend on."""
+    known = {name: document[name] for name in ("size", "runs", "postgresql")}
+    seconds = [[row["system"], row["workload"], row["database"], row.get("seconds")] for row in document["rows"]]
+    return {"commit": commit, "date": date, **known, "cpu": document["machine"]["cpu"], "seconds": seconds}
+
+
+def _commit() -> tuple[str, str]:
+    """Its short name, with a + where files differ from it, and its date."""
+    asked = ["git", "-C", str(FOLDER), "log", "-1", "--abbrev=7", "--format=%h %cs"]
+    name, date = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
+    differs = subprocess.run(["git", "-C", str(FOLDER), "diff", "--quiet", "HEAD"], check=False).returncode
+    return name + "+" * bool(differs), date
+
+
 def write(document: dict[str, Any]) -> None:
-    """Write `latest.json`, `latest.md` and, for the plot, `<size>.json`."""
+    """Write `latest.json`, `latest.md` and, for the plots, `<size>.json` and one more line of `history.jsonl`."""
     FOLDER.mkdir(exist_ok=True)
     text = json.dumps(document, indent=2) + "\n"
     (FOLDER / "latest.json").write_text(text)
     (FOLDER / f"{document['size']}.json").write_text(text)
     (FOLDER / "latest.md").write_text(as_markdown(document))
+    with HISTORY.open("a") as history:
+        history.write(json.dumps(remembered(document, *_commit())) + "\n")
 
 
 def as_markdown(document: dict[str, Any]) -> str:

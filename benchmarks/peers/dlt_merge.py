@@ -43,7 +43,8 @@ def complete(url: str) -> str:
     return f"postgresql://{parts['user']}:unused@{quote(str(parts['host']), safe='')}/{parts['dbname']}"
 
 
-def main(folder: Path, url: str) -> None:
+def main(workload: str, folder: Path, url: str) -> None:
+    """Merges on either night."""
     with TemporaryDirectory(dir=folder.parent) as working:
         pipeline = dlt.pipeline(
             "roster", destination=dlt.destinations.postgres(complete(url)), dataset_name=DATASET, pipelines_dir=working
@@ -59,4 +60,4 @@ def main(folder: Path, url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[2]), sys.argv[3])
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])
