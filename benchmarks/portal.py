@@ -199,15 +199,8 @@ def _wait_for(client: httpx.Client) -> None:
 
 def as_document(timed: list[Timed], load: float, **facts: Any) -> dict[str, Any]:
     """The JSON document."""
-    known = {"machine": results.machine(), "load_before": round(load, 1), "commit": _commit(), **facts}
+    known = {"machine": results.machine(), "load_before": round(load, 1), "commit": results.commit()[0], **facts}
     return {**known, "limits": LIMITS, "warm_up": WARM_UP, "rows": [asdict(row) for row in timed]}
-
-
-def _commit() -> str:
-    asked = subprocess.run(
-        ("git", "rev-parse", "--short", "HEAD"), cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    return asked.stdout.strip()
 
 
 def as_markdown(document: dict[str, Any]) -> str:

@@ -92,14 +92,14 @@ def _as_dict(row: Row) -> dict[str, Any]:
     return {name: value for name, value in everything.items() if value or name == "seconds"}
 
 
-def remembered(document: dict[str, Any], commit: str, date: str) -> dict[str, Any]:
+def remembered(document: dict[str, Any], name: str, date: str) -> dict[str, Any]:
     """What is kept of a run for good: seconds of each system and workload, and what they depend on."""
     known = {name: document[name] for name in ("size", "runs", "postgresql")}
     seconds = [[row["system"], row["workload"], row["database"], row.get("seconds")] for row in document["rows"]]
-    return {"commit": commit, "date": date, **known, "cpu": document["machine"]["cpu"], "seconds": seconds}
+    return {"commit": name, "date": date, **known, "cpu": document["machine"]["cpu"], "seconds": seconds}
 
 
-def _commit() -> tuple[str, str]:
+def commit() -> tuple[str, str]:
     """Its short name, with a + where files differ from it, and its date."""
     asked = ["git", "-C", str(FOLDER), "log", "-1", "--abbrev=7", "--format=%h %cs"]
     name, date = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.split()
@@ -115,7 +115,7 @@ def write(document: dict[str, Any]) -> None:
     (FOLDER / f"{document['size']}.json").write_text(text)
     (FOLDER / "latest.md").write_text(as_markdown(document))
     with HISTORY.open("a") as history:
-        history.write(json.dumps(remembered(document, *_commit())) + "\n")
+        history.write(json.dumps(remembered(document, *commit())) + "\n")
 
 
 def as_markdown(document: dict[str, Any]) -> str:
