@@ -16,7 +16,6 @@ import math
 import multiprocessing
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
