@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from rich.status import Status
     from rich.table import Table
 
+    from enrollsync.database import Store
     from enrollsync.run.workspace import Answer
 
 
@@ -75,6 +76,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+database_app = typer.Typer(help="Looks after the roster database itself; meant for those who run it.")
+app.add_typer(database_app, name="database")
 _HELD = 3
 _MOST_SHOWN = 50
 """Conflicts that a person is shown; `--json` has more."""
@@ -343,6 +346,41 @@ def sample(
         return
     for name, rows in made.files.items():
         typer.echo(f"{made.folder / name}: {rows:,} rows")
+
+
+@database_app.command()
+def migrate(district: DistrictOption, database: DatabaseOption = None) -> None:
+    """Create the roster's schema or bring it up to date, as the next run would do where its login may."""
+    with _errors_stop(False):
+        store = _roster(district, database)
+        store.migrate()
+    from enrollsync.database.migrations import known_revisions
+
+    typer.echo(f"database {store.backend.place}: its schema is {known_revisions()[0]}")
+
+
+@database_app.command()
+def downgrade(
+    district: DistrictOption,
+    database: DatabaseOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Take the newest step of the schema back, for the program of before; says what is lost, and asks."""
+    with _errors_stop(False):
+        store = _roster(district, database)
+        revision, before, loses = store.way_back()
+        typer.echo(f"database {store.backend.place}: from schema {revision} to {before}. {loses}")
+        if not yes:
+            typer.confirm("Take it back?", abort=True, err=True)
+        store.downgrade()
+    typer.echo(f"Its schema is {before}. Go on with the program of that schema: this one brings {revision} back.")
+
+
+def _roster(district: str, database: str | None) -> Store:
+    from enrollsync.database import open_store
+    from enrollsync.run.run import database_url_of
+
+    return open_store(database_url_of(load_district(district), database))
 
 
 def _run(

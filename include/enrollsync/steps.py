@@ -27,8 +27,9 @@ from enrollsync.ingest import shortcut
 from enrollsync.load.remember import findings_to_keep, record_of, record_run
 from enrollsync.plan import answers
 from enrollsync.run.breakage import one_line
+from enrollsync.run.program import program
 from enrollsync.run.run import Run, database_url_of
-from enrollsync.run.step import INGEST, LOAD, PLAN, REPORT, VALIDATE, step
+from enrollsync.run.step import INGEST, LOAD, OVER, PLAN, REPORT, VALIDATE, step
 from enrollsync.run.workspace import COUNTED, Answer, Edit, Merge, RunManifest, Settle, Workspace
 from enrollsync.settings import load_district, run_folder
 from enrollsync.words.canonical import BY_NAME, ENTITIES
@@ -288,8 +289,10 @@ def taken_before(workspace: str) -> str | None:
 
 
 def is_stale(workspace: str, *, database_url: str | None = None) -> bool:
-    """Whether the database has moved since the run's plan was made."""
+    """Whether the database has moved since the run's plan was made, or another program made it."""
     run = Run.open(workspace, database_url)
+    if run.manifest.program != program():
+        return True
     return run.store.version(run.settings.district_id) != run.manifest.state_version
 
 
@@ -372,7 +375,7 @@ def reject(workspace: str, *, rejected_by: str | None, reason: str) -> dict[str,
 def fail(workspace: str, reason: str) -> None:
     """Note that the run broke, where no step has said so itself; a run that was over by then stays what it was."""
     run = Run.open(workspace)
-    if run.manifest.outcome not in {"refused", "failed", "applied", "undone", "rejected"}:
+    if run.manifest.outcome not in OVER:
         run.note(outcome="failed", error=reason)
         run.save()
 

@@ -35,6 +35,28 @@ class Database:
             with self.backend.connect(create=True).begin() as connection:
                 migrations.upgrade(connection)
 
+    def way_back(self) -> tuple[str, str, str]:
+        """The schema that the database has, the one before it, and a sentence on what going back there loses.
+
+        Raises DatabaseError where there is no roster or no way back.
+        """
+        revision = self._revision()
+        if revision is None:
+            self.require_roster()
+        back = migrations.way_back(str(revision))
+        if back is None:
+            raise DatabaseError(
+                f"database {self.backend.place}: its schema {revision} cannot be taken back; "
+                "restore the back-up from before the upgrade"
+            )
+        return (str(revision), *back)
+
+    def downgrade(self) -> None:
+        """Take the newest step of the schema back, in one transaction. Raises as `way_back` does."""
+        _, before, _ = self.way_back()
+        with one_line_errors(self.backend), self.backend.connect(create=True).begin() as connection:
+            migrations.downgrade(connection, before)
+
     def is_current(self) -> bool:
         """Whether the schema is the one this program needs. Raises DatabaseError when it is a newer one."""
         return self._revision() == migrations.known_revisions()[0]

@@ -61,16 +61,20 @@ REPORT = Step(
 )
 NIGHT = (INGEST, VALIDATE, PLAN, LOAD, REPORT)
 """The steps of a run, in order."""
+OVER = frozenset({"refused", "failed", "applied", "undone", "rejected"})
+"""Outcomes of a run that has ended."""
 
 
 @contextmanager
 def step(which: Step, workspace: str, database: str | None = None, **anew: Any) -> Iterator[Run]:
     """What a step works on. Its time, and the error that ends it, go into the manifest when it ends.
 
-    `anew`: fields of the manifest that say no longer what an earlier attempt found.
+    Raises ConfigurationError where another program began the run. `anew`: fields of the manifest that say no longer
+    what an earlier attempt found.
     """
     with one_line(which.name, Path(workspace)):
         run = Run.open(workspace, database)
+    _refuse_of_another_program(run)
     run.note(error=None, **anew)
     started = time.monotonic()
     try:
@@ -83,6 +87,17 @@ def step(which: Step, workspace: str, database: str | None = None, **anew: Any) 
         raise
     _end(which, run, started)
     run.save()
+
+
+def _refuse_of_another_program(run: Run) -> None:
+    """A run that is over stays what it was."""
+    try:
+        run.place.require_program(run.manifest.program)
+    except EnrollSyncError as error:
+        if run.manifest.outcome not in OVER:
+            _note_error(run, error)
+            _save_if_possible(run)
+        raise
 
 
 def _end(which: Step, run: Run, started: float) -> None:

@@ -5,6 +5,7 @@ A workspace may be deleted at any time after its run; whatever must be remembere
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from enrollsync.formats import Mode
+from enrollsync.run.program import program
 from enrollsync.settings import District
 from enrollsync.words import private
 from enrollsync.words.blanks import trimmed
@@ -114,6 +116,8 @@ class RunManifest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     run_id: str
+    program: str | None = Field(default_factory=program)
+    """Which one began the run; None: one that did not say so yet. No other one goes on with it."""
     district: str
     """Name or path of the district file, as given."""
     as_of: datetime
@@ -366,12 +370,21 @@ class Workspace:
         Raises ConfigurationError when the run's files are gone, and DamagedRun when it is no manifest.
         """
         path = self.root / "run.json"
+        told: dict[str, Any] = {}
         try:
-            return RunManifest.model_validate_json(path.read_text())
+            told = {"program": None, **json.loads(path.read_text())}
+            return RunManifest.model_validate(told)
         except FileNotFoundError:
             raise ConfigurationError(f"run {self.root.name}: its files are gone; start from its first step") from None
-        except ValueError:
+        except (TypeError, ValueError):
+            self.require_program(told.get("program", program()))
             raise DamagedRun(f"run {self.root.name}: its file {path} is damaged; start a new run") from None
+
+    def require_program(self, began: str | None) -> None:
+        """Raise ConfigurationError where another program `began` the run: what it left may mean something else now."""
+        if began != program():
+            said = f"run {self.root.name}: {began or 'an older EnrollSync'} began it and this is {program()}"
+            raise ConfigurationError(f"{said}, so nothing was written; start a new run, which plans anew")
 
     def write(self, manifest: RunManifest) -> None:
         """Replace the manifest in one step, so that a killed process leaves the old or the new one.
@@ -395,6 +408,7 @@ class Workspace:
             said = "an older EnrollSync began it, or its settings.json is gone"
             raise ConfigurationError(f"run {self.root.name}: {said}; start a new run") from None
         except ValueError:
+            self.require_program(self.read().program)
             raise DamagedRun(f"run {self.root.name}: its file {path} is damaged; start a new run") from None
 
     def write_settings(self, settings: District) -> None:

@@ -19,3 +19,10 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("comment", sa.Text))
     op.execute("DROP VIEW roster_runs")
     op.execute(f"CREATE VIEW roster_runs AS {_ROSTER_RUNS}")
+
+
+def downgrade() -> None:
+    """Lost are the comments of those who answered plans."""
+    op.execute("DROP VIEW roster_runs")
+    op.drop_column("runs", "comment")
+    op.execute(f"CREATE VIEW roster_runs AS {_ROSTER_RUNS.replace(', comment', '')}")

@@ -15,3 +15,8 @@ def upgrade() -> None:
     op.create_index(
         "ix_changes_classes", "changes", ["district_id", "state_after"], postgresql_where=changed, sqlite_where=changed
     )
+
+
+def downgrade() -> None:
+    """Nothing is lost."""
+    op.drop_index("ix_changes_classes", "changes")

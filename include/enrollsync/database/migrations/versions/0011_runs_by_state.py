@@ -11,3 +11,8 @@ down_revision = "0010"
 def upgrade() -> None:
     """Index the runs by the state that they led to."""
     op.create_index("ix_runs_state_after", "runs", ["district_id", "state_after"])
+
+
+def downgrade() -> None:
+    """Nothing is lost."""
+    op.drop_index("ix_runs_state_after", "runs")

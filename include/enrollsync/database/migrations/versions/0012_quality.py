@@ -26,3 +26,9 @@ def upgrade() -> None:
         sa.Column("ended_by", sa.Text),
         sa.PrimaryKeyConstraint("district_id", "known_id"),
     )
+
+
+def downgrade() -> None:
+    """Lost are how many findings each school had night by night, and what persons said that they know of findings."""
+    op.drop_table("known_findings")
+    op.drop_column("runs", "schools_json")

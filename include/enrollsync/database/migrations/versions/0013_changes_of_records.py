@@ -16,3 +16,9 @@ def upgrade() -> None:
         op.create_index(
             f"ix_changes_of_{entity}", "changes", [key, "district_id"], postgresql_where=own, sqlite_where=own
         )
+
+
+def downgrade() -> None:
+    """Nothing is lost."""
+    for entity in ("organizations", "classes"):
+        op.drop_index(f"ix_changes_of_{entity}", "changes")
