@@ -32,6 +32,7 @@ help:
 	@echo "make audit   what is known against the locked packages, and their licences"
 	@echo "make sbom    list everything that is installed here in sbom.cdx.json (CycloneDX)"
 	@echo "make docs    write docs/findings.md anew from the table of findings"
+	@echo "make torture kill and starve nights at random instants, and count what is lost (minutes)"
 	@echo "make bench   measure against peers (SIZE=100000 students; takes minutes)"
 	@echo "make setup   only set everything up; the other commands do so by themselves"
 	@echo "make secrets write the passwords that docker-compose.yaml needs into .env"
@@ -131,7 +132,11 @@ lock: .venv/ready
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	--group airflow --group test --group lint --group setup pyproject.toml -o requirements.lock
 
-.PHONY: bench bench-plot lock-bench
+.PHONY: torture bench bench-plot lock-bench
+
+# What nobody wants to happen, with figures; docs/reliability.md has those of one run.
+torture: .venv/ready
+	@PYTHONPATH=.:tests python tests/torture.py --trials $(or $(TRIALS),25) --seed $(or $(SEED),1) --only "$(ONLY)"
 
 # `SIZE=1000000 RUNS=3 make bench`; benchmarks/__main__.py lists what else can be set. The peers have an environment of
 # their own, because they and the project cannot agree on one pandas.
