@@ -219,3 +219,19 @@ def test_a_page_of_changes_with_a_word_is_there_also_when_their_order_was_forgot
     before = visitor.get(address, headers=JSON).json()["plan"]
     plan_view.in_order.cache_clear()
     assert before["changes"] and visitor.get(address, headers=JSON).json()["plan"] == before
+
+
+@pytest.mark.parametrize("asked", ["page=1", "q=a", "entity=users", "school=1"])
+def test_pages_whose_order_alone_was_made_are_those_of_the_whole_order(
+    visitor: TestClient, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    def pages(first: int) -> list[Any]:
+        monkeypatch.setattr(plan_view, "_FIRST", first)
+        plan_view.in_order.cache_clear()
+        return [facts(visitor, f"{RUN}?{asked}&page={page}")["plan"]["changes"] for page in (1, 2, 3)]
+
+    monkeypatch.setattr(plan_view, "PAGE", 3)
+    of_whole_order = pages(0)
+    shown = [str(one) for page in of_whole_order for one in page]
+    assert len(shown) == len(set(shown)) > 3
+    assert pages(3) == of_whole_order
