@@ -25,6 +25,8 @@ ANSWERS = "answers.json"
 MOST_STUDENTS = 2_000_000
 """More would need school names and numbers that the lists do not have."""
 _MEMORY = "2GB"
+_MANY = 400_000
+"""Students of whom several threads, sorting their enrollments, now and then ask for more memory than they get."""
 """What DuckDB may hold before it spills to disk."""
 
 
@@ -52,7 +54,7 @@ def write_sample(out: Path, format: str, students: int, seed: int, dirt: float =
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / ANSWERS).unlink(missing_ok=True)
-        with tempfile.TemporaryDirectory() as spill, _connect(Path(spill)) as connection:
+        with tempfile.TemporaryDirectory() as spill, _connect(Path(spill), students) as connection:
             return _write(connection, out, format, students, seed, dirt)
     except (OSError, duckdb.IOException) as error:
         raise ConfigurationError(f"{out}: the sample cannot be written there: {' '.join(str(error).split())}") from None
@@ -67,10 +69,13 @@ def _check(format: str, students: int, dirt: float) -> None:
         raise ConfigurationError(f"--dirt {dirt}: write a rate from 0 to 1, like 0.05")
 
 
-def _connect(spill: Path) -> duckdb.DuckDBPyConnection:
-    # Each file is put in order; to keep the tables' as well, a million students' enrollments would not fit.
+def _connect(spill: Path, students: int) -> duckdb.DuckDBPyConnection:
     own = {"memory_limit": _MEMORY, "temp_directory": str(spill)}
-    return duckdb.connect(config={**own, "preserve_insertion_order": False})
+    # Each file is put in order; to keep the tables' as well, a million students' enrollments would not fit.
+    connection = duckdb.connect(config={**own, "preserve_insertion_order": False})
+    if students > _MANY:
+        connection.execute("SET threads = 1")
+    return connection
 
 
 def _write(
