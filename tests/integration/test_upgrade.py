@@ -25,8 +25,8 @@ from enrollsync.words.errors import ConfigurationError, DatabaseError
 from nightly import Nightly, Query, other
 
 STEPS = migrations.known_revisions()[::-1]
-TAKEN_BACK = ("0013", "0012", "0011", "0010", "0009")
-"""Those that have a way back, as docs/backup.md lists them."""
+TAKEN_BACK = [revision for revision in STEPS[::-1] if migrations.way_back(revision)]
+"""Those that have a way back, the newest first, as docs/backup.md lists them."""
 
 
 def at_first(url: str) -> None:
@@ -82,6 +82,7 @@ def shown(nightly: Nightly) -> dict[str, list[tuple[Any, ...]]]:
     }
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")
 def test_a_roster_of_the_first_schema_goes_through_every_step_and_is_told_explained_run_and_undone(
     old: Nightly,
 ) -> None:
@@ -168,9 +169,8 @@ def test_the_newest_steps_are_taken_back_one_by_one_with_the_roster_kept_and_com
     assert store.is_current() and _schema(url, query) == schemas[STEPS[-1]]
 
 
-def test_the_newest_step_always_has_a_way_back_and_the_page_names_each(tmp_path: Path) -> None:
-    ways = [revision for revision in migrations.known_revisions() if migrations.way_back(revision)]
-    assert tuple(ways) == TAKEN_BACK
+def test_the_newest_step_always_has_a_way_back_and_the_page_names_each() -> None:
+    assert tuple(TAKEN_BACK) == migrations.known_revisions()[: len(TAKEN_BACK)] and TAKEN_BACK[-1] == "0009"
     page = (Path(__file__).parents[2] / "docs" / "backup.md").read_text()
     for revision in TAKEN_BACK:
         _, loses = migrations.way_back(revision) or ("", "")
@@ -198,13 +198,15 @@ def test_the_command_migrates_and_takes_a_step_back_after_saying_what_is_lost(ol
         ran = CliRunner().invoke(app, ["database", *arguments, "--district", old.district], input=answer)
         return ran.exit_code, ran.output
 
-    assert said("migrate")[1].endswith("its schema is 0013\n")
+    newest, before = STEPS[-1], STEPS[-2]
+    assert said("migrate")[1].endswith(f"its schema is {newest}\n")
     status, asked = said("downgrade", answer="n\n")
-    assert status == 2 and "from schema 0013 to 0012. Nothing is lost." in asked
+    _, loses = migrations.way_back(newest) or ("", "")
+    assert status == 2 and f"from schema {newest} to {before}. {loses}" in asked
     assert open_store(old.database_url).is_current()
-    assert "this one brings 0013 back" in said("downgrade", "--yes")[1]
+    assert f"this one brings {newest} back" in said("downgrade", "--yes")[1]
     assert said("downgrade", "--yes")[0] == 0
-    assert "its schema is 0013" in said("migrate")[1]
+    assert f"its schema is {newest}" in said("migrate")[1]
 
 
 # ---- a new version while runs wait -----------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from enrollsync.database import migrations
 from enrollsync.database.dialects import Backend, Session
 from enrollsync.database.messages import one_line_errors
-from enrollsync.database.schema import DISTRICT_STATE
+from enrollsync.database.schema import DISTRICT_STATE, METADATA
 from enrollsync.words.errors import DatabaseError
 
 
@@ -78,6 +78,11 @@ class Database:
             self.backend.writing(run_id) as session,
         ):
             yield session
+
+    def wipe(self) -> None:
+        """Overwrite what rows were before they were changed or deleted, as far as the database can be asked to."""
+        with one_line_errors(self.backend):
+            self.backend.wipe(METADATA.tables.values())
 
     def require_roster(self) -> None:
         """Raise DatabaseError where there is no roster, or an old one."""

@@ -10,14 +10,32 @@ import logging
 import sqlite3
 import stat
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sqlalchemy import URL, Connection, Engine, Select, Table, create_engine, event, literal, select
+from sqlalchemy import (
+    URL,
+    Connection,
+    Engine,
+    MetaData,
+    Select,
+    Table,
+    Text,
+    column,
+    create_engine,
+    event,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy import cast as cast_as
+from sqlalchemy import table as clause_table
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine.interfaces import Dialect
 from sqlalchemy.exc import SQLAlchemyError
@@ -25,7 +43,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.pool import NullPool
 from sqlalchemy.sql import ClauseElement
 from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.ddl import ExecutableDDLElement
+from sqlalchemy.sql.ddl import DropTable, ExecutableDDLElement
 from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.util import LRUCache
 
@@ -110,14 +128,31 @@ class Session:
             self.cursor.fetchall()
             self.cursor.execute("ANALYZE")
 
-    @property
-    def defers_constraints(self) -> bool:
-        """Whether constraints can be taken away and put back within the transaction, checked at once."""
-        return self.dialect.name == "postgresql"
+    def may_define(self, *tables: Table) -> bool:
+        """Whether this login may take the tables' constraints and indexes away, and put them back checked at once."""
+        if self.dialect.name != "postgresql":
+            return False
+        relations = [func.to_regclass(table.name) for table in tables]
+        owned = func.bool_and(func.pg_has_role(column("relowner"), literal("USAGE")))
+        return bool(self.rows(select(owned).select_from(text("pg_class")).where(column("oid").in_(relations)))[0][0])
 
     def append(self, table: str, rows: pa.RecordBatchReader) -> None:
         """Add rows to a table; columns that `rows` lacks are NULL."""
-        self.cursor.adbc_ingest(table, rows, mode="append")
+        if not self._sees_a_part(table):
+            self.cursor.adbc_ingest(table, rows, mode="append")
+            return
+        # PostgreSQL takes no COPY from a login for which a policy chooses the rows.
+        names = rows.schema.names
+        target, staged = (clause_table(name, *map(column, names)) for name in (table, f"appended_{table}"))
+        self.stage(staged.name, rows)
+        self.execute(insert(target).from_select(names, select(*staged.columns)))
+        self.define(DropTable(Table(staged.name, MetaData())))
+
+    def _sees_a_part(self, table: str) -> bool:
+        """Whether row-level security chooses which of the table's rows this login sees and writes."""
+        if self.dialect.name != "postgresql":
+            return False
+        return bool(self.rows(select(func.row_security_active(cast_as(literal(table), Text))))[0][0])
 
 
 _SETTLED_NS = 2_000_000_000
@@ -230,6 +265,12 @@ class SqliteBackend:
             with noted(self.path, run_id):
                 yield Session(cursor, self.dialect)
             cursor.execute("COMMIT")
+
+    def wipe(self, tables: Iterable[Table]) -> None:
+        """Write the file anew, without what was deleted from it, and empty its write-ahead log."""
+        with closing(self._open()) as connection:
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def writer(self, district_id: str | None) -> Writer | None:
         """The run that holds the file's lock, which is one for all districts; None when it is not known."""
@@ -347,6 +388,13 @@ class PostgresBackend:
             session.rows(named_session(run_id))
             yield session
             connection.commit()
+
+    def wipe(self, tables: Iterable[Table]) -> None:
+        """Free the space of rows that nobody sees any more, and sample columns anew, whose values the server keeps."""
+        engine = create_engine(self.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for table in tables:
+                connection.exec_driver_sql(f"VACUUM (ANALYZE) {self.dialect.identifier_preparer.format_table(table)}")
 
     def writer(self, district_id: str | None) -> Writer | None:
         """Who holds the district's lock, or a whole table; None when it is not known."""

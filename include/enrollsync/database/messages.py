@@ -59,7 +59,12 @@ _MEANINGS = (
         "(`default_transaction_read_only`); name the primary server, or a user who may write",
     ),
     (
-        "permission denied for|must be owner of",
+        "permission denied for schema|must be owner of",
+        "this login may not change the roster's schema ({reason}); let the owner of its tables run "
+        "`enrollsync database migrate`, or name another login",
+    ),
+    (
+        "permission denied for",
         "refuses this user ({reason}); grant it what it needs to read and write the roster's schema, or name another",
     ),
     ("readonly|read-only", "cannot be written; make the file and its folder writable for this user"),

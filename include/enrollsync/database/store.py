@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enrollsync.database.dialects import PostgresBackend, SqliteBackend
+from enrollsync.database.districts import Districts
 from enrollsync.database.export import Exports
 from enrollsync.database.known_findings import Knowledge
 from enrollsync.database.memory import Memory
@@ -11,8 +12,9 @@ from enrollsync.settings.address import read_address
 from enrollsync.words.errors import DatabaseError
 
 
-class Store(Exports, Memory, Knowledge):
-    """One roster database: its schema (`access.py`), rows (`export.py`), runs (`memory.py`), `known_findings.py`."""
+class Store(Exports, Memory, Knowledge, Districts):
+    """One roster database: its schema (`access.py`), rows (`export.py`), runs (`memory.py`), `known_findings.py`,
+    districts as a whole (`districts.py`)."""
 
 
 def open_store(url: str) -> Store:
