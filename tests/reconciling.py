@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from canonical_rows import Row, manifest_for, run_for, write_canonical
+from enrollsync.database.forgotten import write_forgotten
 from enrollsync.database.merges import write_merges
 from enrollsync.database.schema import BASE, IDENTIFIER_HISTORY, arrow_schema, columns_of, primary_key, typed_column
 from enrollsync.formats import ID_CHANGES_FILE
@@ -172,6 +173,7 @@ class Roster:
                            ("before_json", pa.string()), ("after_json", pa.string())])  # fmt: skip
         pq.write_table(pa.Table.from_pylist(self.edits, edits), self.workspace.state / "edits.parquet")
         write_merges(self.merges, self.workspace.state)
+        write_forgotten([], self.workspace.state)
 
 
 def _key(entity: str, row: dict[str, Any]) -> tuple[Any, ...]:

@@ -231,6 +231,64 @@ def undo(
 
 
 @app.command()
+def forget(
+    user_id: Annotated[str, typer.Argument(help="An identifier of the person, an earlier one, or a source key.")],
+    district: DistrictOption,
+    database: DatabaseOption = None,
+    key: Annotated[
+        int | None, typer.Option("--key", help="Whose record, where several people went by that identifier.")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do it without asking; nothing can bring the values back.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a person's values out of the roster and of kept files: shows what, and asks for a typed yes."""
+    from enrollsync.database import open_store
+    from enrollsync.forget import forget as take_out
+    from enrollsync.forget import look
+    from enrollsync.run.run import database_url_of
+
+    started = datetime.now(UTC)
+    with _errors_stop(as_json):
+        settings = load_district(district)
+        store = open_store(database_url_of(settings, database))
+        looked = look(settings, store, user_id, key)
+        asked = not yes and _at_a_terminal()
+        for line in looked.lines() if asked or not as_json else ():
+            typer.echo(printable(line), err=as_json)
+        told = {**_nothing_done(), "taken_out": looked.places}
+        if not yes and not (asked and _typed_yes()):
+            said = "nothing was taken out" if asked else "nothing was taken out; look at it, and say --yes to do it"
+            _print_forgotten({**told, "outcome": "rejected" if asked else "held", "message": said}, as_json)
+            raise typer.Exit(0 if asked else _HELD)
+        run_id = _new_run_id(started)
+        left = take_out(
+            settings, store, looked, run_id=run_id, person=_user(), started=started, ended=datetime.now(UTC)
+        )
+    _print_forgotten({**told, "run_id": run_id, "outcome": "forgotten", "message": "; ".join(left) or None}, as_json)
+
+
+def _typed_yes() -> bool:
+    try:
+        return bool(
+            typer.prompt("Type yes to take this out for good", default="", show_default=False, err=True) == "yes"
+        )
+    except typer.Abort:
+        return False
+
+
+def _print_forgotten(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(result))
+        return
+    run = f"  run {result['run_id']}" if result["run_id"] else ""
+    typer.echo(f"{result['outcome']}{run}")
+    if result["message"]:
+        typer.echo(printable(result["message"]))
+
+
+@app.command()
 def runs(district: DistrictOption, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """List the runs, newest first; only reads the database."""
     from enrollsync import steps

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -343,7 +344,7 @@ def _load(
             raise StalePlan(
                 f"plan {only_plan} is not the plan any more, {shown.plan_id} is; look at it and approve that"
             )
-        if waits and not shown.operations:
+        if waits and not (shown.operations or answers.only_asks(shown.holds)):
             said = f"plan {shown.plan_id} changes nothing, so there is nothing to approve"
             run.note(error=f"{said}; {answers.how(manifest)}")
         else:
@@ -453,9 +454,13 @@ def start_undo(
 
 
 def _written_run(store: Store, district_id: str, run_id: str) -> dict[str, Any]:
+    from enrollsync.database.schema import OUTCOME_FORGOTTEN
+
     found = store.run(district_id, run_id)
     if found is None:
         raise ConfigurationError(f"run {run_id}: district {district_id} has none; `enrollsync runs` lists them")
+    if found["outcome"] == OUTCOME_FORGOTTEN:
+        raise ConfigurationError(f"run {run_id}: it forgot somebody; what it took out is nowhere any more")
     if found["state_after"] is None:
         raise ConfigurationError(f"run {run_id}: it wrote nothing ({found['outcome']}), so there is nothing to undo")
     return found
@@ -570,6 +575,7 @@ def plan_undo(workspace: str, *, database_url: str | None = None) -> dict[str, A
         made = undo.plan_undo(place, district_id, target, version, keep_later=manifest.keep_later)
         known = {"plan_id": made.plan_id, "counts": made.counts, "state_version": version}
         run.note(**known, outcome="held", answer=None, approved_by=None)
+        run.note(notices=made.notices, findings=Counter(notice.code for notice in made.notices))
     return _result(run)
 
 

@@ -460,6 +460,8 @@ WHERE (own_key IS NULL OR source_key IN (FROM leaving))
     AND (own_row IS NULL OR own_row IN (FROM leaving WHERE source_key IS NOT NULL))
     AND (fits OR NOT rejected);
 
+CREATE TABLE users_forgotten (source_key VARCHAR, user_key BIGINT, state_after BIGINT);
+
 INSERT INTO users_held
 WITH ambiguous AS (
     FROM users_lookalikes

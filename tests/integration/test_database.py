@@ -517,7 +517,7 @@ def test_a_reader_does_not_wait_for_a_writer(sqlite_roster_url: str, tmp_path: P
     store = open_store(sqlite_roster_url)
     with sqlite3.connect(store.backend.place) as other:
         other.execute("BEGIN IMMEDIATE")
-        other.execute("INSERT INTO district_state VALUES ('demo', 7)")
+        other.execute("INSERT INTO district_state (district_id, version) VALUES ('demo', 7)")
         assert store.export("demo", tmp_path / "state") == 0
         other.rollback()
 

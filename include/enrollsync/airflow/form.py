@@ -40,7 +40,8 @@ def sync_form(district: District) -> ParamsDict:
         ),
         "release": Param(
             False, type=_SWITCH, title="Release recycled identifiers", section=_WRITE,
-            description="Give identifiers that another person had before to the new person (PLAN-RECYCLED).",
+            description="Give identifiers that another person had before to the new person (PLAN-RECYCLED); let in "
+            "who was forgotten (PLAN-FORGOTTEN).",
         ),
         "lets_go": Param(
             False, type=_SWITCH, title="Let go whom the former source left", section=_WRITE,

@@ -270,7 +270,9 @@ class SqliteBackend:
         """Write the file anew, without what was deleted from it, and empty its write-ahead log."""
         with closing(self._open()) as connection:
             connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise sqlite3.OperationalError("database is locked")
 
     def writer(self, district_id: str | None) -> Writer | None:
         """The run that holds the file's lock, which is one for all districts; None when it is not known."""

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Select, Table, and_, false, func, not_, se
 from enrollsync.database.access import Database, state_version
 from enrollsync.database.around import Around, People
 from enrollsync.database.dialects import Session
+from enrollsync.database.forgotten import forgotten_people, write_forgotten
 from enrollsync.database.merges import list_merges, merge_runs, write_merges
 from enrollsync.database.messages import one_line_errors
 from enrollsync.database.schema import (
@@ -39,8 +40,9 @@ class Exports(Database):
         """Write the district's rows, in one consistent read, to `<table>.parquet`: base tables, identifier history.
 
         Every column but `district_id`, `removed` rows included. `undos.parquet` has the undos, see `Undo`;
-        `edits.parquet` and `merges.parquet` what persons did that later rows are read by. Returns the state version. A
-        database that is not there, or has no roster, gives empty files and 0, and is not created.
+        `edits.parquet` and `merges.parquet` what persons did that later rows are read by, `forgotten.parquet` who was
+        forgotten. Returns the state version. A database that is not there, or has no roster, gives empty files and 0,
+        and is not created.
         `source` is the one whose rows there will be most of: they are fetched in less time. `around`: only these rows.
         """
         import pyarrow.parquet as pq
@@ -52,6 +54,7 @@ class Exports(Database):
             write_undos([], folder)
             _write_edits([], folder)
             write_merges({}, folder)
+            write_forgotten([], folder)
             return 0
         with one_line_errors(self.backend, files=False), self.backend.reading() as session:
             version = state_version(session, district_id)
@@ -71,6 +74,7 @@ class Exports(Database):
             _write_edits(edits, folder)
             merged = [(run_id, message) for run_id, message in session.rows(merge_runs(district_id))]
             write_merges(list_merges(merged, undone), folder)
+            write_forgotten(session.rows(forgotten_people(district_id)), folder)
         return version
 
     def export_changes(self, district_id: str, since: int, folder: Path) -> None:

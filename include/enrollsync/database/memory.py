@@ -14,10 +14,12 @@ from sqlalchemy import ColumnElement, Delete, delete, func, insert, or_, select
 
 from enrollsync.database.access import Database
 from enrollsync.database.dialects import Session
+from enrollsync.database.forgotten import without_forgotten
 from enrollsync.database.messages import one_line_errors
 from enrollsync.database.schema import CHANGES, DISTRICT_STATE, FINDINGS, RUNS
 from enrollsync.database.undos import list_undos, undo_runs, undone_runs
 from enrollsync.formats import ID_CHANGES_FILE
+from enrollsync.words.codes import FORGOTTEN as PLAN_FORGOTTEN
 
 if TYPE_CHECKING:
     from enrollsync.database.schema import FoundInSchools, RunShares
@@ -127,6 +129,16 @@ class Memory(Database):
             .limit(1)
         )
         return next((row["run_id"] for row in self.rows(query) if row["answer"] == "without_removals"), None)
+
+    def forgotten_answered(self, district_id: str) -> int:
+        """The newest state in which a person answered a plan that had people who were forgotten; 0 where nobody did."""
+        query = select(func.max(RUNS.c.state_before).label("state")).where(
+            RUNS.c.district_id == district_id,
+            RUNS.c.outcome.in_(("applied", "in_sync")),
+            RUNS.c.approved_by.is_not(None),
+            RUNS.c.findings_json.contains(f'"{PLAN_FORGOTTEN}"'),
+        )
+        return next((row["state"] or 0 for row in self.rows(query)), 0)
 
     def shares_before(self, district_id: str, runs: int) -> list[RunShares]:
         """What the last `runs` applied runs changed, newest first; those that are undone left out."""
@@ -310,7 +322,7 @@ def append_findings(session: Session, findings: Path, run: RunRecord) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = pq.read_table(findings)
+    rows = without_forgotten(session, pq.read_table(findings), run.district_id)
     for name, value in (("run_id", run.run_id), ("district_id", run.district_id)):
         rows = rows.add_column(0, name, pa.repeat(value, rows.num_rows))
     session.append(FINDINGS.name, rows.to_reader())

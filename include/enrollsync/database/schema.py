@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 METADATA = MetaData()
 
 STATUSES = ("active", "inactive", "removed")
-"""The views show the first two; `removed` is a creation that was undone."""
+"""The views show the first two; `removed` is a creation that was undone, or a person who was forgotten."""
 WHOLE = ""
 """Stands in `RunShares` where an organization's key does, for all records of the entity."""
 _FLAGS = frozenset(name for entity in ENTITIES for name in entity.of_kind("flag"))
@@ -196,8 +196,22 @@ DISTRICT_STATE = Table(
     METADATA,
     Column("district_id", Text, primary_key=True),
     Column("version", BigInteger, nullable=False),
+    Column("forget_key", Text),
 )
-"""Moves by one with every write; a plan names the version it was made for. Its row is the district's write lock."""
+"""`version` moves by one with every write; a plan names the version it was made for. The row is the district's write
+lock. `forget_key`: random, for the marks of `FORGOTTEN`; NULL before anybody was forgotten."""
+
+FORGOTTEN = Table(
+    "forgotten",
+    METADATA,
+    Column("district_id", Text, primary_key=True),
+    Column("mark", Text, primary_key=True),
+    Column("user_key", BigInteger, primary_key=True, autoincrement=False),
+    Column("run_id", Text, nullable=False),
+    Column("state_after", BigInteger, nullable=False),
+)
+"""How people are recognised who were forgotten, should a delivery still have them: for each identifier, source key and
+secondary ID a mark (`database/forgotten.py`), never the value. `run_id`, `state_after`: of the run that forgot them."""
 
 RUNS = Table(
     "runs",
@@ -245,11 +259,17 @@ follows."""
 MERGED = "merged user "
 """Begins the `message` of a run that merged two people; the key of the one that went follows, then `into user ` and the
 key of the one that was kept."""
+FORGOT = "forgot user "
+"""Begins the `message` of a run that forgot somebody; their internal keys follow."""
+FORGOTTEN_KEY = " forgotten "
+"""Begins the source key of a record that was forgotten, whose internal key follows: no source gives such a one."""
+OUTCOME_FORGOTTEN = "forgotten"
+"""Of a run that forgot somebody."""
 
 
 def is_by_hand(message: str | None) -> bool:
     """Whether the `message` is that of a run by which a person changed single records: no night's."""
-    return message is not None and (message == EDITED or message.startswith((SETTLED, MERGED)))
+    return message is not None and (message == EDITED or message.startswith((SETTLED, MERGED, FORGOT)))
 
 
 RECORD_KEYS = ("user_key", "organization_key", "class_key")

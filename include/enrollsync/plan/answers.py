@@ -5,9 +5,11 @@ Cheap to import; who answers, and where, is the business of `cli.py` and `airflo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from enrollsync.run.workspace import OPERATIONS, Answer, RunManifest
+from enrollsync.run.workspace import OPERATIONS, Answer, Notice, RunManifest
+from enrollsync.words.codes import GUARD_FORGOTTEN
 
 if TYPE_CHECKING:
     from enrollsync.plan.plan import Plan
@@ -21,7 +23,7 @@ def possible(manifest: RunManifest) -> tuple[Answer, ...]:
     total = sum(number for _, number in changes)
     removals = sum(number for name, number in changes if name == "deactivate")
     fitting: dict[Answer, bool] = {
-        "approve": total > 0,
+        "approve": total > 0 or only_asks(manifest.holds),
         "without_removals": removals > 0 and not (manifest.undoes or manifest.release),
         "use_proposal": proposes(manifest),
         "reject": True,
@@ -32,6 +34,11 @@ def possible(manifest: RunManifest) -> tuple[Answer, ...]:
 def proposes(manifest: RunManifest) -> bool:
     """Whether the plan waits because many records seem to have new identifiers, and a file proposes which."""
     return any(hold.code == REKEYED for hold in manifest.holds)
+
+
+def only_asks(holds: Sequence[Notice]) -> bool:
+    """Whether the plan waits for nothing but a person who knows of it, whatever it writes."""
+    return bool(holds) and all(hold.code == GUARD_FORGOTTEN for hold in holds)
 
 
 def how(manifest: RunManifest) -> str:

@@ -113,6 +113,8 @@ class Past:
     """The run that was approved without its removals, if nothing was settled since."""
     shares: Sequence[RunShares] = ()
     """What the last runs changed, newest first."""
+    forgotten_answered: int = 0
+    """The state in which a person last answered a plan that had people who were forgotten; 0 where nobody did."""
 
     @classmethod
     def of(cls, store: Store, district_id: str, source: str) -> Past:
@@ -121,6 +123,7 @@ class Past:
             store.last_applied(district_id, source),
             store.left_out_removals(district_id, source),
             store.shares_before(district_id, MOST_RUNS),
+            store.forgotten_answered(district_id),
         )
 
 

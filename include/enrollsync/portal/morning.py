@@ -268,7 +268,7 @@ def _waits(settings: District, manifest: Run | None, now: datetime) -> Verdict:
 
 
 _RANKS = {"failed": 1, "refused": 3, "rejected": 5, "held": 5, "paused": 7, "planned": 7, "checked": 7, "undone": 8,
-          "applied": 9, "in_sync": 10}  # fmt: skip
+          "forgotten": 8, "applied": 9, "in_sync": 10}  # fmt: skip
 
 
 def _ended(last: Run, schedule: Schedule | None) -> Verdict:
@@ -288,7 +288,7 @@ def _with_counts(line: Line, told: Run | None, runs: list[Run]) -> Line:
     if told is None:
         return line
     people, links = told["counts"].get("users", {}), told["counts"].get("enrollments", {})
-    before = next((run for run in runs[1:] if run["outcome"] not in ("undone", "paused", "failed")), None)
+    before = next((run for run in runs[1:] if run["outcome"] not in ("undone", "paused", "failed", "forgotten")), None)
     rejected = _rejected(told)
     return replace(
         line,
@@ -296,7 +296,7 @@ def _with_counts(line: Line, told: Run | None, runs: list[Run]) -> Line:
         changed=people.get("update", 0) + people.get("reidentify", 0),
         deactivated=people.get("deactivate", 0),
         links_gone=links.get("deactivate", 0),
-        written=told["outcome"] in ("applied", "undone"),
+        written=told["outcome"] in ("applied", "undone", "forgotten"),
         rejected=rejected,
         rejected_more=None if before is None else rejected - _rejected(before),
     )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from enrollsync.database.schema import MERGED, UNDO_OF, WHOLE
+from enrollsync.database.schema import FORGOT, MERGED, UNDO_OF, WHOLE
 from enrollsync.plan import answers
 from enrollsync.plan.answers import answered
 from enrollsync.portal.entry import DistrictVisit
@@ -149,6 +149,8 @@ def why(message: str | None) -> str | None:
     """What is remembered of a run, as a person reads it: of people who were merged the roster keeps their keys."""
     if message is not None and message.startswith(MERGED):
         return say("Two records of one person were merged.")
+    if message is not None and message.startswith(FORGOT):
+        return say("A person's values were taken out.")
     return message
 
 

@@ -150,7 +150,7 @@ def _known(here: DistrictVisit, run_id: str) -> Known:
 
 def _may_undo(known: Known) -> bool:
     row = known.row
-    if row is None or row["state_after"] is None or not known.here.may_change:
+    if row is None or row["state_after"] is None or row["outcome"] == "forgotten" or not known.here.may_change:
         return False
     return known.run_id not in known.here.store.undone(known.here.district.district_id)
 

@@ -15,7 +15,10 @@ def open_runs(read: Read, district_id: str) -> list[str]:
     """
     read_it = (
         select(RUNS.c.source, func.max(RUNS.c.started_at).label("started_at"))
-        .where(RUNS.c.district_id == district_id, RUNS.c.outcome.not_in(("refused", "failed", "undone", "paused")))
+        .where(
+            RUNS.c.district_id == district_id,
+            RUNS.c.outcome.not_in(("refused", "failed", "undone", "paused", "forgotten")),
+        )
         .where(RUNS.c.checked_at >= RUNS.c.started_at)
         .group_by(RUNS.c.source)
         .subquery()

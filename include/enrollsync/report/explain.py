@@ -18,6 +18,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union
 
 from enrollsync.as_of.records import Read, Row
 from enrollsync.database import Store
+from enrollsync.database.forgotten import forgotten_as
 from enrollsync.database.merges import merges_now
 from enrollsync.database.schema import (
     BASE,
@@ -64,6 +65,11 @@ def explain(store: Store, district_id: str, kind: str, identifier: str) -> Row:
     with store.asking() as read:
         keys = [row["key"] for row in read(_keys_of(entity, district_id, {identifier}))]
         records, left = _lives(read, district_id, entity, keys, {identifier})
+        gone = forgotten_as(read, district_id, spellings(entity, {identifier})) if entity is USERS else []
+    if gone and not records and not left:
+        raise ConfigurationError(
+            f"user {masked(identifier)}: was forgotten by run {gone[0]['run_id']}; nothing is known of them any more"
+        )
     if not records and not left:
         raise ConfigurationError(
             f"{kind} {masked(identifier)}: district {district_id} has none of that identifier or source key, now or "

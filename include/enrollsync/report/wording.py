@@ -62,6 +62,10 @@ OUTCOMES: dict[str, Outcome] = {
     "undone": Outcome(
         "Undone", "What an earlier run had changed was taken back.", "There is nothing left to do.", "calm", _DONE
     ),
+    "forgotten": Outcome(
+        "Forgotten", "A person's values were taken out of the roster, because somebody asked for it.",
+        "Take the person out at the source too.", "calm", _DONE,
+    ),
     "failed": Outcome(
         "Failed", "The run stopped before it was done. A delivery is written whole or not at all.",
         "Give the message below to whoever looks after EnrollSync; the next run starts afresh.", "bad", _WOULD,
@@ -128,7 +132,7 @@ def changes(outcome: str | None, counts: dict[str, dict[str, int]]) -> str:
     return f"would: {_summed(counts)}" if planned else "-"
 
 
-_WROTE_OR_HAD_TO_WRITE_NOTHING = {"applied", "undone", "in_sync"}
+_WROTE_OR_HAD_TO_WRITE_NOTHING = {"applied", "undone", "in_sync", "forgotten"}
 _CHANGES = ("create", "update", "reidentify", "reactivate", "deactivate")
 
 

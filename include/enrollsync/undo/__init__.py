@@ -21,11 +21,12 @@ import duckdb
 from enrollsync.database.schema import UNDO_OF, columns_of
 from enrollsync.plan.plan import Plan, count_operations, gather_operations, plan_id, write_operations
 from enrollsync.run import engine
-from enrollsync.run.workspace import COUNTED, Workspace
+from enrollsync.run.workspace import COUNTED, Notice, Workspace
 from enrollsync.undo.conflicts import find_conflicts, list_conflicts, list_later_runs
-from enrollsync.undo.images import images, later, values_of
+from enrollsync.undo.images import forgotten, images, later, values_of
 from enrollsync.undo.keeping import final, keep, kept_table
 from enrollsync.words.canonical import ENTITIES, Entity
+from enrollsync.words.codes import FORGOTTEN
 from enrollsync.words.errors import ConfigurationError, UndoConflict
 
 
@@ -50,8 +51,10 @@ def plan_undo(
         gather_operations(connection, workspace.plan)
         counts = {entity: dict.fromkeys(COUNTED, 0) | undone for entity, undone in count_operations(connection).items()}
         operations = sum(sum(numbers.values()) for numbers in counts.values())
+        left = forgotten(connection)
         if not operations:
             because = "later runs changed all of it" if conflicts else "all of it is as it was before that run"
+            because += _of_forgotten(left) if left else ""
             raise ConfigurationError(f"run {run['run_id']}: nothing is left to undo, {because}")
         plan = Plan(
             plan_id=plan_id(connection, district_id, "", state_version),
@@ -61,9 +64,14 @@ def plan_undo(
             operations=operations,
             counts=counts,
             holds=[],
+            notices=[Notice.of(FORGOTTEN, f"an undo brings nobody back{_of_forgotten(left)}")] if left else [],
         )
         plan.save(workspace.plan)
         return plan
+
+
+def _of_forgotten(people: int) -> str:
+    return f", and {people:,} of the people whom that run changed {'was' if people == 1 else 'were'} forgotten since"
 
 
 def _reason(run: dict[str, Any]) -> str:

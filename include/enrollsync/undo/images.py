@@ -5,10 +5,12 @@ Which of the three a value gets belongs to `keeping.py`, whether that is a confl
 
 from __future__ import annotations
 
+import duckdb
+
 from enrollsync.as_of.tables import changed, said
-from enrollsync.database.schema import USUAL_ENROLLMENT, columns_of, primary_key
-from enrollsync.run.engine import literal
-from enrollsync.words.canonical import ENROLLMENTS, Entity
+from enrollsync.database.schema import FORGOTTEN_KEY, USUAL_ENROLLMENT, columns_of, primary_key
+from enrollsync.run.engine import literal, one_row
+from enrollsync.words.canonical import ENROLLMENTS, USERS, Entity
 
 
 def values_of(entity: Entity) -> list[str]:
@@ -36,7 +38,22 @@ def images(entity: Entity) -> str:
         SELECT {keys}, created, {values}
         FROM own
         JOIN stored_{entity.name} AS old USING ({keys})
-        WHERE NOT (created AND old.status = 'removed')"""
+        WHERE NOT (created AND old.status = 'removed'){_but_forgotten(entity)}"""
+
+
+def _but_forgotten(entity: Entity) -> str:
+    """Who was forgotten stays so; their links are nowhere any more."""
+    return f" AND NOT starts_with(old.source_key, '{FORGOTTEN_KEY}')" if entity is USERS else ""
+
+
+def forgotten(connection: duckdb.DuckDBPyConnection) -> int:
+    """How many of the people whom the run changed were forgotten since."""
+    query = f"""
+        SELECT count(DISTINCT user_key)
+        FROM stored_changes
+        JOIN stored_users USING (user_key)
+        WHERE state_after = getvariable('undone') AND starts_with(source_key, '{FORGOTTEN_KEY}')"""
+    return int(one_row(connection, query)[0])
 
 
 def _left(entity: Entity, name: str) -> str:

@@ -76,6 +76,10 @@ DOUBLE = "ID-DUPLICATE"
 """One identifier on rows of two people."""
 NO_ROLE = "PLAN-NO-ROLE"
 """A row of somebody new in a delta that leaves roles to the roster."""
+FORGOTTEN = "PLAN-FORGOTTEN"
+"""A row of somebody who was forgotten (`enrollsync forget`)."""
+GUARD_FORGOTTEN = "GUARD-FORGOTTEN"
+"""A delivery that has such rows."""
 
 _TABLE = (
     Code(
@@ -366,6 +370,13 @@ _TABLE = (
         "formats, OneRoster", WARNING, Scope.RECORD,
     ),
     Code(
+        FORGOTTEN, "Somebody who was forgotten is there again",
+        "The person's values were taken out because somebody asked for that; a run would bring them back.",
+        "Take the person out at the source; who may come back, or is somebody else, loads with `sync --release`.",
+        "rule 10", WARNING, Scope.RECORD,
+        at_school="Take the person out; or tell the district that it is somebody else.",
+    ),
+    Code(
         "PLAN-EDIT-KEPT", "The row says what a person has changed since",
         "The identifier was changed on its profile page, and the district keeps such changes (`edits: stick`).",
         "Change it in the source too; or set `edits: yield`, and the delivery wins.",
@@ -419,6 +430,12 @@ _TABLE = (
         "GUARD-EMPTY", "Everything of a kind has vanished",
         "An export that failed looks like this.",
         "Look at the delivery; approve only if all of it was meant to go.",
+        "section 6, guard", WARNING, Scope.PLAN,
+    ),
+    Code(
+        GUARD_FORGOTTEN, "The delivery has somebody who was forgotten",
+        "A family asked for it, and the source still has the person.",
+        "Take the person out at the source; approve, and the rest loads. It is asked once: later nights only say so.",
         "section 6, guard", WARNING, Scope.PLAN,
     ),
     Code(

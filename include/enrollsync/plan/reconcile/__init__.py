@@ -16,6 +16,7 @@ from enrollsync.plan.plan import Plan, count_operations, gather_operations, plan
 from enrollsync.plan.reconcile.absence import find_departures, plan_absences
 from enrollsync.plan.reconcile.changes import plan_changes
 from enrollsync.plan.reconcile.findings import write_findings
+from enrollsync.plan.reconcile.forgotten import hold_forgotten
 from enrollsync.plan.reconcile.matching import match_entities
 from enrollsync.plan.reconcile.rekeying import propose_id_changes
 from enrollsync.plan.reconcile.schools import find_in_schools
@@ -44,6 +45,7 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             ("undos", "undos"),
             ("edits", "edits"),
             ("merges", "merges"),
+            ("forgotten", "forgotten"),
         ):
             connection.execute(f"CREATE {how} stored_{name} AS FROM {engine.parquet(state / f'{file}.parquet')}")
         switches = match_entities(connection, run, how)
@@ -66,6 +68,8 @@ def reconcile(run: Run, state_version: int, past: Past) -> Plan:
             # That everything changes goes without saying: it has another source now.
             others = [hold for hold in holds if hold.code != "GUARD-UPDATE"]
             holds = [hold_switch(connection, workspace, source), *others]
+        if not by_hand:
+            holds = [*hold_forgotten(connection, past.forgotten_answered), *holds]
         plan = Plan(
             plan_id=plan_id(connection, district_id, source, state_version),
             district_id=district_id,

@@ -21,11 +21,18 @@ from enrollsync.run.run import Run
 from enrollsync.run.workspace import Workspace
 from enrollsync.validate.consequences import SET_ASIDE_TOO, WAITS, waits_for
 from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, Entity
-from enrollsync.words.codes import CODES
+from enrollsync.words.codes import CODES, FORGOTTEN
 
 _KEPT = "PLAN-EDIT-KEPT"
 _MERGED = "PLAN-MERGED"
-_PLANNED_CODES = ("PLAN-AMBIGUOUS", "PLAN-RECYCLED", "PLAN-REIDENTIFY-TAKEN", "PLAN-NO-ROLE", "ID-LEADING-ZERO")
+_PLANNED_CODES = (
+    "PLAN-AMBIGUOUS",
+    "PLAN-RECYCLED",
+    "PLAN-REIDENTIFY-TAKEN",
+    "PLAN-NO-ROLE",
+    FORGOTTEN,
+    "ID-LEADING-ZERO",
+)
 _ASKED_CODES = ("REF-UNKNOWN", WAITS, *CODES_OF_CLASHES)
 """Codes that checks give too, to rows that they name by `row_id`."""
 

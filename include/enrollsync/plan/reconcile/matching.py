@@ -11,6 +11,7 @@ import duckdb
 
 from enrollsync.plan.reconcile.clashes import find_clashes
 from enrollsync.plan.reconcile.edits import are_kept, with_edited_values
+from enrollsync.plan.reconcile.forgotten import find_forgotten
 from enrollsync.plan.reconcile.likeness import KINDS_OF_PEOPLE, find_lookalikes, resemblance
 from enrollsync.plan.reconcile.merges import (
     OF_PEOPLE,
@@ -252,6 +253,8 @@ def _without_role() -> str:
 
 
 def _hold(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> None:
+    if entity is USERS:
+        find_forgotten(connection, manifest)
     reasons = f"EXISTS (FROM {entity.name}_lookalikes) OR EXISTS (FROM {entity.name}_renames WHERE fate = 'taken')"
     if engine.one_row(connection, f"SELECT {reasons}")[0]:
         connection.execute(_waiting(entity))

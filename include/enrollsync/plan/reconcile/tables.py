@@ -97,6 +97,12 @@ RELATIONS: tuple[Relation, ...] = (
         _ALONE,
     ),
     Relation("stored_merges", "user_key BIGINT, into_key BIGINT", "Who was merged, and into whom.", _ALONE),
+    Relation(
+        "stored_forgotten",
+        "key VARCHAR, mark VARCHAR, user_key BIGINT, state_after BIGINT",
+        "Who was forgotten: marks, the district's key that makes them, the state after it (`database/forgotten.py`).",
+        _ALONE,
+    ),
     # ---- lines of `id_changes.csv` (`renames.py`)
     Relation(
         "id_changes",
@@ -203,6 +209,12 @@ RELATIONS: tuple[Relation, ...] = (
         "source_key VARCHAR, code VARCHAR, old_key BIGINT",
         "Rows that wait for a person, and the record that each is about (may be NULL).",
         RECORDS,
+    ),
+    Relation(
+        "users_forgotten",
+        "source_key VARCHAR, user_key BIGINT, state_after BIGINT",
+        "Rows of people who were forgotten, and the state after that (`forgotten.py`).",
+        _ALONE,
     ),
     Relation(
         "{entity}_adopted",
