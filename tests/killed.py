@@ -142,7 +142,7 @@ def _little_room(folder: Path, most: int, numbers: random.Random, **options: int
 
 
 def _used(folder: Path) -> int:
-    return 16_384 + sum(path.stat().st_blocks * 512 + 4096 for path in folder.rglob("*"))
+    return 16_384 + sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
 
 
 _KILLS = (Harm("kill -9", _kill), Harm("kill -9 in the load", _kill, within=True))
