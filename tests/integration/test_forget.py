@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import psycopg
 import pytest
 from sqlalchemy import inspect
 from typer.testing import CliRunner, Result
@@ -23,7 +24,7 @@ from enrollsync.forget import forget, look
 from enrollsync.run.workspace import Edit, Merge, Settle
 from enrollsync.settings import load_district, project_root, runs_folder, uploads_folder
 from enrollsync.words.errors import ConfigurationError, StalePlan
-from nightly import Nightly, faults, other, student
+from nightly import Nightly, Query, faults, other, student
 
 MARIT = student(
     "mk7701", userDistrictId="dk7702", userStateId="sk7703", userFirstName="Marit", userMiddleName="Solveig",
@@ -423,6 +424,24 @@ def test_that_somebody_reads_a_file_and_keeps_it_from_being_wiped_is_told(
         told = forgotten(small, "mk8801")
         assert told["outcome"] == "forgotten" and "once the database is vacuumed" in told["message"]
         reader.execute("ROLLBACK")
+
+
+def test_a_login_that_does_not_own_the_tables_is_told_who_has_to_free_old_rows(
+    postgres_roster_url: str, tmp_path: Path, query: Query, plain_checks: None
+) -> None:
+    nightly = Nightly(tmp_path, postgres_roster_url, query)
+    nightly.run([MARIT, other(1)])
+    with psycopg.connect(postgres_roster_url, autocommit=True) as owner:
+        owner.execute("CREATE ROLE keeper LOGIN")
+        owner.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO keeper")
+        try:
+            nightly.database_url = postgres_roster_url.replace("postgres:@", "keeper@")
+            told = forgotten(nightly)
+            assert told["outcome"] == "forgotten" and "belong to another login" in told["message"]
+            assert traces(rows_of(postgres_roster_url)) == []
+        finally:
+            owner.execute("DROP OWNED BY keeper")
+            owner.execute("DROP ROLE keeper")
 
 
 def test_a_rejected_line_of_somebody_forgotten_is_remembered_without_a_name(small: Nightly) -> None:

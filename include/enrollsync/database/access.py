@@ -79,10 +79,10 @@ class Database:
         ):
             yield session
 
-    def wipe(self) -> None:
-        """Overwrite what rows were before they were changed or deleted, as far as the database can be asked to."""
+    def wipe(self) -> bool:
+        """Overwrite what rows were before they were changed or deleted; returns whether all of it could be."""
         with one_line_errors(self.backend):
-            self.backend.wipe(METADATA.tables.values())
+            return self.backend.wipe(METADATA.tables.values())
 
     def require_roster(self) -> None:
         """Raise DatabaseError where there is no roster, or an old one."""

@@ -266,13 +266,14 @@ class SqliteBackend:
                 yield Session(cursor, self.dialect)
             cursor.execute("COMMIT")
 
-    def wipe(self, tables: Iterable[Table]) -> None:
-        """Write the file anew, without what was deleted from it, and empty its write-ahead log."""
+    def wipe(self, tables: Iterable[Table]) -> bool:
+        """Write the file anew, without what was deleted from it, and empty its write-ahead log; that is everything."""
         with closing(self._open()) as connection:
             connection.execute("VACUUM")
             busy, *_ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if busy:
                 raise sqlite3.OperationalError("database is locked")
+        return True
 
     def writer(self, district_id: str | None) -> Writer | None:
         """The run that holds the file's lock, which is one for all districts; None when it is not known."""
@@ -391,12 +392,18 @@ class PostgresBackend:
             yield session
             connection.commit()
 
-    def wipe(self, tables: Iterable[Table]) -> None:
-        """Free the space of rows that nobody sees any more, and sample columns anew, whose values the server keeps."""
+    def wipe(self, tables: Iterable[Table]) -> bool:
+        """Free the space of rows that nobody sees any more, and sample columns anew, whose values the server keeps.
+
+        Returns whether that was everything: the server passes over tables that are not the login's.
+        """
+        names = [self.dialect.identifier_preparer.format_table(table) for table in tables]
+        whose = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass(%s)"
         engine = create_engine(self.url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            for table in tables:
-                connection.exec_driver_sql(f"VACUUM (ANALYZE) {self.dialect.identifier_preparer.format_table(table)}")
+            for name in names:
+                connection.exec_driver_sql(f"VACUUM (ANALYZE) {name}")
+            return all(connection.exec_driver_sql(whose, (name,)).scalar() for name in names)
 
     def writer(self, district_id: str | None) -> Writer | None:
         """Who holds the district's lock, or a whole table; None when it is not known."""
