@@ -132,7 +132,7 @@ def test_same_arguments_give_the_same_bytes(format: str, tmp_path: Path, dirty: 
 def test_one_thread_gives_the_same_bytes(
     format: str, tmp_path: Path, dirty: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sample, "_connect", lambda spill: duckdb.connect(config={"threads": 1}))
+    monkeypatch.setattr(sample, "_MANY", 0)
     write_sample(tmp_path, format, STUDENTS, 7, 0.05)
     assert _content(tmp_path) == _content(dirty.folder)
 
@@ -146,7 +146,7 @@ def test_another_seed_gives_another_district(format: str, tmp_path: Path, clean:
 def test_large_sample_does_not_depend_on_the_number_of_threads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Large enough for more than one of DuckDB's row groups."""
     write_sample(tmp_path / "many", "batch_upload", 30_000, 7, 0.05)
-    monkeypatch.setattr(sample, "_connect", lambda spill: duckdb.connect(config={"threads": 1}))
+    monkeypatch.setattr(sample, "_MANY", 0)
     write_sample(tmp_path / "one", "batch_upload", 30_000, 7, 0.05)
     assert _content(tmp_path / "many") == _content(tmp_path / "one")
 
