@@ -348,8 +348,9 @@ class _Scene:
         begin, end = self._usual.load if harm.within else (0.0, self._usual.seconds)
         delay = self._random.uniform(0, end - begin)
         at = None if harm.do is Harm.do else lambda child: harm.do(child, nightly.database_url)
+        given = self._arguments(nightly, self._act.command)  # before nobody gets a connection any more
         with harm.around(nightly.folder, nightly.database_url, self._grown, self._random):
-            done = self._run(nightly, self._act.command, at=at, after=delay, once_loading=harm.within)
+            done = self._given(nightly, given, at=at, after=delay, once_loading=harm.within)
         self._database.settle(nightly.database_url)
         told.trials += 1
         found = nightly.everything()
@@ -391,15 +392,20 @@ class _Scene:
         shutil.rmtree(nightly.folder)
         self._database.drop(nightly.database_url)
 
-    def _run(
-        self, nightly: Nightly, command: tuple[str, ...], *, at: Callable[[int], None] | None = None,
-        after: float = 0.0, once_loading: bool = False,
-    ) -> _Done:  # fmt: skip
-        """Give the command; do `at` so many seconds after it began, or began to load."""
+    def _run(self, nightly: Nightly, command: tuple[str, ...]) -> _Done:
+        return self._given(nightly, self._arguments(nightly, command))
+
+    def _arguments(self, nightly: Nightly, command: tuple[str, ...]) -> list[str]:
         wrote = "SELECT run_id FROM roster_runs WHERE outcome IN ('applied', 'undone') ORDER BY started_at DESC LIMIT 1"
         last = self._database.rows(nightly.database_url, wrote) if "{last}" in command else []
         facts = {"place": str(self._place), "last": last[0]["run_id"] if last else "none"}
-        arguments = [part.format(**facts) for part in command] + ["--district", nightly.district, "--json"]
+        return [part.format(**facts) for part in command] + ["--district", nightly.district, "--json"]
+
+    def _given(
+        self, nightly: Nightly, arguments: list[str], *, at: Callable[[int], None] | None = None,
+        after: float = 0.0, once_loading: bool = False,
+    ) -> _Done:  # fmt: skip
+        """Give the command; do `at` so many seconds after it began, or began to load."""
         reading, writing = os.pipe()
         child = os.fork()
         if not child:
