@@ -34,7 +34,8 @@ class Row:
 def rows_read(declared: Format, workspace: Workspace, files: Iterable[str]) -> Counter[str]:
     """Entity -> rows that the files bring.
 
-    What asks for a removal is no row, nor is what else is said of what goes with it, unless it is rejected.
+    What asks for a removal is no row, nor is what else is said of what goes with it, unless it is rejected. Of several
+    that one line says, a school that stays and one that goes, those that are rejected are taken to be the first.
     """
     tables = {file: _lines(workspace, file) for file in files}
     rows = [row for mapping in declared.mappings if mapping.file in tables for row in _rows(declared, mapping, tables)]
@@ -42,10 +43,14 @@ def rows_read(declared: Format, workspace: Workspace, files: Iterable[str]) -> C
     removed = {
         row.named[0]
         for row in rows
-        if row.asks_removal and BY_NAME[row.entity].key and not {(row.file, row.line), _at(row)} & (lost | own)
+        if row.asks_removal and BY_NAME[row.entity].key and not {(row.file, row.line), _at(row)} & (lost | own.keys())
     }
-    counted = (row for row in rows if _at(row) in own or not (row.asks_removal or removed.intersection(row.named)))
-    return Counter(row.entity for row in counted)
+    brought = Counter(_at(row) for row in rows if not (row.asks_removal or removed.intersection(row.named)))
+    counts = Counter[str]()
+    for place in {_at(row) for row in rows}:
+        *_, entity = place
+        counts[entity] += max(brought[place], own[place])
+    return +counts
 
 
 def _at(row: Row) -> tuple[str, int, str]:
@@ -57,14 +62,15 @@ def _lines(workspace: Workspace, file: str) -> Lines:
     return {row["line"]: {name: str(value or "").strip(" \t\n\r\xa0") for name, value in row.items()} for row in rows}
 
 
-def _rejected(workspace: Workspace) -> tuple[set[tuple[str, int]], set[tuple[str, int, str]]]:
-    """Lines that load nothing at all, and those of which the checks reject a row of that entity."""
+def _rejected(workspace: Workspace) -> tuple[set[tuple[str, int]], Counter[tuple[str, int, str]]]:
+    """Lines that load nothing at all, and how many rows of an entity the checks reject of each line."""
     found = duckdb.sql(f"""
-        SELECT DISTINCT file, line, entity, code
+        SELECT DISTINCT file, line, entity, code, row_id
         FROM {engine.parquet(workspace.findings)}
         WHERE severity = 'critical' AND row_id IS NOT NULL""").fetchall()
-    lost = {(file, line) for file, line, _, code in found if CODES[code].scope not in (Scope.RECORD, Scope.PLAN)}
-    return lost, {(file, line, entity) for file, line, entity, _ in found}
+    lost = {(file, line) for file, line, _, code, _ in found if CODES[code].scope not in (Scope.RECORD, Scope.PLAN)}
+    rejected = {(file, line, entity, row_id) for file, line, entity, _, row_id in found}
+    return lost, Counter((file, line, entity) for file, line, entity, _ in rejected)
 
 
 def _rows(declared: Format, mapping: Mapping, tables: dict[str, Lines]) -> Iterator[Row]:
