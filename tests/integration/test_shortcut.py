@@ -119,7 +119,7 @@ finally:
 
 def test_an_unchanged_night_imports_nothing_heavy(nightly_everywhere: Nightly, tmp_path: Path) -> None:
     nightly = nightly_everywhere
-    nightly.run([student(), student("3!"), other(1)])
+    nightly.run([student(), student("3!"), other(1)], as_of=datetime.now(UTC))
     done = subprocess.run(
         [sys.executable, "-c", _COMMAND, "sync", "--district", nightly.district, "--json"],
         capture_output=True, text=True, check=True, env={**os.environ, "ENROLLSYNC_HOME": str(tmp_path)},
