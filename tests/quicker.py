@@ -7,7 +7,6 @@ from typing import Any
 
 import pandas as pd
 from great_expectations.core import ExpectationSuite
-from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
 
 from enrollsync.validate import checking, few
 from enrollsync.validate.collect import Checked
@@ -20,13 +19,11 @@ _run_suite = checking.run_suite
 gc.freeze()
 
 
-def run_suite(
-    context: EphemeralDataContext, suite: ExpectationSuite, frame: pd.DataFrame, parameters: dict[str, Any]
-) -> Checked:
+def run_suite(suite: ExpectationSuite, frame: pd.DataFrame, parameters: dict[str, Any]) -> Checked:
     """`checking.run_suite`, which depends on nothing but what it is given; asked once for each."""
     question = _question(suite, frame, parameters)
     if question not in _answers:
-        _answers[question] = _run_suite(context, suite, frame, parameters)
+        _answers[question] = _run_suite(suite, frame, parameters)
     return _answers[question]
 
 
@@ -40,7 +37,7 @@ def _question(suite: ExpectationSuite, frame: pd.DataFrame, parameters: dict[str
     return repr((suite.name, checks, parameters, frame.index.to_list(), columns))
 
 
-def plainly(_: object, suite: ExpectationSuite, frame: pd.DataFrame, words: dict[str, Any]) -> Checked:
+def plainly(suite: ExpectationSuite, frame: pd.DataFrame, words: dict[str, Any]) -> Checked:
     """What `checking.run_suite` answers, without Great Expectations and pandas: a twentieth of the time they need."""
     columns = {name: [None if value is pd.NA else value for value in column] for name, column in frame.items()}
     return few.check_rows(suite.expectation_configurations, columns, frame.index.to_list(), words)
@@ -52,8 +49,8 @@ def by_both(*asked: Any) -> Checked:
     found, expected = (
         {(answer.number, row) for answer in one.failed for row in answer.row_ids.tolist()} for one in (checked, plain)
     )
-    assert found == expected, f"{asked[1].name}: Great Expectations differs"
-    assert _counts(checked) == _counts(plain), f"{asked[1].name}: Great Expectations counts otherwise"
+    assert found == expected, f"{asked[0].name}: Great Expectations differs"
+    assert _counts(checked) == _counts(plain), f"{asked[0].name}: Great Expectations counts otherwise"
     return checked
 
 

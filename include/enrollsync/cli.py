@@ -27,6 +27,7 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from enrollsync.run import process
 from enrollsync.run.breakage import told
 from enrollsync.settings import load_district, project_root
 from enrollsync.settings.address import without_addresses
@@ -50,6 +51,7 @@ class _Commands(TyperGroup):
         **more: Any,
     ) -> Any:  # fmt: skip
         """Run a command; where the process is not to end with it, its status is returned."""
+        ends = process.begin() if standalone_mode and args is None else None
         as_json = "--json" in (sys.argv if args is None else args)
         try:
             status = super().main(args, prog_name, standalone_mode=False, **more)
@@ -60,6 +62,8 @@ class _Commands(TyperGroup):
             status = _tell(ConfigurationError("nobody answered; nothing was done"), as_json)
         except Exception as error:
             status = _tell(told("the command", project_root() / "data", error), as_json)
+        if ends:
+            ends(status or 0)
         return sys.exit(status) if standalone_mode else status
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]

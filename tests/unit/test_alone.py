@@ -17,7 +17,7 @@ from canonical_rows import Row, district_for, manifest_for, person, run_for, wri
 from enrollsync.run.engine import connect
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Workspace
-from enrollsync.validate import asked, checking, collect, frames, suites
+from enrollsync.validate import asked, collect, frames, suites
 from enrollsync.validate.alone import Fault, find_faults, looks_at_one_row, suite_of
 from enrollsync.words.canonical import BY_NAME, ENTITIES, ID_CHANGES, KINDS, USERS, Entity
 
@@ -58,7 +58,7 @@ def by_great_expectations(entity: Entity, rows: list[Row], run: str) -> set[tupl
         fitted, words = suites.fitted_suite(entity.name, RUNS[run]), asked.parameters(RUNS[run])
         with connect(workspace.root) as connection:
             frame = frames.frame(connection, workspace, entity.name, suites.columns(fitted), words)
-            checked = quicker.run_suite(checking.quiet_context(workspace), fitted, frame, words)
+            checked = quicker.run_suite(fitted, frame, words)
             asking = asked.asked_of(entity.name, RUNS[run])
             checked = collect.without_removals(connection, workspace, entity, asking, checked)
     alone = [number for number, check in enumerate(fitted.expectation_configurations) if looks_alone(check, entity)]

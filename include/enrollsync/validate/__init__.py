@@ -84,17 +84,17 @@ def _all(run: Run, entities: list[Entity], words: dict[str, Any]) -> Iterator[Ch
     """What Great Expectations says of all rows; at the end it writes its site, if the district wants it."""
     from enrollsync.validate import checking, suites
 
-    context = checking.quiet_context(run.place)
+    checking.quiet()
     fitted = [suites.fitted_suite(entity.name, run) for entity in entities]
     answered = []
     with connect(run.place.root) as connection, ThreadPoolExecutor(1) as reader:
         # Tables are read while others are checked; Great Expectations itself cannot work in two threads.
         frames = reader.map(partial(_frame, connection, run.place, words), fitted)
         for suite in fitted:
-            answered.append(checking.run_suite(context, suite, next(frames), words))
+            answered.append(checking.run_suite(suite, next(frames), words))
             yield answered[-1]
     if run.settings.data_docs:
-        checking.write_site(context, run.manifest, fitted, [checked.results for checked in answered])
+        checking.write_site(run.place, run.manifest, fitted, [checked.results for checked in answered])
 
 
 def _frame(
