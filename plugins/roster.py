@@ -9,7 +9,7 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from enrollsync.airflow import broken_files, links, notes, pools, warm
+from enrollsync.airflow import access_log, broken_files, links, notes, pools, warm
 
 
 async def portal(scope: Any, receive: Any, send: Any) -> None:
@@ -24,6 +24,7 @@ class RosterPlugin(AirflowPlugin):
 
     name = "roster"
     fastapi_apps = [{"app": portal, "url_prefix": links.PREFIX, "name": "Roster"}]
+    fastapi_root_middlewares = [{"middleware": access_log.QuietQueries, "name": "Roster's queries stay out of the log"}]
     external_views = [{"name": "Roster", "href": links.portal_path(), "destination": "nav", "url_route": "roster"}]
     operator_extra_links = list(links.LINKS)
     listeners = [notes, pools, broken_files, warm]

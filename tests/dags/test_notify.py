@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import email
-import json
-import socket
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from email.policy import default as modern
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +12,10 @@ import pytest
 
 from enrollsync.airflow import broken_files
 from enrollsync.airflow.notify import RosterNotifier, events_of
-from enrollsync.run.workspace import COUNTED, Notice, RunManifest, SourceFile, Workspace
+from enrollsync.run.workspace import COUNTED, Notice, RunManifest, Workspace
 from enrollsync.settings import load_district
 from enrollsync.words.codes import Severity
+from messages import Webhook, mail_server, webhook_receiver
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN = SimpleNamespace(dag_id="enrollment_sync__lincoln", run_id="manual__1")
@@ -29,46 +24,17 @@ RUN = SimpleNamespace(dag_id="enrollment_sync__lincoln", run_id="manual__1")
 @pytest.fixture
 def mailbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     """Messages that an SMTP server has received."""
-    from aiosmtpd.controller import Controller
-    from aiosmtpd.handlers import Message
-
-    received: list[Any] = []
-
-    class Keep(Message):
-        def handle_message(self, message: Any) -> None:
-            received.append(email.message_from_bytes(message.as_bytes(), policy=modern))
-
-    with socket.create_server(("127.0.0.1", 0)) as free:  # the controller asks its own port whether it is up
-        port = free.getsockname()[1]
-    server = Controller(Keep(), hostname="127.0.0.1", port=port)
-    server.start()
-    uri = f"smtp://127.0.0.1:{port}/?disable_ssl=true&disable_tls=true&from_email=roster%40example.org"
-    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", uri)
-    yield received
-    server.stop()
+    with mail_server() as box:
+        monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", box.uri)
+        yield box.received
 
 
 @pytest.fixture
-def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
     """What has been posted to a receiver; its answer can be changed."""
-    state = SimpleNamespace(posted=[], status=200)
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            state.posted.append((self.path, json.loads(body)))
-            self.send_response(state.status)
-            self.end_headers()
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Receiver)
-    Thread(target=server.serve_forever, daemon=True).start()
-    address = f"http://127.0.0.1:{server.server_port}/services/T0/B0/secret"
-    monkeypatch.setenv("AIRFLOW_CONN_HOOK", json.dumps({"conn_type": "http", "host": address}))
-    yield state
-    server.shutdown()
+    with webhook_receiver() as state:
+        monkeypatch.setenv("AIRFLOW_CONN_HOOK", state.connection)
+        yield state
 
 
 @pytest.fixture
@@ -106,7 +72,7 @@ def test_email_says_what_and_where_to_look(mailbox: list[Any], held: Callable[[s
     assert "/roster/enrollment_sync__lincoln/manual__1/report.html" in text
 
 
-def test_webhook_gets_json_with_a_text(webhook: SimpleNamespace, held: Callable[[str], str]) -> None:
+def test_webhook_gets_json_with_a_text(webhook: Webhook, held: Callable[[str], str]) -> None:
     RosterNotifier("hold", held("{webhook: hook}"))({"ti": RUN})
     ((path, posted),) = webhook.posted
     assert path == "/services/T0/B0/secret"
@@ -116,7 +82,7 @@ def test_webhook_gets_json_with_a_text(webhook: SimpleNamespace, held: Callable[
 
 
 def test_key_in_the_webhooks_address_is_masked_in_every_log(
-    webhook: SimpleNamespace, held: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+    webhook: Webhook, held: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow.sdk import log
 
@@ -126,13 +92,13 @@ def test_key_in_the_webhooks_address_is_masked_in_every_log(
     assert masked == ["services/T0/B0/secret"]
 
 
-def test_event_that_nobody_asked_for_is_not_sent(webhook: SimpleNamespace, held: Callable[[str], str]) -> None:
+def test_event_that_nobody_asked_for_is_not_sent(webhook: Webhook, held: Callable[[str], str]) -> None:
     RosterNotifier("hold", held("{webhook: hook, events: [refusal, failure]}"))({"ti": RUN})
     assert webhook.posted == []
 
 
 def test_receiver_that_is_down_does_not_keep_the_email_and_fails_no_run(
-    mailbox: list[Any], webhook: SimpleNamespace, held: Callable[[str], str], caplog: pytest.LogCaptureFixture
+    mailbox: list[Any], webhook: Webhook, held: Callable[[str], str], caplog: pytest.LogCaptureFixture
 ) -> None:
     webhook.status = 500
     caplog.set_level("WARNING", logger="enrollsync")
@@ -192,7 +158,7 @@ def parse(districts: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_broken_district_file_is_told_once_to_those_whom_other_districts_name(
-    webhook: SimpleNamespace, parse: Callable[[], None], districts: Callable[..., Path]
+    webhook: Webhook, parse: Callable[[], None], districts: Callable[..., Path]
 ) -> None:
     parse()
     assert webhook.posted == []
@@ -209,7 +175,7 @@ def test_broken_district_file_is_told_once_to_those_whom_other_districts_name(
 
 
 def test_file_that_breaks_again_after_it_was_mended_is_told_again(
-    webhook: SimpleNamespace, parse: Callable[[], None], districts: Callable[..., Path]
+    webhook: Webhook, parse: Callable[[], None], districts: Callable[..., Path]
 ) -> None:
     for broken in (True, False, True):
         districts("oakland", name="name: [unclosed" if broken else "name: Oakland")
@@ -218,7 +184,7 @@ def test_file_that_breaks_again_after_it_was_mended_is_told_again(
 
 
 def test_broken_district_file_is_told_when_there_is_room_again_to_remember_it(
-    webhook: SimpleNamespace, parse: Callable[[], None], districts: Callable[..., Path],
+    webhook: Webhook, parse: Callable[[], None], districts: Callable[..., Path],
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     def full(*_: Any, **__: Any) -> None:
@@ -250,24 +216,3 @@ def test_only_districts_broken_file_is_told_to_those_whom_the_environment_names(
     parse()
     assert len(mailbox) == received
     assert all(message["subject"] == "EnrollSync: a district's file cannot be used" for message in mailbox)
-
-
-def test_figures_of_a_run_go_to_airflows_metrics_with_zero_for_what_was_not_found(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from enrollsync.airflow import signals
-
-    sent: dict[str, float] = {}
-    monkeypatch.setattr(signals.stats, "gauge", lambda name, value, tags: sent.update({name: value}))
-    monkeypatch.setattr(signals.stats, "incr", lambda name, tags: sent.update({name: 1}))
-    file = SourceFile(name="users.csv", entity="users", header=[], rows=600, malformed=0)
-    counts = {entity: dict.fromkeys(COUNTED, 0) | {"held": 2} for entity in ("users", "memberships")}
-    manifest = RunManifest(
-        run_id="r", district="demo", as_of=datetime(2026, 11, 23, tzinfo=UTC), outcome="applied", files=[file],
-        seconds={"ingest": 1.0, "load": 2.0}, findings={"ID-CASE": 7}, counts=counts,
-    )  # fmt: skip
-    signals.measure(manifest, "lincoln")
-    assert sent["enrollsync.rows_per_second"] == 200
-    assert sent["enrollsync.held"] == 4
-    assert sent["enrollsync.outcome.applied"] == 1
-    assert (sent["enrollsync.findings.ID-CASE"], sent["enrollsync.findings.ID-SSN"]) == (7, 0)

@@ -74,7 +74,7 @@ def test_nobody_is_told_in_a_pause_that_no_delivery_has_come(
 
     monkeypatch.setattr(signals, "RosterNotifier", notifier)
     monkeypatch.setattr(signals, "get_current_context", dict)
-    monkeypatch.setattr(signals, "measure", lambda manifest, district_id: None)
+    monkeypatch.setattr(signals, "measure", lambda manifest, district_id, ended: None)
     workspace = begin("manual", at)
     Workspace(Path(workspace)).update(outcome="refused", findings={"FILE-MISSING": 1})
     signals.run_ended(workspace, failed=True)

@@ -76,7 +76,7 @@ def test_every_import_is_a_direct_dependency() -> None:
     foreign = (
         {module.partition(".")[0] for module in modules} - sys.stdlib_module_names - own - {"fastapi", "starlette"}
     )
-    named = {"airflow": "apache-airflow", "yaml": "pyyaml"}
+    named = {"airflow": "apache-airflow", "opentelemetry": "opentelemetry-proto", "yaml": "pyyaml"}
     direct = set().union(*direct_dependencies().values())
     assert {named.get(module, module.replace("_", "-")) for module in foreign} - direct == set()
 

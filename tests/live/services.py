@@ -60,6 +60,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def database_settings() -> dict[str, str]:
+    """What the compose file tells the roster's PostgreSQL by `-c`."""
+    words = COMPOSE["services"]["roster-db"]["command"]
+    return dict(word[2:].split("=", 1) for word in words if word.startswith("-c"))
+
+
 @contextmanager
 def postgres() -> Iterator[str]:
     """A PostgreSQL with the compose file's users and databases, on a socket; yields the socket's folder."""
@@ -71,6 +77,8 @@ def postgres() -> Iterator[str]:
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET fsync = off")
+            for name, value in database_settings().items():
+                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")  # type: ignore[arg-type]
             connection.execute("SELECT pg_reload_conf()")
             for name in ("airflow", "roster"):
                 connection.execute(f"CREATE ROLE {name} LOGIN")
@@ -91,6 +99,8 @@ class Place:
     """The folder of PostgreSQL's socket."""
     secrets: Mapping[str, str]
     """What `make secrets` wrote."""
+    more: Mapping[str, str] = field(default_factory=dict)
+    """Variables of a test's own, for every service."""
     port: int = field(default_factory=free_port)
     """The API server's."""
     health_port: int = field(default_factory=free_port)
@@ -134,6 +144,7 @@ class Place:
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             **given,
             **QUICKER,
+            **self.more,
             "AIRFLOW_HOME": str(self.home),
             "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__API__HOST": "127.0.0.1",
@@ -419,15 +430,18 @@ def _all_well(airflow: Airflow, processes: Mapping[str, subprocess.Popen[bytes]]
 
 
 @contextmanager
-def started() -> Iterator[Airflow]:
-    """Everything of the compose file that can run here, healthy and logged in; ended and removed at the end."""
+def started(more: Mapping[str, str] | None = None) -> Iterator[Airflow]:
+    """Everything of the compose file that can run here, healthy and logged in; ended and removed at the end.
+
+    `more`: variables for every service besides.
+    """
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enrollsync-live-")))
         socket_folder = stack.enter_context(postgres())
         subprocess.run(
             [sys.executable, PROJECT / "scripts" / "new_secrets.py"], cwd=home, check=True, capture_output=True
         )
-        place = Place(home, socket_folder, read_env(home / ".env"))
+        place = Place(home, socket_folder, read_env(home / ".env"), more or {})
         place.furnish()
         once(place, "init", place.command("init"))
         processes = stack.enter_context(running(place))

@@ -11,7 +11,7 @@ from airflow.sdk import Context, Param
 from airflow.sdk.exceptions import AirflowSkipException, DagRunTriggerException, TaskAwaitingInput
 from croniter import croniter
 
-from enrollsync.airflow import runs
+from enrollsync.airflow import runs, signals
 from enrollsync.airflow.links import LINKS, links_of
 from enrollsync.airflow.notify import RosterNotifier
 from enrollsync.plan import answers
@@ -57,6 +57,7 @@ class ApprovePlan(ApprovalOperator):
             **kwargs,
         )
         self.planned = planned
+        self.district_id = district.district_id
         self.schedule = district.schedule
         self.timezone = district.timezone
 
@@ -76,6 +77,7 @@ class ApprovePlan(ApprovalOperator):
         self.body = body(manifest, links_of(context["ti"]), ZoneInfo(self.timezone))
         self.options = [CHOICES[answer] for answer in answers.possible(manifest)]
         self.notifiers = [RosterNotifier("hold", made["artifacts"])]
+        signals.plan_waits(manifest, self.district_id, waits=True)
         if self.shown(context["ti"].id) != self.body:
             self._ask_in_a_new_run(context)
         self.response_timeout = (manifest.answer_by or now) - now

@@ -1,10 +1,13 @@
 """What a run tells the world when it is over: metrics, messages to people, and that the roster has changed.
 
-Names of metrics are documented in `docs/operations.md`.
+What the metrics mean stands in `docs/observability.md`. Their tags are ids of districts and words of the program's own,
+so that there are as many series as districts allow, and no student is in one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import get_current_context
@@ -13,7 +16,7 @@ from airflow.sdk.observability import stats
 from enrollsync.airflow.districts import asset_of
 from enrollsync.airflow.notify import RosterNotifier, events_of
 from enrollsync.run.run import Run
-from enrollsync.run.workspace import RunManifest
+from enrollsync.run.workspace import OPERATIONS, RunManifest
 from enrollsync.words.codes import CODES
 
 
@@ -26,24 +29,51 @@ def roster_changed(result: dict[str, Any]) -> dict[str, Any]:
     return result
 
 
-def measure(manifest: RunManifest, district_id: str) -> None:
-    """Send the run's figures to Airflow's metrics, where those are switched on."""
+def plan_waits(manifest: RunManifest, district_id: str, *, waits: bool) -> None:
+    """Say whether a plan waits for a person now; that of an undo apart from that of a night."""
+    kind = "undo" if manifest.undoes else "sync"
+    stats.gauge("enrollsync.plan_waits", int(waits), tags={"district": district_id, "kind": kind})
+
+
+def measure(manifest: RunManifest, district_id: str, *, ended: datetime) -> None:
+    """Send the figures of a run that ended then to Airflow's metrics, where those are switched on."""
     tags = {"district": district_id}
-    rows = sum(file.rows for file in manifest.files)
-    seconds = sum(manifest.seconds.values())
-    if rows and seconds:
-        stats.gauge("enrollsync.rows_per_second", rows / seconds, tags=tags)
-    stats.gauge("enrollsync.held", sum(row["held"] for row in manifest.counts.values()), tags=tags)
-    stats.incr(f"enrollsync.outcome.{manifest.outcome}", tags=tags)
-    for code in CODES:  # those that were not found too: a gauge keeps its last value
-        stats.gauge(f"enrollsync.findings.{code}", manifest.findings.get(code, 0), tags=tags)
+    stats.incr("enrollsync.runs", tags={**tags, "outcome": manifest.outcome or "failed"})
+    plan_waits(manifest, district_id, waits=False)
+    if manifest.outcome in ("applied", "undone"):
+        for entity, operation, rows in _operations(manifest):
+            stats.incr("enrollsync.changed", rows, tags={**tags, "entity": entity, "operation": operation})
+    for step, seconds in manifest.seconds.items():
+        stats.gauge("enrollsync.step_seconds", round(seconds, 3), tags={**tags, "step": step})
+    if manifest.outcome in ("applied", "in_sync"):
+        stats.gauge("enrollsync.last_good", int(ended.timestamp()), tags=tags)
+    # An undo, and a night that took the short cut, have looked at no row: what is known still holds.
+    if not manifest.undoes and (manifest.files or manifest.findings):
+        _measure_rows(manifest, tags)
+
+
+def _operations(manifest: RunManifest) -> Iterator[tuple[str, str, int]]:
+    for entity, row in manifest.counts.items():
+        for operation in OPERATIONS:
+            if row[operation]:
+                yield entity, operation, row[operation]
+
+
+def _measure_rows(manifest: RunManifest, tags: dict[str, str]) -> None:
+    """Gauges keep their last value, so that what was not found is sent too."""
+    stats.gauge("enrollsync.rows_read", sum(file.rows for file in manifest.files), tags=tags)
+    for entity, row in manifest.counts.items():
+        for name in ("held", "rejected"):
+            stats.gauge(f"enrollsync.{name}", row[name], tags={**tags, "entity": entity})
+    for code in CODES:
+        stats.gauge("enrollsync.findings", manifest.findings.get(code, 0), tags={**tags, "code": code})
 
 
 def run_ended(workspace: str, *, failed: bool) -> None:
     """Measure the run and tell those who asked to be told; `failed`: one of its tasks failed."""
     run = Run.open(workspace)
     manifest, district = run.manifest, run.settings
-    measure(manifest, district.district_id)
+    measure(manifest, district.district_id, ended=datetime.now(UTC))
     rests = district.pause_at(manifest.as_of) is not None
     for event in events_of(manifest, failed=failed):
         if event == "missing" and rests:  # nothing was to come
