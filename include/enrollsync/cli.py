@@ -293,6 +293,30 @@ def _print_forgotten(result: dict[str, Any], as_json: bool) -> None:
 
 
 @app.command()
+def retention(
+    district: DistrictOption,
+    database: DatabaseOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is old enough.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Take away what is older than the district's file keeps it (`retention`); what it does not name stays."""
+    from enrollsync import steps
+
+    now = datetime.now(UTC)
+    with _errors_stop(as_json):
+        done = steps.retain(
+            district, run_id=f"retention__{_new_run_id(now)}", now=now, dry_run=dry_run, database_url=database
+        )
+    lines = done.pop("lines")
+    if as_json:
+        typer.echo(json.dumps(done))
+        return
+    for line in [f"{'would remove' if dry_run else 'removed'}:", *(f"  {line}" for line in lines), done["message"]]:
+        if line:
+            typer.echo(printable(line))
+
+
+@app.command()
 def runs(district: DistrictOption, database: DatabaseOption = None, as_json: JsonOption = False) -> None:
     """List the runs, newest first; only reads the database."""
     from enrollsync import steps

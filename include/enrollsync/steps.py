@@ -444,7 +444,7 @@ def start_undo(
 ) -> str:  # fmt: skip
     """Make the workspace of a run that takes back the run `undone`, and return its path.
 
-    Raises ConfigurationError when there is no such run, or it wrote nothing.
+    Raises ConfigurationError when there is no such run, it wrote nothing, or its values have gone since.
     """
     from enrollsync.database import open_store
 
@@ -454,6 +454,7 @@ def start_undo(
 
 
 def _written_run(store: Store, district_id: str, run_id: str) -> dict[str, Any]:
+    from enrollsync.database.removed_values import require_values
     from enrollsync.database.schema import OUTCOME_FORGOTTEN
 
     found = store.run(district_id, run_id)
@@ -463,6 +464,7 @@ def _written_run(store: Store, district_id: str, run_id: str) -> dict[str, Any]:
         raise ConfigurationError(f"run {run_id}: it forgot somebody; what it took out is nowhere any more")
     if found["state_after"] is None:
         raise ConfigurationError(f"run {run_id}: it wrote nothing ({found['outcome']}), so there is nothing to undo")
+    require_values(store.rows, district_id, found["state_after"] - 1, f"run {run_id} cannot be undone any more")
     return found
 
 
@@ -572,6 +574,7 @@ def plan_undo(workspace: str, *, database_url: str | None = None) -> dict[str, A
         target = _written_run(run.store, district_id, manifest.undoes or "")
         version = run.store.export(district_id, place.state)
         run.store.export_changes(district_id, target["state_after"], place.state)
+        _written_run(run.store, district_id, target["run_id"])  # its values may have gone since it was looked at
         made = undo.plan_undo(place, district_id, target, version, keep_later=manifest.keep_later)
         known = {"plan_id": made.plan_id, "counts": made.counts, "state_version": version}
         run.note(**known, outcome="held", answer=None, approved_by=None)
@@ -595,3 +598,22 @@ def undo(
         except StalePlan:
             log.info("%s: somebody else wrote meanwhile, planning the undo again", workspace)
     raise StalePlan("others kept writing while the undo was planned; nothing was undone, try again")
+
+
+def retain(
+    district: str, *, run_id: str, now: datetime, dry_run: bool, database_url: str | None = None
+) -> dict[str, Any]:  # fmt: skip
+    """Take away what is older than the district keeps it, or only look; counts of it, and a `message` where some stays.
+
+    `run_id`: of the run that says so, should anything of the audit go. Raises DatabaseError.
+    """
+    from enrollsync import retain as retaining
+    from enrollsync.database import open_store
+
+    settings = load_district(district)
+    store = open_store(database_url_of(settings, database_url))
+    old = retaining.look(settings, store, now)
+    for line in old.lines:
+        log.info("district %s: %s %s", settings.district_id, "would remove" if dry_run else "removes", line)
+    left = None if dry_run else retaining.clean(settings, store, old, run_id=run_id, now=now)
+    return {**retaining.told(settings, old, left), "lines": old.lines}

@@ -84,4 +84,7 @@ def test_make_pools_makes_the_pool_that_the_districts_tasks_wait_for(districts: 
     districts("oakland")
     pools = runpy.run_path(str(PROJECT / "scripts" / "pools.py"))["pools"]()
     assert {name: pool["slots"] for name, pool in pools.items()} == {"roster_lincoln": 1, "roster_oakland": 1}
-    assert {task.pool for dag in DagBag(PROJECT / "dags").dags.values() for task in dag.tasks} == set(pools)
+    assert {task.pool for dag in DagBag(PROJECT / "dags").dags.values() for task in dag.tasks} == {
+        *pools,
+        "default_pool",
+    }

@@ -183,10 +183,18 @@ def _all(district: District) -> list[Upload]:
 
 def sweep(district: District, now: datetime) -> None:
     """Remove the district's uploads that a run has read, those of more than a day ago, and all but the newest."""
+    for upload in swept(district, now):
+        upload.remove()
+
+
+def swept(district: District, now: datetime) -> list[Upload]:
+    """Which those are."""
+    found = []
     for place, upload in enumerate(_all(district)):
         with suppress(OSError):  # another sweep was quicker
             if not upload.is_worked_on and _is_over(upload, now, is_old=place >= _MOST_KEPT):
-                upload.remove()
+                found.append(upload)
+    return found
 
 
 def _is_over(upload: Upload, now: datetime, *, is_old: bool) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import func, select
 
 from enrollsync.as_of.records import Read
 from enrollsync.database.memory import instant
+from enrollsync.database.removed_values import require_values
 from enrollsync.database.schema import RUNS
 
 
@@ -22,11 +23,17 @@ def end_of(day: date, zone: ZoneInfo) -> datetime:
 
 
 def state_before(read: Read, district_id: str, moment: datetime) -> int:
-    """The version of the state that the last run before that instant left behind; 0 when there was none yet."""
+    """The version of the state that the last run before that instant left behind; 0 when there was none yet.
+
+    Raises ConfigurationError where the audit cannot tell the roster of that time any more.
+    """
     ended_at = func.coalesce(RUNS.c.ended_at, RUNS.c.started_at)
     query = (
         select(func.max(RUNS.c.state_after).label("state"))
         .where(RUNS.c.district_id == district_id, RUNS.c.state_after.is_not(None))
         .where(ended_at < str(instant(moment)))
     )
-    return next((row["state"] or 0 for row in read(query)), 0)
+    state = next((row["state"] or 0 for row in read(query)), 0)
+    if state:  # of a time when there was nobody yet, no value is asked for
+        require_values(read, district_id, state, "the roster as it was then cannot be told")
+    return state

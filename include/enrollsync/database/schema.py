@@ -265,11 +265,15 @@ FORGOTTEN_KEY = " forgotten "
 """Begins the source key of a record that was forgotten, whose internal key follows: no source gives such a one."""
 OUTCOME_FORGOTTEN = "forgotten"
 """Of a run that forgot somebody."""
+TRIMMED = "removed people's values up to state "
+"""Begins the `message` of a run that emptied old audit rows; the newest state whose rows it emptied follows."""
+OUTCOME_TRIMMED = "trimmed"
+"""Of such a run, which moves no state: the roster says what it said."""
 
 
 def is_by_hand(message: str | None) -> bool:
-    """Whether the `message` is that of a run by which a person changed single records: no night's."""
-    return message is not None and (message == EDITED or message.startswith((SETTLED, MERGED, FORGOT)))
+    """Whether the `message` is that of a run by which a person changed single records, or of a cleaning: no night's."""
+    return message is not None and (message == EDITED or message.startswith((SETTLED, MERGED, FORGOT, TRIMMED)))
 
 
 RECORD_KEYS = ("user_key", "organization_key", "class_key")

@@ -268,7 +268,7 @@ def _waits(settings: District, manifest: Run | None, now: datetime) -> Verdict:
 
 
 _RANKS = {"failed": 1, "refused": 3, "rejected": 5, "held": 5, "paused": 7, "planned": 7, "checked": 7, "undone": 8,
-          "forgotten": 8, "applied": 9, "in_sync": 10}  # fmt: skip
+          "forgotten": 8, "trimmed": 8, "applied": 9, "in_sync": 10}  # fmt: skip
 
 
 def _ended(last: Run, schedule: Schedule | None) -> Verdict:
@@ -288,7 +288,8 @@ def _with_counts(line: Line, told: Run | None, runs: list[Run]) -> Line:
     if told is None:
         return line
     people, links = told["counts"].get("users", {}), told["counts"].get("enrollments", {})
-    before = next((run for run in runs[1:] if run["outcome"] not in ("undone", "paused", "failed", "forgotten")), None)
+    passed = ("undone", "paused", "failed", "forgotten", "trimmed")
+    before = next((run for run in runs[1:] if run["outcome"] not in passed), None)
     rejected = _rejected(told)
     return replace(
         line,

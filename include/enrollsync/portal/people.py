@@ -25,6 +25,7 @@ from enrollsync.run.workspace import Workspace
 from enrollsync.settings import run_folder
 from enrollsync.words.canonical import CLASSES, KINDS, ORGANIZATIONS, STATUSES, USERS, Entity
 from enrollsync.words.codes import CODES
+from enrollsync.words.errors import ConfigurationError
 from enrollsync.words.masking import all_masked
 
 routes = APIRouter(prefix="/districts/{district_id}")
@@ -130,7 +131,10 @@ def _told(here: DistrictVisit, entity: Entity, key: int, asked: Asked) -> Respon
         raise HTTPException(403, "Forbidden")
     before = end_of(asked.day, here.district.zone) if asked.day else None
     with here.store.asking() as read:
-        found = profile(read, here.district.district_id, entity, key, before, asked.page)
+        try:
+            found = profile(read, here.district.district_id, entity, key, before, asked.page)
+        except ConfigurationError as error:  # of a day that the audit tells nothing of any more
+            raise HTTPException(404, str(error)) from None
         open_now = open_runs(read, here.district.district_id) if entity is CLASSES and before is None else []
         merged = merges_now(read, here.district.district_id) if entity is USERS else {}
     if found is None:

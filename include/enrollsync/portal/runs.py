@@ -12,6 +12,7 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Form, HTTPException, Query
 from fastapi.responses import RedirectResponse, Response
 
+from enrollsync.database.removed_values import removed_to
 from enrollsync.plan import answers
 from enrollsync.portal.deliveries import list_deliveries
 from enrollsync.portal.entry import Answering, Changing, DistrictVisit, Inside
@@ -152,7 +153,8 @@ def _may_undo(known: Known) -> bool:
     row = known.row
     if row is None or row["state_after"] is None or row["outcome"] == "forgotten" or not known.here.may_change:
         return False
-    return known.run_id not in known.here.store.undone(known.here.district.district_id)
+    store, district_id = known.here.store, known.here.district.district_id
+    return row["state_after"] > removed_to(store.rows, district_id) and known.run_id not in store.undone(district_id)
 
 
 @routes.post("/runs/{run_id}")

@@ -17,7 +17,7 @@ def open_runs(read: Read, district_id: str) -> list[str]:
         select(RUNS.c.source, func.max(RUNS.c.started_at).label("started_at"))
         .where(
             RUNS.c.district_id == district_id,
-            RUNS.c.outcome.not_in(("refused", "failed", "undone", "paused", "forgotten")),
+            RUNS.c.outcome.not_in(("refused", "failed", "undone", "paused", "forgotten", "trimmed")),
         )
         .where(RUNS.c.checked_at >= RUNS.c.started_at)
         .group_by(RUNS.c.source)

@@ -24,7 +24,7 @@ NIGHTS = 30
 """Of which is told."""
 _RUNS = 3 * NIGHTS
 """More are not read: several sources may deliver on one day, and one may do so several times."""
-LOOKED_AT_NOTHING = ("refused", "failed", "undone", "paused", "forgotten")
+LOOKED_AT_NOTHING = ("refused", "failed", "undone", "paused", "forgotten", "trimmed")
 """Outcomes of runs that found nothing of a delivery's rows."""
 
 

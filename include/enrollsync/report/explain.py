@@ -20,6 +20,7 @@ from enrollsync.as_of.records import Read, Row
 from enrollsync.database import Store
 from enrollsync.database.forgotten import forgotten_as
 from enrollsync.database.merges import merges_now
+from enrollsync.database.removed_values import IMAGE, WHY
 from enrollsync.database.schema import (
     BASE,
     CHANGES,
@@ -197,7 +198,9 @@ def spellings(entity: Entity, names: set[str]) -> list[str]:
 
 def _operations(read: Read, district_id: str, entity: Entity, key: int) -> Iterator[Row]:
     for row in read(_changes(entity, district_id, key)):
-        before, after = (json.loads(row[name]) if row[name] else None for name in ("before_json", "after_json"))
+        gone = IMAGE in (row["before_json"], row["after_json"])
+        images = (None, "{}") if gone else (row["before_json"], row["after_json"])
+        before, after = (json.loads(image) if image else None for image in images)
         if after is None and row["entity"] == "enrollments" and row["operation"] == "create":
             after = {**USUAL_ENROLLMENT, "source": row["source"]}
         yield {
@@ -207,7 +210,7 @@ def _operations(read: Read, district_id: str, entity: Entity, key: int) -> Itera
             "of": row["of"] and row["of"].strip(),
             "before": _with_names(read, district_id, before),
             "after": _with_names(read, district_id, after),
-            "reason": row["reason"] or USUAL_REASON,
+            "reason": (row["reason"] or USUAL_REASON) + (f"; {WHY}" if gone else ""),
             "file": row["file"],
             "line": row["line"],
         }

@@ -66,6 +66,10 @@ OUTCOMES: dict[str, Outcome] = {
         "Forgotten", "A person's values were taken out of the roster, because somebody asked for it.",
         "Take the person out at the source too.", "calm", _DONE,
     ),
+    "trimmed": Outcome(
+        "Cleaned", "People's values in old audit rows were removed, as the district's file asks for.",
+        "There is nothing left to do; the runs up to there cannot be undone any more.", "calm", _DONE,
+    ),
     "failed": Outcome(
         "Failed", "The run stopped before it was done. A delivery is written whole or not at all.",
         "Give the message below to whoever looks after EnrollSync; the next run starts afresh.", "bad", _WOULD,
@@ -132,7 +136,7 @@ def changes(outcome: str | None, counts: dict[str, dict[str, int]]) -> str:
     return f"would: {_summed(counts)}" if planned else "-"
 
 
-_WROTE_OR_HAD_TO_WRITE_NOTHING = {"applied", "undone", "in_sync", "forgotten"}
+_WROTE_OR_HAD_TO_WRITE_NOTHING = {"applied", "undone", "in_sync", "forgotten", "trimmed"}
 _CHANGES = ("create", "update", "reidentify", "reactivate", "deactivate")
 
 

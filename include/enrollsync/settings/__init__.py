@@ -320,6 +320,24 @@ class IdentifierSettings(_Settings):
     secondary ID -> its column. Of values with types, the type too: `userIds:SIS`."""
 
 
+class RetentionSettings(_Settings):
+    """After how many days what is kept goes; None: it stays."""
+
+    workspaces: int | None = Field(None, ge=7, le=36_500)
+    """Folders of runs."""
+    quarantine: int | None = Field(None, ge=7, le=36_500)
+    """Rejected lines, within such a folder."""
+    audit: int | None = Field(None, ge=30, le=36_500)
+    """People's values in the audit: without them a run cannot be undone, and an earlier day not be shown."""
+
+    @model_validator(mode="after")
+    def _folders_first(self) -> Self:
+        """Whoever is to be forgotten is found in kept files by what the audit knows of them."""
+        if self.audit is not None and not (self.workspaces is not None and self.workspaces <= self.audit):
+            raise ValueError("`audit` is shorter than `workspaces`; write workspaces with as many days, or fewer")
+        return self
+
+
 class Owner(_Settings):
     """Who looks after the district's roster, shown on its DAGs."""
 
@@ -462,6 +480,7 @@ class District(_Settings):
     """Whether each run writes Great Expectations' own site, `data_docs/`; the report has its results in any case."""
     owner: Owner = Owner()
     notify: NotifySettings = NotifySettings()
+    retention: RetentionSettings = RetentionSettings()
     pauses: list[Pause] = Field(default_factory=list)
     """They may overlap: a day of any of them is a day of rest."""
 

@@ -1,0 +1,102 @@
+"""Runs' folders and quarantines that are old enough. What must be remembered of a run stands in the database."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from enrollsync.run.workspace import RunManifest, Workspace
+from enrollsync.settings import District, run_folder, runs_folder
+from enrollsync.words.errors import EnrollSyncError
+
+_GOING = ".going-"
+"""Begins the name of a folder that is being removed: whoever is interrupted leaves no half of a run."""
+
+
+@dataclass(frozen=True)
+class OldFolders:
+    """What is old enough to go."""
+
+    runs: tuple[Path, ...]
+    quarantines: tuple[Path, ...]
+    """Of runs whose folder stays."""
+    size: int
+    """Bytes of both."""
+
+    def remove(self) -> None:
+        """Remove them; what cannot be removed is told by `left`."""
+        for path in (*self.runs, *self.quarantines):
+            going = path if path.name.startswith(_GOING) else path.with_name(_GOING + path.name)
+            with suppress(OSError):
+                path.rename(going)
+            shutil.rmtree(going, ignore_errors=True)
+
+    def left(self) -> Iterator[str]:
+        """What is there still, a line each for a person."""
+        for path in (*self.runs, *self.quarantines):
+            if path.exists() or path.with_name(_GOING + path.name).exists():
+                yield f"{path} could not be removed; let this user write there, or remove it."
+
+
+def find_folders(settings: District, wanted: frozenset[str], now: datetime) -> OldFolders:
+    """Those of the district that may go at `now`; only reads.
+
+    `wanted`: ids of runs whose findings are open. Their folders stay, and with them their quarantines, for these hold
+    the lines that are still to be corrected.
+    """
+    ages = settings.retention
+    kept = {run_folder(settings, run_id).name for run_id in wanted}
+    folders = [_Folder.of(path) for path in _within(runs_folder(settings))]
+    newest = max((one.touched for one in folders), default=None)
+    free = [one for one in folders if one.path.name not in kept and one.touched != newest and not one.waits(now)]
+    runs = tuple(one.path for one in free if one.is_older(ages.workspaces, now))
+    quarantines = [
+        place
+        for one in free
+        if one.path not in runs and one.is_older(ages.quarantine, now)
+        for place in (one.path / "quarantine", one.path / f"{_GOING}quarantine")
+        if place.is_dir() and any(place.iterdir())
+    ]
+    unfinished = tuple(sorted(runs_folder(settings).glob(f"{_GOING}*")))
+    found = (*unfinished, *runs)
+    return OldFolders(found, tuple(quarantines), sum(map(_size, (*found, *quarantines))))
+
+
+@dataclass(frozen=True)
+class _Folder:
+    path: Path
+    manifest: RunManifest | None
+    """None where nobody can read it any more."""
+    touched: datetime
+    """When the run last noted something."""
+
+    @classmethod
+    def of(cls, path: Path) -> _Folder:
+        noted = path / "run.json"
+        touched = datetime.fromtimestamp((noted if noted.is_file() else path).stat().st_mtime, UTC)
+        try:
+            manifest = Workspace(path).read()
+        except EnrollSyncError:
+            return cls(path, None, touched)
+        return cls(path, manifest, max(touched, manifest.as_of))
+
+    def is_older(self, days: int | None, now: datetime) -> bool:
+        return days is not None and now - self.touched > timedelta(days=days)
+
+    def waits(self, now: datetime) -> bool:
+        """Whether a person may answer its plan still."""
+        known = self.manifest
+        return known is not None and known.outcome == "held" and known.answer_by is not None and known.answer_by > now
+
+
+def _within(folder: Path) -> list[Path]:
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if path.is_dir() and not path.is_symlink() and path.name[0] != ".")
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
