@@ -13,6 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from enrollsync.portal import doctor, edits, merging, morning, pages, people, quality, runs, uploads, waiting
 from enrollsync.portal.bodies import SmallForms
 from enrollsync.portal.entry import Visit, require_names
+from enrollsync.portal.health import Health
 from enrollsync.portal.host import Host, Visitor
 from enrollsync.portal.texts import say
 from enrollsync.words.errors import EnrollSyncError
@@ -25,7 +26,8 @@ def build(
     others: tuple[APIRouter, ...] = (),
     refused: Callable[[Request, Exception], Awaitable[Response]] | None = None,
 ) -> FastAPI:
-    """The portal in front of a host. Nobody gets to any route, assets included, without introducing themselves.
+    """The portal in front of a host. Nobody gets to any route but `/health`, assets included, without introducing
+    themselves.
 
     `others`: routes of the host's own that stand below the same path; `refused` answers whoever could not introduce
     themselves, where the host wants to do so itself (a login page).
@@ -45,6 +47,7 @@ def build(
         exception_handlers=_handlers(refused),
     )
     app.add_middleware(SmallForms)
+    app.add_route("/health", Health(host).answer, methods=["GET"])  # beside the door: it says nothing of anybody
     app.state.host = host
     rooms = (morning, runs, people, edits, merging, waiting, doctor, quality, uploads)
     for router in (assets, *(room.routes for room in rooms), *others):
