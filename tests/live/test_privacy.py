@@ -20,7 +20,13 @@ import httpx
 import psycopg
 import pytest
 
+from enrollsync.report.wording import OUTCOMES
+from enrollsync.run.step import NIGHT
+from enrollsync.run.workspace import OPERATIONS
 from enrollsync.sample import write_sample
+from enrollsync.words.canonical import BY_NAME
+from enrollsync.words.codes import CODES
+from figures_named import as_prometheus, named
 from live.district import District
 from live.services import Airflow, started, until
 from marked_people import MARK, SSN, mark, mark_delivery
@@ -340,6 +346,52 @@ def test_no_file_of_a_run_has_a_secret(world: World) -> None:
     data = world.airflow.home / "data"
     files = ((str(path), path.read_bytes()) for path in data.rglob("*") if path.is_file())
     assert leaks(files, *secrets(world).values()) == {}
+
+
+# ---- what is sent of figures and times -------------------------------------------------------------------------------
+
+
+def test_every_figure_that_the_dashboard_and_the_alerts_ask_for_was_sent(world: World) -> None:
+    sent: dict[str, set[str]] = {}
+    for metric in world.telemetry.metrics:
+        sent.setdefault(as_prometheus(metric.name), set()).update(metric.tags)
+    assert [(metric, labels) for metric, labels in named() if not labels <= sent.get(metric, {"none"})] == []
+    assert {metric for metric, _ in named()} <= sent.keys()
+
+
+def test_figures_of_ours_are_told_apart_by_words_of_the_program_alone(world: World) -> None:
+    ours = [metric for metric in world.telemetry.metrics if metric.name.startswith("airflow.enrollsync.")]
+    words = {
+        "district": {"adams", "burr"}, "outcome": {*OUTCOMES}, "entity": {*BY_NAME}, "operation": {*OPERATIONS},
+        "code": {*CODES}, "step": {step.name for step in NIGHT}, "kind": {"sync", "undo"},
+    }  # fmt: skip
+    assert {metric.name.rpartition(".")[2] for metric in ours} == {
+        "runs", "changed", "rows_read", "rejected", "held", "findings", "step_seconds", "last_good", "plan_waits",
+    }  # fmt: skip
+    strange = [one for one in ours for tag, value in one.tags.items() if value not in words[tag]]
+    assert strange == []
+    waited = [one.value for one in ours if one.name.endswith("plan_waits") and one.tags["kind"] == "sync"]
+    assert {"0", "1"} == {*waited}
+
+
+def test_a_run_is_one_trace_from_its_first_task_to_its_end(world: World) -> None:
+    until(lambda: any(span.name == f"dag_run.{world.district.undo}" for span in world.telemetry.spans), 60, str)
+    told: dict[str, list[Any]] = {}
+    for span in world.telemetry.spans:
+        attributes = {one.key: one.value.string_value for one in span.attributes}
+        told.setdefault(attributes.get("airflow.dag_run.run_id", ""), []).append(span)
+    for what in ("first", "approved", "undone"):
+        spans = told[world.runs[what]]
+        assert len({span.trace_id for span in spans}) == 1, what
+        tasks = {span.name.removeprefix("task_run.") for span in spans if span.name.startswith("task_run.")}
+        expected = {"plan", "approve", "undo", "report"}
+        assert tasks == (expected if what == "undone" else {"ingest", "validate", "load"} | expected - {"undo"})
+        assert len([span for span in spans if span.name.startswith("dag_run.")]) == 1
+
+
+def test_portal_is_well_and_tells_so_to_nobody_in_particular(world: World) -> None:
+    answer = httpx.get(f"{world.airflow.place.address}/roster/health")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "database": True})
 
 
 def test_what_is_planted_is_found(world: World) -> None:

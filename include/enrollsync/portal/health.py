@@ -5,6 +5,7 @@ What is asked of databases is asked once in a while, however often somebody look
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from enrollsync.portal.host import Host
 from enrollsync.portal.pages import HEADERS
 from enrollsync.portal.reader import roster
 from enrollsync.settings.address import read_address
+from enrollsync.words.errors import EnrollSyncError
+
+log = logging.getLogger(__name__)
 
 _KEPT = 10.0
 """Seconds for which an answer holds."""
@@ -67,7 +71,8 @@ def databases_answer(host: Host) -> bool:
         host.schedules([])
         for url in _servers(host):
             roster(url).rows(select(literal(1).label("one")))
-    except Exception:  # whatever a driver raises: it does not answer
+    except Exception as error:  # whatever a driver raises: it does not answer
+        log.warning("not well: %s", error if isinstance(error, EnrollSyncError) else type(error).__name__)
         return False
     return True
 
