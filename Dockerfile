@@ -1,28 +1,61 @@
-# Airflow's image with EnrollSync in it; docker-compose.yaml runs every Airflow service from it.
-# Python 3.11, because that is what the tests ran on: the lock picks the same files here.
-FROM apache/airflow:3.3.2-python3.11
+# What docker-compose.yaml runs: Python, what the lock pins (Airflow among it), and EnrollSync. So what the tests ran
+# with is what is in here, and nothing else. docs/deploy.md says which of these lines were tried, and how.
+#
+# Pinned by a tag: Python's patch and Debian's release. To pin the very bytes, put a digest after it in both places.
+FROM python:3.11.14-slim-bookworm AS build
 
-# What the lock pins is what the tests ran with, Airflow's own dependencies among it, so it goes over the image's versions.
-# As a constraint it gives version and hash of each package that is needed here, and leaves the tests' tools out.
-COPY --chown=airflow:0 pyproject.toml requirements.lock README.md ./
-RUN uv pip install --no-cache --compile-bytecode --require-hashes --constraint requirements.lock \
-    --requirement pyproject.toml --group airflow --group stack --group setup
+WORKDIR /opt/airflow
+COPY pyproject.toml requirements.lock README.md ./
+
+# uv comes from the lock like everything else.
+RUN python -m venv /opt/uv \
+    && sed -n '/^uv==/,/[^\\]$/p' requirements.lock > /opt/uv/requirements.txt \
+    && /opt/uv/bin/python -m pip install --no-cache-dir --require-hashes --requirement /opt/uv/requirements.txt
+
+# As a constraint the lock gives version and hash of each package that is needed here, and leaves the tests' tools out.
+RUN python -m venv --without-pip /opt/venv \
+    && /opt/uv/bin/uv pip install --no-cache --compile-bytecode --python /opt/venv/bin/python --require-hashes \
+    --constraint requirements.lock --requirement pyproject.toml --group airflow --group stack
 
 # In place, so that what is mounted over include/ is what runs: code, DAG files and suites are always of one version.
-COPY --chown=airflow:0 include include
-RUN uv pip install --no-cache --no-deps --no-build-isolation --editable .
+COPY include include
+RUN /opt/uv/bin/uv pip install --no-cache --no-deps --python /opt/venv/bin/python \
+    --build-constraint requirements.lock --editable .
 
-COPY --chown=airflow:0 dags dags
-COPY --chown=airflow:0 plugins plugins
-COPY --chown=airflow:0 expectations expectations
 
-# A new volume takes its owner and mode from the folder it is mounted on.
-RUN mkdir -p data/landing logs && mkdir -m 700 drop
+FROM python:3.11.14-slim-bookworm
 
-# Fails the build, not the night, when the image's Celery does not go with the lock. In a home of its own, because Airflow
-# writes keys into a new home.
+# curl asks in health checks; dumb-init passes signals on. Debian's archive keeps only the newest of each, so that a
+# version named here would fail the next build.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends curl dumb-init \
+    && rm -rf /var/lib/apt/lists/* \
+    && useradd --no-log-init --uid 50000 --gid 0 --home-dir /opt/airflow --no-create-home --shell /usr/sbin/nologin airflow
+
+# A new volume takes its owner and mode from the folder it is mounted on. Code belongs to root: whoever runs cannot
+# change it.
+RUN install --directory --owner=50000 --group=0 --mode=770 /opt/airflow /opt/airflow/logs \
+    && install --directory --owner=50000 --group=0 --mode=700 /opt/airflow/data /opt/airflow/data/landing /opt/airflow/drop
+
+COPY --from=build /opt/venv /opt/venv
+WORKDIR /opt/airflow
+COPY include include
+COPY dags dags
+COPY plugins plugins
+COPY expectations expectations
+
+ENV PATH=/opt/venv/bin:$PATH \
+    AIRFLOW_HOME=/opt/airflow \
+    PYTHONUNBUFFERED=1
+USER 50000:0
+
+# Fails the build, not the night, when Celery does not go with the rest. In a home of its own, because Airflow writes
+# keys into a new home.
 RUN export AIRFLOW_HOME=/tmp/check AIRFLOW__CORE__EXECUTOR=CeleryExecutor \
     && airflow celery worker --help > /dev/null \
-    && python -c "import airflow.providers.celery.executors.celery_executor" \
+    && python -c "import airflow.providers.celery.executors.celery_executor, enrollsync.arrive.drop" \
     && enrollsync --help > /dev/null \
     && rm -r /tmp/check
+
+ENTRYPOINT ["dumb-init", "--"]

@@ -104,6 +104,7 @@ lint: .venv/ready .venv-audit/asked
 	@ruff check .
 	@ruff format --check .
 	@mypy
+	@.venv-audit/bin/hadolint Dockerfile
 
 .PHONY: audit sbom lock-audit
 

@@ -421,3 +421,36 @@ def test_district_whose_id_is_too_long_for_a_role_is_named() -> None:
 
     with pytest.raises(ConfigurationError, match="at most 55 characters"):
         make_roles(["d" * 55, "e" * 56])
+
+
+# ---- the first start -------------------------------------------------------------------------------------------------
+
+
+def test_first_start_makes_an_administrator_once_and_leaves_whoever_is_there(
+    server: FastAPI, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from airflow.providers.fab.auth_manager.models import Role, User
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    from enrollsync.airflow import first_start
+
+    def kept() -> dict[str, str]:
+        with create_session() as session:
+            return {user.username: user.password for user in session.scalars(select(User)).unique()}
+
+    before = kept()
+    monkeypatch.setattr(first_start, "ADMINISTRATOR", "chief")
+    for password, said in (("a long one", "is new"), ("another", "stays as it is")):
+        monkeypatch.setenv(first_start.PASSWORD, password)
+        assert first_start.main() == 0
+        assert capsys.readouterr().out.endswith(f"6 roles of 2 districts; the user chief {said}.\n")
+    client = TestClient(server)
+    tried = [
+        client.post("/auth/token", json={"username": "chief", "password": one}) for one in ("a long one", "another")
+    ]
+    assert [answer.status_code for answer in tried] == [201, 401]
+    assert {name: kept()[name] for name in before} == before
+    with create_session() as session:
+        roles = set(session.scalars(select(Role.name)))
+    assert {"Admin", "fresno:viewer", "oakland:editor"} <= roles

@@ -126,7 +126,7 @@ def test_files_of_a_run_are_shown_to_nobody_who_has_not_logged_in(airflow: Airfl
     address = lincoln.address(run["dag_run_id"], "report.html")
     assert httpx.get(address).status_code == 401
     led = httpx.get(address, headers={"Accept": "text/html"}, follow_redirects=True)
-    assert (led.status_code, led.url.path) == (200, "/auth/login")
+    assert (led.status_code, led.url.path) == (200, "/auth/login/")
     assert led.url.params["next"] == httpx.URL(address).raw_path.decode()
     assert airflow.client.get(address).status_code == 200
     for other in (
