@@ -98,7 +98,7 @@ class Place:
     """For /opt/airflow."""
     secrets: Mapping[str, str]
     """What `make secrets` wrote."""
-    otherwise: Mapping[str, str] = field(default_factory=dict)
+    otherwise: dict[str, str] = field(default_factory=dict)
     """Variables of Airflow's services that a test wants to have other than the file says."""
     ports: Mapping[str, int] = field(default_factory=lambda: {service: free_port() for service in LISTENED_ON})
     """Service -> the port of 127.0.0.1 on which it listens."""
@@ -108,10 +108,16 @@ class Place:
         """The API server's."""
         return f"http://127.0.0.1:{self.ports['api-server']}"
 
+    def url_of(self, service: str) -> str:
+        """A PostgreSQL's, as its own user."""
+        made = self.environment(service)
+        login = f"{made['POSTGRES_USER']}:{made['POSTGRES_PASSWORD']}"
+        return f"postgresql://{login}@127.0.0.1:{self.ports[service]}/{made['POSTGRES_DB']}"
+
     @property
     def roster_url(self) -> str:
         """The roster's database."""
-        return self.environment("worker")["AIRFLOW_CONN_DISTRICT_DB"]
+        return self.url_of("roster-db")
 
     def local(self, text: str) -> str:
         """`text` of the compose file as it has to be said here."""
@@ -141,7 +147,9 @@ class Place:
         if is_postgres(service):
             folder = self.database(service)
             listens = ["-c", "listen_addresses=127.0.0.1", "-c", f"port={self.ports[service]}"]
-            return [str(_postgres_bin() / "postgres"), "-D", str(folder), *listens, "-c", "unix_socket_directories="]
+            own = self.words(service, SERVICES[service]["command"][1:])
+            postgres = str(_postgres_bin() / "postgres")
+            return [postgres, *own, "-D", str(folder), *listens, "-c", "unix_socket_directories="]
         words = self.words(service, SERVICES[service]["command"])
         if service == "worker":
             words += ["--celery-hostname", f"celery@{instance}"]  # a container has a host name of its own
@@ -427,7 +435,7 @@ def in_order(wanted: Collection[str]) -> list[str]:
 
 
 @contextmanager
-def furnished(otherwise: Mapping[str, str]) -> Iterator[Place]:
+def furnished(otherwise: dict[str, str]) -> Iterator[Place]:
     """A place with fresh secrets of `make secrets`; removed at the end."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enrollsync-live-")))

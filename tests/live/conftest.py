@@ -12,5 +12,5 @@ from live.services import Airflow, started
 @pytest.fixture(scope="module")
 def airflow() -> Iterator[Airflow]:
     """The compose file's services, running; see `Airflow` for what can be asked of them."""
-    with started() as (services, _):
+    with started() as services:
         yield services

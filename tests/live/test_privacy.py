@@ -13,7 +13,6 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -230,16 +229,15 @@ Places = Iterator[tuple[str, bytes]]
 
 
 def logs(world: World) -> Places:
-    """Of services and of tasks; PostgreSQL's own."""
+    """Of services, PostgreSQL's two among them, and of tasks."""
     for path in sorted((world.airflow.home / "logs").rglob("*")):
         if path.is_file():
             yield f"log {path.relative_to(world.airflow.home)}", path.read_bytes()
-    yield "log of PostgreSQL", (Path(world.airflow.place.socket) / "log").read_bytes()
 
 
 def metadata(world: World) -> Places:
     """Every value of every table of Airflow's database, of whichever type."""
-    address = f"postgresql://airflow@/airflow?host={world.airflow.place.socket}"
+    address = world.airflow.place.url_of("airflow-db")
     with psycopg.connect(address) as database:
         tables = database.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
         for (table,) in tables:

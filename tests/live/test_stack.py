@@ -18,9 +18,9 @@ import paramiko
 import pytest
 
 from enrollsync.sample import write_sample
-from live.compose import SERVICES, Services, service_of
+from live.compose import SERVICES, service_of
 from live.district import District
-from live.services import LOCAL, QUICKER, Airflow, started, until
+from live.services import LOCAL, Airflow, started, until
 from nightly import write_csv
 
 pytestmark = pytest.mark.slow
@@ -40,29 +40,23 @@ OUR_FAULT = 500
 """From this status on an answer says that the server is in trouble."""
 
 
-@dataclass(frozen=True)
-class Stack:
-    airflow: Airflow
-    services: Services
-
-
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Stack]:
+def airflow() -> Iterator[Airflow]:
     """Started in the order of `depends_on`, until every service's own health check is content."""
-    with started(WANTED, {**QUICKER, **SOONER}) as (airflow, services):
-        yield Stack(airflow, services)
+    with started(SOONER, WANTED) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
-def adams(stack: Stack) -> District:
+def adams(airflow: Airflow) -> District:
     """A district that was triggered over REST, and whose first delivery the workers loaded."""
-    return District.settled(stack.airflow, "adams", thresholds=FREE)
+    return District.settled(airflow, "adams", thresholds=FREE)
 
 
-def test_every_service_of_the_file_starts_in_its_order_and_stays(stack: Stack) -> None:
+def test_every_service_of_the_file_starts_in_its_order_and_stays(airflow: Airflow) -> None:
     assert {service_of(instance) for instance in WANTED} == SERVICES.keys()
-    assert stack.services.processes.keys() == set(WANTED) - {"init"}
-    assert not stack.services.came_back
+    assert airflow.services.processes.keys() == set(WANTED) - {"init"}
+    assert not airflow.services.came_back
 
 
 # ---- a district by SFTP ----------------------------------------------------------------------------------------------
@@ -91,9 +85,9 @@ class Sender:
 
 
 def test_deliveries_by_sftp_start_runs_and_a_held_plan_is_approved_over_rest_and_gets_into_the_roster(
-    stack: Stack, tmp_path: Path
+    airflow: Airflow, tmp_path: Path
 ) -> None:
-    airflow, services, lincoln = stack.airflow, stack.services, District(stack.airflow, "lincoln")
+    services, lincoln = airflow.services, District(airflow, "lincoln")
     said = services.execute("sftp", ["python", "-m", "enrollsync.arrive.drop", "password", "lincoln"])
     sender = Sender(airflow.place.ports["sftp"], "lincoln", said.stdout.strip())
 
@@ -129,8 +123,8 @@ def test_deliveries_by_sftp_start_runs_and_a_held_plan_is_approved_over_rest_and
 # ---- a worker dies ---------------------------------------------------------------------------------------------------
 
 
-def test_load_whose_worker_is_killed_is_done_by_the_other_one(stack: Stack, adams: District) -> None:
-    airflow, services = stack.airflow, stack.services
+def test_load_whose_worker_is_killed_is_done_by_the_other_one(airflow: Airflow, adams: District) -> None:
+    services = airflow.services
 
     def at_work() -> str | None:
         process = airflow.process_of(adams.sync, run_id, "load")
@@ -192,8 +186,8 @@ class Load:
         return self.district.named(name)
 
 
-def test_each_service_starts_anew_under_load_and_nothing_is_lost(stack: Stack, adams: District) -> None:
-    services = stack.services
+def test_each_service_starts_anew_under_load_and_nothing_is_lost(airflow: Airflow, adams: District) -> None:
+    services = airflow.services
     for name in SOONER:
         del services.place.otherwise[name]
     load = Load(adams)
@@ -211,5 +205,5 @@ def test_each_service_starts_anew_under_load_and_nothing_is_lost(stack: Stack, a
         services.wait_until_healthy(instance)
     load.ended.set()
     thread.join(120)
-    assert load.at_work is None, stack.airflow.story(adams.sync, load.at_work)
+    assert load.at_work is None, airflow.story(adams.sync, load.at_work)
     assert len(load.told) > 1 and set(load.told) == {"success: 60"}, load.told
