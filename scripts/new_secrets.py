@@ -13,10 +13,15 @@ import sys
 from pathlib import Path
 
 ENV = Path(".env")
+SETTINGS = {"AIRFLOW_BASE_URL": "http://localhost:8080"}
+"""What is no secret and yours to change: the address by which people reach Airflow."""
 
 
 def fresh_values() -> dict[str, str]:
-    """Variable -> new random value, of letters, digits, `-`, `_` and `=` alone, so that it can stand in a URL."""
+    """Variable -> new random value, of letters, digits, `-`, `_` and `=` alone, so that it can stand in a URL.
+
+    `SETTINGS` as they are.
+    """
     return {
         "AIRFLOW_ADMIN_PASSWORD": secrets.token_urlsafe(18),
         "AIRFLOW_DB_PASSWORD": secrets.token_urlsafe(32),
@@ -27,6 +32,7 @@ def fresh_values() -> dict[str, str]:
         "AIRFLOW_JWT_SECRET": secrets.token_urlsafe(64),
         "AIRFLOW_SECRET_KEY": secrets.token_urlsafe(32),
         "FLOWER_PASSWORD": secrets.token_urlsafe(18),
+        **SETTINGS,
     }
 
 
