@@ -120,7 +120,11 @@ def _by_airflow(deliveries: Path, districts: int) -> list[Night]:
                     round(took, 1),
                 )
             )  # fmt: skip
-            print(json.dumps(asdict(nights[-1])), {name: round(value / resting, 3) for name, value in idle.items()}, flush=True)
+            print(
+                json.dumps(asdict(nights[-1])),
+                {name: round(value / resting, 3) for name, value in idle.items()},
+                flush=True,
+            )
     return nights
 
 

@@ -254,6 +254,7 @@ def plan(
             plan_id=made.plan_id,
             outcome="held" if made.holds else "planned" if made.operations else "in_sync",
             state_version=made.state_version,
+            state_run=run.store.led_to(run.settings.district_id, version),
             found_in_schools=made.found_in_schools,
             answer="use_proposal" if manifest.taken_by else None,
             approved_by=manifest.taken_by,
@@ -290,11 +291,13 @@ def taken_before(workspace: str) -> str | None:
 
 
 def is_stale(workspace: str, *, database_url: str | None = None) -> bool:
-    """Whether the database has moved since the run's plan was made, or another program made it."""
+    """Whether the database has moved since the run's plan was made, is another one, or another program made it."""
     run = Run.open(workspace, database_url)
-    if run.manifest.program != program():
+    manifest, district_id = run.manifest, run.settings.district_id
+    if manifest.program != program():
         return True
-    return run.store.version(run.settings.district_id) != run.manifest.state_version
+    version = run.store.version(district_id)
+    return (version, run.store.led_to(district_id, version)) != (manifest.state_version, manifest.state_run)
 
 
 def plan_again(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
@@ -555,7 +558,8 @@ def merge(
         if why := merging.why_two(*merging.both(run.place, asked), merging.merged(run.place)):
             raise ConfigurationError(f"users {asked.gone} and {asked.kept} cannot be merged: {why}")
         made = merging.plan_merge(run.place, district_id, asked, version)
-        run.note(counts=made.counts, plan_id=made.plan_id, outcome="planned", state_version=version)
+        run.note(counts=made.counts, plan_id=made.plan_id, outcome="planned")
+        run.note(state_version=version, state_run=run.store.led_to(district_id, version))
     if run.manifest.dry_run:
         return _result(run)
     return load(workspace, approved_by=person, only_plan=only_plan, database_url=database_url)
@@ -577,6 +581,7 @@ def plan_undo(workspace: str, *, database_url: str | None = None) -> dict[str, A
         _written_run(run.store, district_id, target["run_id"])  # its values may have gone since it was looked at
         made = undo.plan_undo(place, district_id, target, version, keep_later=manifest.keep_later)
         known = {"plan_id": made.plan_id, "counts": made.counts, "state_version": version}
+        known["state_run"] = run.store.led_to(district_id, version)
         run.note(**known, outcome="held", answer=None, approved_by=None)
         run.note(notices=made.notices, findings=Counter(notice.code for notice in made.notices))
     return _result(run)

@@ -20,6 +20,13 @@ warm.on_starting(component=None)
 there = [name in sys.modules for name in warm.MODULES]
 assert set(there) == {{{expected}}}, there
 assert threading.active_count() == 1, threading.enumerate()
+if all(there):  # then a task finds its DAG's own modules too
+    from pathlib import Path
+    from airflow.dag_processing.dagbag import BundleDagBag
+    before, file = set(sys.modules), Path({dags!r}) / "enrollment_sync.py"
+    assert BundleDagBag(str(file), safe_mode=False, bundle_path=file.parent, bundle_name="dags").dags
+    own = ("enrollsync.", "airflow.sdk.", "airflow.providers.standard.")
+    assert not (late := [name for name in set(sys.modules) - before if name.startswith(own)]), late
 child = os.fork()
 if child == 0:
     import duckdb, pyarrow
@@ -38,7 +45,7 @@ def test_scheduler_that_forks_tasks_imports_what_they_need_and_a_fork_of_it_work
 ) -> None:
     monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", executor)
     # Airflow itself brings some of the modules along.
-    program = FORKED.format(service=service, expected="True" if expected else "True, False")
+    program = FORKED.format(service=service, expected="True" if expected else "True, False", dags=str(PROJECT / "dags"))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -427,6 +429,22 @@ def test_a_plan_that_a_person_approved_is_refused_when_the_database_moved(nightl
     with pytest.raises(StalePlan, match="nothing was written"):
         steps.load(stale, approved_by="a person")
     assert nightly.view("users", "grade") == [("7",)]
+
+
+def test_a_plan_fits_no_state_of_the_same_number_that_another_run_led_to(nightly: Nightly) -> None:
+    nightly.begin([student()])
+    path = nightly.database_url.removeprefix("sqlite:///")
+    with closing(sqlite3.connect(path)) as roster, closing(sqlite3.connect(":memory:")) as back_up:
+        roster.backup(back_up)
+        nightly.run([student(userGrade="6")])
+        nightly.run([student(userGrade="7")], until="plan")
+        stale = nightly.workspace
+        back_up.backup(roster)
+    nightly.run([other(1)])
+    assert steps.is_stale(stale)
+    with pytest.raises(StalePlan, match="restored since; nothing was written"):
+        steps.load(stale, approved_by="a person")
+    assert nightly.view("users", "user_id, grade") == [("300", "5"), ("u1", "5")]
 
 
 def test_a_plan_that_nobody_approved_is_made_anew_when_the_database_moved(nightly: Nightly) -> None:

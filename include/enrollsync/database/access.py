@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from enrollsync.database import migrations
 from enrollsync.database.dialects import Backend, Session
 from enrollsync.database.messages import one_line_errors
-from enrollsync.database.schema import DISTRICT_STATE, METADATA
+from enrollsync.database.schema import DISTRICT_STATE, METADATA, RUNS
 from enrollsync.words.errors import DatabaseError
 
 
@@ -148,3 +148,8 @@ def state_version(session: Session, district_id: str, *, lock: bool = False) -> 
     query = select(DISTRICT_STATE.c.version).where(DISTRICT_STATE.c.district_id == district_id)
     rows = session.rows(query.with_for_update() if lock else query)
     return int(rows[0][0]) if rows else 0
+
+
+def leading_to(district_id: str, version: int) -> Select[Any]:
+    """Asks for the run that left the district's roster in this state; none leads to the first."""
+    return select(RUNS.c.run_id).where(RUNS.c.district_id == district_id, RUNS.c.state_after == version)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import ColumnElement, Delete, delete, func, insert, or_, select
 
-from enrollsync.database.access import Database
+from enrollsync.database.access import Database, leading_to
 from enrollsync.database.dialects import Session
 from enrollsync.database.forgotten import without_forgotten
 from enrollsync.database.messages import one_line_errors
@@ -56,6 +56,8 @@ class RunRecord:
     """When the database was last compared row by row."""
     state_version: int | None = None
     """The state that the run found; None when it did not look."""
+    state_run: str | None = None
+    """The run that led to that state; not kept."""
     found_in_schools: FoundInSchools | None = None
     """None: the run did not come to a plan."""
 
@@ -154,6 +156,10 @@ class Memory(Database):
     def _undone(self, district_id: str) -> list[str]:
         """The applied runs that are undone now."""
         return undone_runs(list_undos((row["run_id"], row["message"]) for row in self.rows(undo_runs(district_id))))
+
+    def led_to(self, district_id: str, version: int) -> str | None:
+        """The run that left the roster in that state; None for one that no run has written to."""
+        return next((row["run_id"] for row in self.rows(leading_to(district_id, version))), None)
 
     def settled(self, district_id: str) -> dict[str, Any] | None:
         """The newest run that left the roster as its delivery says, if nothing was written since; None otherwise."""

@@ -37,7 +37,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIndex
 
-from enrollsync.database.access import state_version
+from enrollsync.database.access import leading_to, state_version
 from enrollsync.database.dialects import Session
 from enrollsync.database.memory import RunRecord, append_findings, forget_run, instant
 from enrollsync.database.schema import (
@@ -78,7 +78,7 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord, findings:
         _lock(session, plan.district_id)
         if _is_applied(session, plan, run):
             return sum(operations.values())
-        _refuse_stale(session, plan)
+        _refuse_stale(session, plan, run)
         with _constraints_at_the_end(session):
             first = 1
             for entity in ENTITIES:
@@ -143,12 +143,18 @@ def _is_applied(session: Session, plan: Plan, run: RunRecord) -> bool:
     return bool(applied)
 
 
-def _refuse_stale(session: Session, plan: Plan) -> None:
+def _refuse_stale(session: Session, plan: Plan, run: RunRecord) -> None:
     version = state_version(session, plan.district_id)
     if version != plan.state_version:
         raise StalePlan(
             f"plan {plan.plan_id}: was made for state {plan.state_version} of the database, which is at {version} now; "
             "nothing was written, plan again"
+        )
+    led = [run_id for (run_id,) in session.rows(leading_to(plan.district_id, version))]
+    if run.state_run is not None and led != [run.state_run]:
+        raise StalePlan(
+            f"plan {plan.plan_id}: was made for what run {run.state_run} left, which this database has not: it was "
+            "restored since; nothing was written, plan again"
         )
 
 

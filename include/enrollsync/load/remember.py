@@ -43,6 +43,7 @@ def record_of(run: Run, **done: Any) -> RunRecord:
         fingerprint=manifest.fingerprint,
         checked_at=manifest.checked_at,
         state_version=manifest.state_version,
+        state_run=manifest.state_run,
         found_in_schools=manifest.found_in_schools,
     )
 

@@ -203,6 +203,8 @@ class RunManifest(BaseModel):
     """When the database was last compared row by row."""
     state_version: int | None = None
     """The database's state that the run found."""
+    state_run: str | None = None
+    """The run that led to it: after a back-up was restored, another one may lead to a state of the same number."""
     seconds: dict[str, float] = Field(default_factory=dict)
     """Step -> wall time."""
 
