@@ -1,10 +1,10 @@
 """What the night of many small districts costs, through Airflow and by the command: processor time of every process.
 
-    DISTRICTS=50 STUDENTS=3000 PYTHONPATH=include:tests python -m benchmarks.small_nights
+    DISTRICTS=50 STUDENTS=3000 WORKERS=0 PYTHONPATH=include:tests python -m benchmarks.small_nights
 
-Airflow runs as in the live tests: the compose file's services on this machine, tasks in the scheduler's forks. What
-Airflow takes when it has nothing to do is measured for half a minute first and stands apart. Of PostgreSQL nothing
-counts. The figures go to `benchmarks/results/small_nights.json`.
+Airflow runs as in the live tests: the compose file's services on this machine, tasks in the scheduler's forks or, with
+WORKERS, in as many Celery workers. What Airflow takes when it has nothing to do is measured for half a minute first and
+does not count, nor does PostgreSQL. The figures go to `benchmarks/results/small_nights.json`.
 """
 
 from __future__ import annotations
@@ -24,10 +24,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks.measure import measure
-from live import services
+from live import compose, services
 
 _IDLE_SECONDS = 30
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -61,8 +59,6 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="enrollsync-small-") as folder:
         deliveries = _deliveries(Path(folder), students)
         nights = [*_by_airflow(deliveries, districts), *_by_command(Path(folder), deliveries, districts)]
-    for night in nights:
-        print(json.dumps(asdict(night)), flush=True)
     _RESULTS.write_text(json.dumps([asdict(night) for night in nights], indent=1) + "\n")
 
 
@@ -78,7 +74,9 @@ def _deliveries(folder: Path, students: int) -> Path:
 def _by_airflow(deliveries: Path, districts: int) -> list[Night]:
     names = [f"small{number:03}" for number in range(districts)]
     nights = []
-    with services.started() as airflow:
+    workers = int(os.environ.get("WORKERS", "0"))
+    wanted = (*services.LOCAL, "redis", *(f"worker-{number + 1}" for number in range(workers)))
+    with services.started(wanted=wanted if workers else services.LOCAL) as airflow:
         for name in names:
             _deliver(airflow.home / "data" / "landing" / name, deliveries / "base")
             (airflow.home / "districts" / f"{name}.yaml").write_text(_district(name, "{connection: district_db}"))
@@ -88,15 +86,15 @@ def _by_airflow(deliveries: Path, districts: int) -> list[Night]:
         for title, folder in _NIGHTS:
             for name in names:
                 _deliver(airflow.home / "data" / "landing" / name, deliveries / folder)
-            before, began = _processor(), time.monotonic()
+            before, began = _processor(airflow), time.monotonic()
             time.sleep(_IDLE_SECONDS)
-            idle = _less(_processor(), before)
+            idle = _less(_processor(airflow), before)
             resting = time.monotonic() - began
-            before, began = _processor(), time.monotonic()
+            before, began = _processor(airflow), time.monotonic()
             runs = [(dag, airflow.trigger(dag)) for dag in dags]
             for dag, run in runs:
                 airflow.wait(dag, run, seconds=3600)
-            spent, took = _less(_processor(), before), time.monotonic() - began
+            spent, took = _less(_processor(airflow), before), time.monotonic() - began
             by_service = {name: (spent[name] - idle[name] / resting * took) / districts for name in sorted(spent)}
             tasks = [
                 task
@@ -120,11 +118,7 @@ def _by_airflow(deliveries: Path, districts: int) -> list[Night]:
                     round(took, 1),
                 )
             )  # fmt: skip
-            print(
-                json.dumps(asdict(nights[-1])),
-                {name: round(value / resting, 3) for name, value in idle.items()},
-                flush=True,
-            )
+            print(json.dumps(asdict(nights[-1])), flush=True)
     return nights
 
 
@@ -148,6 +142,7 @@ def _by_command(folder: Path, deliveries: Path, districts: int) -> list[Night]:
                 round(statistics.median(one.seconds for one in done), 1), {}, round(time.monotonic() - began, 1),
             )
         )  # fmt: skip
+        print(json.dumps(asdict(nights[-1])), flush=True)
     return nights
 
 
@@ -164,16 +159,14 @@ def _district(name: str, database: str) -> str:
     )
 
 
-def _processor() -> Counter[str]:
+def _processor(airflow: services.Airflow) -> Counter[str]:
     """Processor seconds of each service with its tasks so far: of processes, and of their children that have ended."""
     seconds: Counter[str] = Counter()
-    for leader in psutil.Process().children():
-        title = " ".join(leader.cmdline()).replace("_", "-")
-        name = next((name for name in services.LONG_RUNNING if name in title), "other")
-        for process in services.members(leader.pid):
+    for name, leader in airflow.services.processes.items():
+        for process in compose.members(leader.pid) if compose.is_airflow(compose.service_of(name)) else ():
             with suppress(OSError):
                 after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-                seconds[name] += sum(map(int, after_name[11:15])) / _TICKS
+                seconds[compose.service_of(name)] += sum(map(int, after_name[11:15])) / _TICKS
     return seconds
 
 

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from enrollsync.airflow import warm
 
@@ -47,7 +48,30 @@ def test_scheduler_that_forks_tasks_imports_what_they_need_and_a_fork_of_it_work
     # Airflow itself brings some of the modules along.
     program = FORKED.format(service=service, expected="True" if expected else "True, False", dags=str(PROJECT / "dags"))
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.returncode == 0, done.stderr
+
+
+CELERY = """
+import gc, os, sys, threading
+from airflow.providers.celery.executors.celery_executor import app
+from celery.signals import worker_process_init
+from enrollsync.airflow import warm
+assert not {"great_expectations", "duckdb"} & sys.modules.keys()  # the scheduler reads this configuration too
+app.loader.import_default_modules()
+assert not set(warm.MODULES) - sys.modules.keys()
+assert threading.active_count() == 1, threading.enumerate()
+worker_process_init.send(sender=None)
+assert gc.get_freeze_count() > 100_000
+"""
+
+
+@pytest.mark.slow
+def test_celery_worker_imports_what_tasks_need_before_it_forks(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = yaml.safe_load((PROJECT / "docker-compose.yaml").read_text())["services"]["worker"]
+    option = "AIRFLOW__CELERY__CELERY_CONFIG_OPTIONS"
+    monkeypatch.setenv(option, worker["environment"][option])
+    done = subprocess.run([sys.executable, "-c", CELERY], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_listener_is_the_plugins() -> None:
