@@ -43,6 +43,7 @@ WORKDIR /opt/airflow
 COPY include include
 COPY dags dags
 COPY plugins plugins
+COPY config config
 COPY expectations expectations
 
 ENV PATH=/opt/venv/bin:$PATH \

@@ -173,7 +173,7 @@ def test_a_task_finds_the_api_server_and_the_roster() -> None:
 def test_every_airflow_service_sees_the_project_and_the_same_data(service: str) -> None:
     mounted = AIRFLOW[service]["volumes"]
     home = AIRFLOW[service]["environment"]["ENROLLSYNC_HOME"]
-    for folder in ("dags", "plugins", "expectations", "include"):
+    for folder in ("dags", "plugins", "config", "expectations", "include"):
         assert f"./{folder}:{home}/{folder}:ro" in mounted
     assert f"data:{home}/data" in mounted
     assert {mount.split(":")[0] for mount in mounted if not mount.startswith("./")} <= COMPOSE["volumes"].keys()

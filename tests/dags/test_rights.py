@@ -297,6 +297,16 @@ def kept_by_airflow(admin: TestClient) -> list[Any]:
     return [{name: told for name, told in answer.json().items() if name != "file_token"} for answer in answers]
 
 
+@pytest.mark.parametrize("name", ["viewer", "approver", "editor", "both"])
+def test_connections_and_variables_are_not_readable_even_of_ones_own_district(browsers: Browsers, name: str) -> None:
+    kept = ("connections", "connections/fresno_db", "variables", "variables/fresno", "config", "pools", "providers")
+    for path in kept:
+        answer = browsers[name].get(f"/api/v2/{path}", headers=JSON)
+        assert (answer.status_code, "of Fresno" in answer.text) == (403, False), path
+    tried = {"connection_id": "fresno_db", "conn_type": "http", "host": "http://127.0.0.1:1"}
+    assert browsers[name].post("/api/v2/connections/test", json=tried).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [

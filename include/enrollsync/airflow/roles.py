@@ -16,6 +16,7 @@ from airflow.utils.session import create_session
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from enrollsync.airflow.districts import read_districts
 from enrollsync.words.errors import ConfigurationError
 
 Part = Literal["viewer", "approver", "editor"]
@@ -54,6 +55,15 @@ def rights_of(district_id: str, part: Part) -> set[Right]:
     if part == "editor":
         rights |= {*_CLEAR, *(("can_create", f"DAG Run:{dag}") for dag in dags)}
     return rights
+
+
+def roles_by_group(administrators: str | None) -> dict[str, list[str]]:
+    """Group at a provider of single sign-on -> FAB's roles: a district's groups are called like its roles.
+
+    `administrators`: the group that may do everything.
+    """
+    names = {role_name(one.district_id, part) for one in read_districts()[0].values() for part in get_args(Part)}
+    return {name: [name] for name in sorted(names)} | ({administrators: ["Admin"]} if administrators else {})
 
 
 def make_roles(district_ids: Collection[str]) -> list[str]:
