@@ -20,6 +20,7 @@ import re
 import secrets
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -143,6 +144,11 @@ class _Files(asyncssh.SFTPServer):
         raise asyncssh.SFTPPermissionDenied("links are not taken here")
 
     link = symlink
+
+    def exit(self) -> None:
+        """Say that all went well, which `scp` waits for."""
+        with suppress(OSError):  # the client did not
+            self.channel.exit(0)
 
     def open(self, path: bytes, pflags: int, attrs: asyncssh.SFTPAttrs) -> asyncssh.misc.MaybeAwait[object]:
         return super().open(path, pflags, _without_rights(attrs))
