@@ -33,6 +33,7 @@ help:
 	@echo "make sbom    list everything that is installed here in sbom.cdx.json (CycloneDX)"
 	@echo "make docs    write docs/findings.md anew from the table of findings"
 	@echo "make torture kill and starve nights at random instants, and count what is lost (minutes)"
+	@echo "make histories live through random nights, held against a model (HISTORIES=100 SEED=1; minutes)"
 	@echo "make bench   measure against peers (SIZE=100000 students; takes minutes)"
 	@echo "make setup   only set everything up; the other commands do so by themselves"
 	@echo "make secrets write the passwords that docker-compose.yaml needs into .env"
@@ -140,11 +141,15 @@ lock: .venv/ready
 	@uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	--group airflow --group stack --group test --group lint --group setup pyproject.toml -o requirements.lock
 
-.PHONY: torture bench bench-plot lock-bench
+.PHONY: torture histories bench bench-plot lock-bench
 
 # What nobody wants to happen, with figures; docs/reliability.md has those of one run.
 torture: .venv/ready
 	@PYTHONPATH=.:tests python tests/torture.py --trials $(or $(TRIALS),25) --seed $(or $(SEED),1) --only "$(ONLY)"
+
+# Random nights of a small district beside a model of what its roster should say, with Great Expectations in place.
+histories: .venv/ready
+	@PYTHONPATH=.:tests python tests/lived_histories.py --histories $(or $(HISTORIES),100) --seed $(or $(SEED),1)
 
 # `SIZE=1000000 RUNS=3 make bench`; benchmarks/__main__.py lists what else can be set. The peers have an environment of
 # their own, because they and the project cannot agree on one pandas.
