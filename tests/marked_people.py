@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-MARK = "qzx"
+MARK = "qzxvk"
+"""Long enough not to be in a token by chance."""
 SSN = "519437082"
 """An identifier that could be a social security number carries no mark: then it would be none."""
 
