@@ -12,34 +12,48 @@ import logging
 import os
 import sys
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
-from enrollsync.run import process
 from enrollsync.run.breakage import told
 from enrollsync.settings import load_district, project_root
 from enrollsync.settings.address import without_addresses
-from enrollsync.words.errors import ConfigurationError, EnrollSyncError, UndoConflict
+from enrollsync.terminal import process
+from enrollsync.terminal.database import database_app
+from enrollsync.terminal.ending import errors_stop, nothing_done, stop, tell
+from enrollsync.terminal.options import (
+    DatabaseOption,
+    DistrictOption,
+    JsonOption,
+    Kind,
+    PlanOption,
+    SourceOption,
+    not_empty,
+)
+from enrollsync.terminal.printing import (
+    console_for,
+    counts_table,
+    print_forgotten,
+    print_refused_undo,
+    print_result,
+    print_runs,
+    progress,
+    say,
+)
+from enrollsync.words.errors import ConfigurationError, EnrollSyncError
 from enrollsync.words.printable import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.status import Status
-    from rich.table import Table
-
-    from enrollsync.database import Store
     from enrollsync.run.workspace import Answer
 
 
@@ -57,11 +71,11 @@ class _Commands(TyperGroup):
             status = super().main(args, prog_name, standalone_mode=False, **more)
         except TyperException as error:
             said = without_addresses(error.format_message()).rstrip(".")
-            status = _tell(ConfigurationError(f"{said}; see `enrollsync --help`"), as_json)
+            status = tell(ConfigurationError(f"{said}; see `enrollsync --help`"), as_json)
         except typer.Abort:
-            status = _tell(ConfigurationError("nobody answered; nothing was done"), as_json)
+            status = tell(ConfigurationError("nobody answered; nothing was done"), as_json)
         except Exception as error:
-            status = _tell(told("the command", project_root() / "data", error), as_json)
+            status = tell(told("the command", project_root() / "data", error), as_json)
         if ends:
             ends(status or 0)
         return sys.exit(status) if standalone_mode else status
@@ -80,42 +94,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-database_app = typer.Typer(help="Looks after the roster database itself; meant for those who run it.")
 app.add_typer(database_app, name="database")
 _HELD = 3
-_MOST_SHOWN = 50
-"""Conflicts that a person is shown; `--json` has more."""
 _STATUS = {"held": _HELD, "refused": 4}
-
-
-def _not_empty(context: typer.Context, option: typer.CallbackParam, value: str | None) -> str | None:
-    """An empty value is a shell variable that is not set: taken for no option at all, it would mean something else."""
-    if value is not None and not value.strip():
-        refusal = ConfigurationError(f"{option.opts[0]} is empty; leave the option out or give a value")
-        _stop(refusal, as_json=bool(context.params.get("as_json")))
-    return value
-
-
-DistrictOption = Annotated[str, typer.Option("--district", help="A name in include/districts, or a district file.")]
-SourceOption = Annotated[
-    str | None, typer.Option("--source", callback=_not_empty, help="A folder or zip instead of the district's own.")
-]
-DatabaseOption = Annotated[
-    str | None, typer.Option("--database", callback=_not_empty, help="URL of the roster database.")
-]
-PlanOption = Annotated[
-    str | None, typer.Option("--plan", callback=_not_empty, help="Approve only if the plan is still this one.")
-]
-# Eager: known before any other option is refused.
-JsonOption = Annotated[bool, typer.Option("--json", is_eager=True, help="Print one JSON object on standard output.")]
-
-
-class Kind(StrEnum):
-    """What can be explained."""
-
-    USER = "user"
-    CLASS = "class"
-    ORGANIZATION = "organization"
 
 
 def _version(wanted: bool) -> None:
@@ -132,7 +113,7 @@ def _logging(
     try:
         "".join(sys.argv).encode()
     except UnicodeEncodeError:
-        _stop(ConfigurationError("an argument is not UTF-8; write it in UTF-8"), as_json="--json" in sys.argv)
+        stop(ConfigurationError("an argument is not UTF-8; write it in UTF-8"), as_json="--json" in sys.argv)
     log = logging.getLogger("enrollsync")
     log.setLevel(logging.INFO if verbose else logging.ERROR)
     if verbose:
@@ -196,12 +177,12 @@ def sync(
         )  # fmt: skip
 
     if plan_id is not None and not approve:
-        _stop(ConfigurationError("--plan names the plan that --approve means; give both"), as_json)
+        stop(ConfigurationError("--plan names the plan that --approve means; give both"), as_json)
     if adds_only and release:
         said = "--adds-only and --release exclude each other: a release deactivates who had the identifier; give one"
-        _stop(ConfigurationError(said), as_json)
+        stop(ConfigurationError(said), as_json)
     if adds_only and let_go:
-        _stop(ConfigurationError("--adds-only and --let-go exclude each other; give one"), as_json)
+        stop(ConfigurationError("--adds-only and --let-go exclude each other; give one"), as_json)
     _run(
         district, source, database, as_json, dry_run=False, last="plan", then=load, release=release, force=force,
         adds_only=adds_only and not approve, lets_go=let_go,
@@ -222,16 +203,16 @@ def undo(
 
     started = datetime.now(UTC)
     agreed = partial(_agreed, undone=run_id, ask=not yes and _at_a_terminal(), as_json=as_json)
-    with _errors_stop(as_json):
+    with errors_stop(as_json):
         workspace = steps.start_undo(
             district, run_id, run_id=_new_run_id(started), as_of=started, keep_later=keep_later, database_url=database
         )
         try:
             steps.undo(workspace, approved_by=_user(), agreed=agreed, database_url=database)
         except EnrollSyncError as error:
-            _print_refused_undo(steps.report(workspace, database_url=database), error, as_json)
-            raise typer.Exit(_tell(error, as_json=False)) from None
-        _print(steps.report(workspace, database_url=database), as_json, undoes=True)
+            print_refused_undo(steps.report(workspace, database_url=database), error, as_json)
+            raise typer.Exit(tell(error, as_json=False)) from None
+        print_result(steps.report(workspace, database_url=database), as_json, undoes=True)
 
 
 @app.command()
@@ -254,23 +235,23 @@ def forget(
     from enrollsync.run.run import database_url_of
 
     started = datetime.now(UTC)
-    with _errors_stop(as_json):
+    with errors_stop(as_json):
         settings = load_district(district)
         store = open_store(database_url_of(settings, database))
         looked = look(settings, store, user_id, key)
         asked = not yes and _at_a_terminal()
         for line in looked.lines() if asked or not as_json else ():
             typer.echo(printable(line), err=as_json)
-        told = {**_nothing_done(), "taken_out": looked.places}
+        told = {**nothing_done(), "taken_out": looked.places}
         if not yes and not (asked and _typed_yes()):
             said = "nothing was taken out" if asked else "nothing was taken out; look at it, and say --yes to do it"
-            _print_forgotten({**told, "outcome": "rejected" if asked else "held", "message": said}, as_json)
+            print_forgotten({**told, "outcome": "rejected" if asked else "held", "message": said}, as_json)
             raise typer.Exit(0 if asked else _HELD)
         run_id = _new_run_id(started)
         left = take_out(
             settings, store, looked, run_id=run_id, person=_user(), started=started, ended=datetime.now(UTC)
         )
-    _print_forgotten({**told, "run_id": run_id, "outcome": "forgotten", "message": "; ".join(left) or None}, as_json)
+    print_forgotten({**told, "run_id": run_id, "outcome": "forgotten", "message": "; ".join(left) or None}, as_json)
 
 
 def _typed_yes() -> bool:
@@ -280,16 +261,6 @@ def _typed_yes() -> bool:
         )
     except typer.Abort:
         return False
-
-
-def _print_forgotten(result: dict[str, Any], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
-    run = f"  run {result['run_id']}" if result["run_id"] else ""
-    typer.echo(f"{result['outcome']}{run}")
-    if result["message"]:
-        typer.echo(printable(result["message"]))
 
 
 @app.command()
@@ -303,7 +274,7 @@ def retention(
     from enrollsync import steps
 
     now = datetime.now(UTC)
-    with _errors_stop(as_json):
+    with errors_stop(as_json):
         done = steps.retain(
             district, run_id=f"retention__{_new_run_id(now)}", now=now, dry_run=dry_run, database_url=database
         )
@@ -321,12 +292,12 @@ def runs(district: DistrictOption, database: DatabaseOption = None, as_json: Jso
     """List the runs, newest first; only reads the database."""
     from enrollsync import steps
 
-    with _errors_stop(as_json):
+    with errors_stop(as_json):
         found = steps.runs(district, database_url=database)
         if as_json:
             typer.echo(json.dumps({"runs": found}))
         else:
-            _print_runs(found, load_district(district).zone)
+            print_runs(found, load_district(district).zone)
 
 
 @app.command()
@@ -340,14 +311,14 @@ def explain(
     """Say why a record is as it is: file, line, rule, before and after, run, approver; only reads the database."""
     from enrollsync import steps
 
-    with _errors_stop(as_json):
+    with errors_stop(as_json):
         told = steps.explain(district, kind.value, identifier, database_url=database)
         if as_json:
             typer.echo(json.dumps(told))
         else:
             from enrollsync.report.explain import lines
 
-            _say(lines(told, load_district(district).zone))
+            say(lines(told, load_district(district).zone))
 
 
 @app.command()
@@ -366,9 +337,9 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write the roster as files of a format into a new folder (or zip) OUT; only reads the database."""
-    with _errors_stop(as_json):
+    with errors_stop(as_json):
         settings = load_district(district)
-        with nullcontext() if as_json or not sys.stderr.isatty() else _progress() as status:
+        with nullcontext() if as_json or not sys.stderr.isatty() else progress() as status:
             from enrollsync.database import open_store
             from enrollsync.export import export_roster
             from enrollsync.run.run import database_url_of
@@ -389,9 +360,9 @@ def export(
 def init(
     delivery: Path,
     district_id: Annotated[
-        str | None, typer.Option("--id", callback=_not_empty, help="The district's identifier.")
+        str | None, typer.Option("--id", callback=not_empty, help="The district's identifier.")
     ] = None,
-    name: Annotated[str | None, typer.Option("--name", callback=_not_empty, help="What people call it.")] = None,
+    name: Annotated[str | None, typer.Option("--name", callback=not_empty, help="What people call it.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Look at a delivery (a folder or zip) and write a district file for it."""
@@ -401,7 +372,7 @@ def init(
     try:
         begun = begin(delivery, district_id=district_id, name=name, ask=ask)
     except EnrollSyncError as error:
-        _stop(error, as_json)
+        stop(error, as_json)
     if as_json:
         typer.echo(json.dumps(asdict(begun)))
         return
@@ -426,110 +397,12 @@ def sample(
     try:
         made = write_sample(out, format_name, students, seed, dirt)
     except EnrollSyncError as error:
-        _stop(error, as_json)
+        stop(error, as_json)
     if as_json:
         typer.echo(json.dumps({**asdict(made), "folder": str(made.folder)}))
         return
     for name, rows in made.files.items():
         typer.echo(f"{made.folder / name}: {rows:,} rows")
-
-
-@database_app.command()
-def migrate(district: DistrictOption, database: DatabaseOption = None) -> None:
-    """Create the roster's schema or bring it up to date, as the next run would do where its login may."""
-    with _errors_stop(False):
-        store = _roster(district, database)
-        store.migrate()
-    from enrollsync.database.migrations import known_revisions
-
-    typer.echo(f"database {store.backend.place}: its schema is {known_revisions()[0]}")
-
-
-@database_app.command()
-def downgrade(
-    district: DistrictOption,
-    database: DatabaseOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-) -> None:
-    """Take the newest step of the schema back, for the program of before; says what is lost, and asks."""
-    with _errors_stop(False):
-        store = _roster(district, database)
-        revision, before, loses = store.way_back()
-        typer.echo(f"database {store.backend.place}: from schema {revision} to {before}. {loses}")
-        if not yes:
-            typer.confirm("Take it back?", abort=True, err=True)
-        store.downgrade()
-    typer.echo(f"Its schema is {before}. Go on with the program of that schema: this one brings {revision} back.")
-
-
-@database_app.command()
-def roles(
-    districts: Annotated[list[str] | None, typer.Argument(help="District files; without any, all of them.")] = None,
-    off: Annotated[bool, typer.Option("--off", help="Take every rule away instead.")] = False,
-    drop: Annotated[bool, typer.Option("--drop", help="Drop the roles of the districts named instead.")] = False,
-) -> None:
-    """Print SQL by which each district's role on PostgreSQL sees its own rows alone; for psql, as the tables' owner."""
-    from enrollsync.database import sharing
-    from enrollsync.settings import districts_folder
-
-    with _errors_stop(False):
-        if (drop and not districts) or (off and (drop or districts)):
-            raise ConfigurationError("--drop needs the names of districts, and --off takes none; give one of the two")
-        named = districts or sorted(str(path) for path in districts_folder().glob("*.yaml"))
-        ids = [] if off else [load_district(name).district_id for name in named]
-        script = sharing.no_sharing() if off else sharing.dropping(ids) if drop else sharing.sharing(ids)
-    typer.echo(script, nl=False)
-
-
-@database_app.command()
-def copy(target: str, district: DistrictOption, database: DatabaseOption = None) -> None:
-    """Copy all that the roster knows of a district, audit and runs too, into the database at the URL TARGET."""
-    from enrollsync.database import open_store
-
-    with _errors_stop(False):
-        copied = _roster(district, database).copy_district(load_district(district).district_id, open_store(target))
-    _print_table(("table", "rows copied"), [[table, f"{rows:,}"] for table, rows in copied.items()])
-
-
-@database_app.command()
-def remove(
-    district: DistrictOption,
-    database: DatabaseOption = None,
-    confirm: Annotated[
-        str | None, typer.Option("--confirm", metavar="ID", help="The district's id, in place of asking for it.")
-    ] = None,
-) -> None:
-    """Remove all that is known of a district from the roster, its runs' folders and uploads; shows counts, and asks."""
-    import shutil
-
-    from enrollsync.settings import runs_folder, uploads_folder
-
-    with _errors_stop(False):
-        settings, store = load_district(district), _roster(district, database)
-        district_id = settings.district_id
-        folders = [folder for folder in (runs_folder(settings), uploads_folder(district_id)) if folder.is_dir()]
-        counts = [[table, f"{rows:,}"] for table, rows in store.count_district(district_id).items()]
-        counts += [[printable(str(folder)), f"{len(list(folder.iterdir())):,}"] for folder in folders]
-        typer.echo(f"database {store.backend.place}: all of district {district_id} goes, and nothing brings it back:")
-        _print_table(("what", "how many"), counts)
-        if (confirm or typer.prompt("To remove it, type the district's id", err=True)) != district_id:
-            raise ConfigurationError(f"that is not {district_id}; nothing was removed")
-        store.remove_district(district_id)
-        try:
-            for folder in folders:
-                shutil.rmtree(folder)
-        except OSError as error:
-            said = f"the roster has nothing of district {district_id} any more, but {error.filename} cannot be removed"
-            raise EnrollSyncError(f"{said}: {error.strerror}; mend that and give the command again") from None
-        store.wipe()
-    typer.echo("Removed. Its district file, deliveries, back-ups and roles are where they were.")
-
-
-def _roster(district: str, database: str | None) -> Store:
-    from enrollsync.database import open_store
-    from enrollsync.run.run import database_url_of
-
-    return open_store(database_url_of(load_district(district), database))
 
 
 def _run(
@@ -552,7 +425,7 @@ def _run(
         if "://" in (source or ""):
             raise ConfigurationError("--source: found an address; write a folder or a zip")
         load_district(district)
-        with nullcontext() if as_json or not sys.stderr.isatty() else _progress() as status:
+        with nullcontext() if as_json or not sys.stderr.isatty() else progress() as status:
             from enrollsync import steps
 
             def telling(step: str) -> None:
@@ -576,18 +449,11 @@ def _run(
                 # What broke the run says more than that it could not be reported either.
                 raise error or second from None
     except EnrollSyncError as refusal:
-        _stop(refusal, as_json)
-    _print(result, as_json, message=None if error else result["message"])
+        stop(refusal, as_json)
+    print_result(result, as_json, message=None if error else result["message"])
     if error:
-        _stop(error, as_json=False)
+        stop(error, as_json=False)
     raise typer.Exit(_STATUS.get(result["outcome"], 0))
-
-
-def _progress() -> AbstractContextManager[Status]:
-    """One moving line on a terminal that says which step is running."""
-    from rich.console import Console
-
-    return Console(stderr=True).status("starting")
 
 
 def _at_a_terminal() -> bool:
@@ -599,27 +465,14 @@ def _agreed(planned: dict[str, Any], *, undone: str, ask: bool, as_json: bool) -
     from enrollsync.report.wording import OPERATION_NOTES
 
     if ask or not as_json:
-        console = _console(stderr=as_json)
+        console = console_for(stderr=as_json)
         console.print(f"Taking back run {undone}:")
-        console.print(_counts(planned["counts"], planned["outcome"], undoes=True))
+        console.print(counts_table(planned["counts"], planned["outcome"], undoes=True))
         console.print(f"Taken out: {OPERATION_NOTES['Taken out']}.", soft_wrap=True)
     try:
         return not ask or typer.confirm("Take these changes back?", err=True)
     except typer.Abort:
         return False
-
-
-def _print_refused_undo(result: dict[str, Any], error: EnrollSyncError, as_json: bool) -> None:
-    """The result, with the records that keep the run from being undone."""
-    if not isinstance(error, UndoConflict):
-        _print(result, as_json)
-    elif as_json:
-        _print({**result, "later_runs": error.later_runs, "conflicts": error.conflicts}, as_json)
-    else:
-        names = ("entity", "record", "column", "why", "run_id")
-        shown = [[str(conflict[name] or "-") for name in names] for conflict in error.conflicts[:_MOST_SHOWN]]
-        _print_table((*names[:-1], "run"), shown)
-        _print(result, as_json)
 
 
 def _new_run_id(started: datetime) -> str:
@@ -632,144 +485,3 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return f"uid {os.getuid()}"
-
-
-@contextmanager
-def _errors_stop(as_json: bool) -> Iterator[None]:
-    try:
-        yield
-    except EnrollSyncError as error:
-        _stop(error, as_json)
-
-
-def _stop(error: EnrollSyncError, as_json: bool) -> NoReturn:
-    """Say why, in one line, and end with the error's status."""
-    raise typer.Exit(_tell(error, as_json))
-
-
-def _tell(error: EnrollSyncError, as_json: bool) -> int:
-    """Say why, in one line; returns the error's status."""
-    if as_json:
-        typer.echo(json.dumps({**_nothing_done(), "outcome": error.outcome, "message": str(error)}))
-    option = " (--keep-later)" if isinstance(error, UndoConflict) else ""
-    typer.echo(f"enrollsync: {error}{option}", err=True)
-    return error.exit_status
-
-
-def _nothing_done() -> dict[str, Any]:
-    """The object of a run that ended before there was one: its keys are the same, for programs that read it."""
-    from enrollsync.run.workspace import COUNTED
-    from enrollsync.words.canonical import ENTITIES
-
-    counts = {entity.name: dict.fromkeys(COUNTED, 0) for entity in ENTITIES}
-    return {
-        "run_id": None, "outcome": None, "plan_id": None, "counts": counts, "findings": {}, "holds": [],
-        "artifacts": None, "message": None, "answers": [],
-    }  # fmt: skip
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    # Names and paths may look like markup.
-    console = Console(highlight=False, markup=False, emoji=False, stderr=stderr)
-    if not console.is_terminal:
-        console.width = 120
-    return console
-
-
-def _print(result: dict[str, Any], as_json: bool, message: str | None = None, *, undoes: bool = False) -> None:
-    if as_json:
-        typer.echo(json.dumps(result))
-        return
-    from rich.text import Text
-
-    console = _console()
-    console.print(
-        Text.assemble((result["outcome"], "bold"), f"  run {result['run_id']}  plan {result['plan_id'] or '-'}")
-    )
-    if result["outcome"] not in {"refused", "failed"}:
-        console.print(_counts(result["counts"], result["outcome"], undoes=undoes))
-    for hold in result["holds"]:
-        console.print(f"held: {hold['code']}: {hold['message']}", style="yellow")
-    if result["findings"]:
-        findings = ", ".join(f"{code} {n:,}" for code, n in result["findings"].items())
-        console.print(f"findings: {findings}", soft_wrap=True)
-    if message:
-        console.print(message, style="yellow", soft_wrap=True)
-    for line in _how_to_answer(result):
-        console.print(line, soft_wrap=True)
-    report = Path(result["artifacts"], "report.html")
-    place = f"report: {report}" if report.exists() else f"files: {report.parent}"
-    console.print(printable(place), soft_wrap=True)
-
-
-def _how_to_answer(result: dict[str, Any]) -> Iterator[str]:
-    """What to add to the same command so that a plan that waits is applied."""
-    from enrollsync.plan.answers import MEANS, OPTIONS
-
-    for answer, option in OPTIONS.items():
-        if answer in result["answers"]:
-            plan = "" if answer == "use_proposal" else f" --plan {result['plan_id']}"
-            yield f"answer: `sync {option}{plan}` {MEANS[answer]}"
-
-
-def _counts(counts: dict[str, dict[str, int]], outcome: str, *, undoes: bool) -> Table:
-    from rich.table import Table
-
-    from enrollsync.report.wording import headings, word_for
-
-    columns = list(headings(outcome, undoes=undoes))
-    table = Table("", *(word_for(name, outcome, undoes=undoes) for name in columns), box=None)
-    for entity, numbers in counts.items():
-        table.add_row(entity, *(f"{numbers[name]:,}" if numbers[name] else "·" for name in columns))
-    return table
-
-
-def _print_runs(found: list[dict[str, Any]], zone: ZoneInfo) -> None:
-    if not found:
-        typer.echo("no runs yet")
-        return
-    from enrollsync.plan.answers import answered
-    from enrollsync.report.wording import changes
-
-    header = (f"started ({zone})", "run", "outcome", "decided", "changes", "plan")
-    rows = [
-        [
-            f"{datetime.fromisoformat(run['started_at']).astimezone(zone):%Y-%m-%d %H:%M}",
-            run["run_id"], run["outcome"], answered(run["answer"], run["approved_by"]),
-            changes(run["outcome"], run["counts"]), run["plan_id"] or "-",
-        ]
-        for run in found
-    ]  # fmt: skip
-    _print_table(header, rows)
-
-
-def _print_table(header: Iterable[str], rows: list[list[str]]) -> None:
-    """Columns that line up, whole: nothing is cut where a program or a file reads them."""
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.markup import escape
-        from rich.table import Table
-
-        table = Table(*header, box=None)
-        for row in rows:
-            table.add_row(*map(escape, row))
-        Console(highlight=False, emoji=False).print(table)
-        return
-    lines = [list(header), *rows]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        typer.echo("  ".join(value.ljust(width) for value, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _say(lines: Iterable[tuple[str, str]]) -> None:
-    """Print lines of text, each with the style that it has on a terminal."""
-    if sys.stdout.isatty():
-        from rich.console import Console
-
-        for style, text in lines:
-            Console(highlight=False, emoji=False).print(text, style=style, markup=False, soft_wrap=True)
-        return
-    for _, text in lines:
-        typer.echo(text)

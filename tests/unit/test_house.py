@@ -16,7 +16,8 @@ PACKAGE = Path(str(enrollsync.__file__)).parent
 FLOORS = (
     "words", "formats", "settings", "database", "run",
     "arrive", "ingest", "validate", "plan", "load", "as_of", "undo", "report",
-    "export", "records", "forget", "retain", "sample", "steps", "onboard", "cli", "portal", "airflow", "__main__",
+    "export", "records", "forget", "retain", "sample", "steps", "onboard", "terminal", "cli", "portal", "airflow",
+    "__main__",
 )  # fmt: skip
 """From the ground up; the second line is a night."""
 
