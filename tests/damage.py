@@ -253,7 +253,7 @@ def excuse(refused: Refused, data: bytes, sound: bytes) -> str | None:
     text = text_of(data)
     allowed = {
         "FILE-ENCODING": text is None,
-        "FILE-EMPTY": text is not None and not text.strip(),
+        "FILE-EMPTY": text is not None and not text.strip("\ufeff \t\r\n"),
         "FILE-HEADER": text is not None and lines_of(text)[:1] != lines_of(sound.decode())[:1],
         "FILE-INCOMPLETE": text is not None and not text.endswith(("\n", "\r")),
     }

@@ -61,10 +61,12 @@ class Lived(Model):
         free = [(kind, place) for kind, place in edits if not self._is_held({place, (place + 1) % PEOPLE})]
         busy = {place for kind, place in free for place in {place, (place + 1) % PEOPLE if kind in SWAPS else place}}
         delivered = self.night(free)
-        # Lines that came before are taken for the same file again, and done (`plan/reconcile/renames.py`): a swap back
-        # has to be told by its rows.
-        if self.lines & delivered.moved.items():
-            delivered.moved.clear()
+        # Lines that came before are taken for the same file again, and done (`plan/reconcile/renames.py`); only where
+        # two of them swap do the rows decide.
+        moved = delivered.moved
+        again = self.lines & moved.items()
+        if any((new, old) not in again for old, new in again):
+            moved.clear()
         self.lines |= delivered.moved.items()
         active = [place for place in range(PEOPLE) if self.people[place].status == "active" and place not in busy]
         if active and chance.random() < 0.4:

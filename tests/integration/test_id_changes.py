@@ -154,6 +154,24 @@ def test_swaps_chains_and_cycles_give_the_same_for_every_order(
     assert roster.attending() == attending
 
 
+@pytest.mark.parametrize("release", [False, True])
+@pytest.mark.parametrize("told_before", [False, True])
+def test_a_swap_is_told_back_by_the_same_lines_where_the_rows_say_so(
+    nightly: Nightly, *, told_before: bool, release: bool
+) -> None:
+    nightly.settings["thresholds"] = NEVER_HELD
+    lines = ("user,u1,u2", "user,u2,u1")
+    nightly.begin([other(1), other(2)])
+    before = keys(nightly)
+    swapped = [other(1) | {"userId": "u2"}, other(2) | {"userId": "u1"}]
+    assert nightly.run(batch(swapped, *lines) if told_before else swapped)["outcome"] == "applied"
+    assert keys(nightly) == {"u1": before["u2"], "u2": before["u1"]}
+    assert nightly.run(batch(swapped, *lines), release=release)["outcome"] == "in_sync"
+    assert nightly.run(batch([other(1), other(2)], *lines), release=release)["outcome"] == "applied"
+    assert (keys(nightly), nightly.view("users", "count(*)")) == (before, [(2,)])
+    assert nightly.run(batch([other(1), other(2)], *lines), release=release)["outcome"] == "in_sync"
+
+
 def test_a_long_cycle_without_any_row_turns_by_one(tmp_path: Path) -> None:
     roster, many = Roster(tmp_path), 300
     roster.night([other(number) for number in range(many)])

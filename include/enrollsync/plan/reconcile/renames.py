@@ -266,6 +266,10 @@ def _pending(entity: Entity) -> str:
 
 
 def _renames(entity: Entity) -> str:
+    """What becomes of each line, and the records that the file speaks of, which no row can be by resemblance.
+
+    A cycle that is done says no more: the lines that made it are those that would take it back, so the rows decide.
+    """
     name, key, identifier = entity.name, entity.key, entity.identifier
     return f"""
         CREATE TABLE {name}_renames AS
@@ -299,13 +303,21 @@ def _renames(entity: Entity) -> str:
         FROM {name}_lines
         WHERE key IS NULL AND old_id NOT IN (SELECT old_id FROM {name}_lines_done);
         CREATE TABLE {name}_in_id_changes AS
+        WITH turned AS (
+            SELECT turn.new_id, turn.taker
+            FROM {name}_lines_done AS turn
+            JOIN {name}_lines_ends USING (old_id)
+            JOIN {name}_lines_done AS end_line ON end_line.old_id = last_id
+            WHERE end_line.new_id IN (SELECT old_id FROM {name}_lines_done)
+        )
         SELECT key
         FROM {name}_renames
-        WHERE key IS NOT NULL
+        WHERE key IS NOT NULL AND key NOT IN (SELECT taker FROM turned)
         UNION
         SELECT {key}
         FROM db_{name}
-        JOIN identifiers_in_lines AS line ON line.entity = '{name}' AND line.identifier = {identifier};
+        JOIN identifiers_in_lines AS line ON line.entity = '{name}' AND line.identifier = {identifier}
+        WHERE {identifier} NOT IN (SELECT new_id FROM turned);
         CREATE VIEW {name}_addressed AS
         SELECT old.* REPLACE (
             coalesce(renamed.new_source_key, old.source_key) AS source_key,
