@@ -121,13 +121,21 @@ SELECT line, old_id, new_id, NULL, NULL, NULL,
 FROM users_lines
 WHERE key IS NULL AND old_id NOT IN (SELECT old_id FROM users_lines_done);
 CREATE TABLE users_in_id_changes AS
+WITH turned AS (
+    SELECT turn.new_id, turn.taker
+    FROM users_lines_done AS turn
+    JOIN users_lines_ends USING (old_id)
+    JOIN users_lines_done AS end_line ON end_line.old_id = last_id
+    WHERE end_line.new_id IN (SELECT old_id FROM users_lines_done)
+)
 SELECT key
 FROM users_renames
-WHERE key IS NOT NULL
+WHERE key IS NOT NULL AND key NOT IN (SELECT taker FROM turned)
 UNION
 SELECT user_key
 FROM db_users
-JOIN identifiers_in_lines AS line ON line.entity = 'users' AND line.identifier = user_id;
+JOIN identifiers_in_lines AS line ON line.entity = 'users' AND line.identifier = user_id
+WHERE user_id NOT IN (SELECT new_id FROM turned);
 CREATE VIEW users_addressed AS
 SELECT old.* REPLACE (
     coalesce(renamed.new_source_key, old.source_key) AS source_key,
