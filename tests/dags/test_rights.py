@@ -11,6 +11,7 @@ import runpy
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -454,7 +455,8 @@ def test_first_start_makes_an_administrator_once_and_leaves_whoever_is_there(
     for password, said in (("a long one", "is new"), ("another", "stays as it is")):
         monkeypatch.setenv(first_start.PASSWORD, password)
         assert first_start.main() == 0
-        assert capsys.readouterr().out.endswith(f"6 roles of 2 districts; the user chief {said}.\n")
+        told = f"The user chief {said}.\n6 roles of 2 districts are as they should be.\n"
+        assert capsys.readouterr().out.endswith(told)
     client = TestClient(server)
     tried = [
         client.post("/auth/token", json={"username": "chief", "password": one}) for one in ("a long one", "another")
@@ -464,3 +466,14 @@ def test_first_start_makes_an_administrator_once_and_leaves_whoever_is_there(
     with create_session() as session:
         roles = set(session.scalars(select(Role.name)))
     assert {"Admin", "fresno:viewer", "oakland:editor"} <= roles
+
+
+def test_a_role_that_cannot_be_made_is_told_in_one_line(
+    server: FastAPI, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from enrollsync.airflow import first_start
+
+    unheard_of = SimpleNamespace(district_id="d" * 80)
+    monkeypatch.setattr(first_start, "read_districts", lambda: ({"long": unheard_of}, []))
+    assert first_start.make_every_role() == 1
+    assert capsys.readouterr().err.startswith("No role was made: ")

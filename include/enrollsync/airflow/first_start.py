@@ -11,6 +11,7 @@ from typing import Any
 
 from enrollsync.airflow.districts import read_districts
 from enrollsync.airflow.roles import make_roles
+from enrollsync.words.errors import EnrollSyncError
 
 ADMINISTRATOR = "admin"
 PASSWORD = "AIRFLOW_ADMIN_PASSWORD"
@@ -31,21 +32,33 @@ def make_administrator(security: Any) -> bool:
     return True
 
 
+def make_every_role() -> int:
+    """Make each district's roles, or set them right, and say so; 1 where they cannot be made, and then none was.
+
+    District files that cannot be used are told and passed over.
+    """
+    districts, problems = read_districts()
+    try:
+        made = make_roles([district.district_id for district in districts.values()])
+    except EnrollSyncError as error:
+        print(f"No role was made: {error}", file=sys.stderr)
+        return 1
+    print(f"{len(made)} roles of {len(districts)} districts are as they should be.")
+    for problem in problems:
+        print(f"No roles for the file that cannot be used: {problem}", file=sys.stderr)
+    return 0
+
+
 def main() -> int:
-    """1 where roles cannot be made; district files that cannot be used are told and passed over."""
+    """As `make_every_role`."""
     from airflow.providers.fab.auth_manager.cli_commands.utils import get_application_builder
 
-    districts, problems = read_districts()
     with get_application_builder() as builder:
         builder.add_permissions(update_perms=True)  # type: ignore[no-untyped-call]
         builder.sm.sync_roles()
         made = make_administrator(builder.sm)
-    roles = make_roles([district.district_id for district in districts.values()])
-    what = "is new" if made else "stays as it is"
-    print(f"{len(roles)} roles of {len(districts)} districts; the user {ADMINISTRATOR} {what}.")
-    for problem in problems:
-        print(f"No roles for the file that cannot be used: {problem}", file=sys.stderr)
-    return 0
+    print(f"The user {ADMINISTRATOR} {'is new' if made else 'stays as it is'}.")
+    return make_every_role()
 
 
 if __name__ == "__main__":
