@@ -131,7 +131,7 @@ def _context(workspace: Workspace) -> EphemeralDataContext:
 
 
 class _Validator(Validator):
-    """Works without a context, which takes longer to make than a small district takes to check; draws nothing."""
+    """Works without a context, which only the site needs; draws no progress bars."""
 
     def _determine_progress_bars(self) -> bool:
         return False
