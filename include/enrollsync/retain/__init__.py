@@ -92,9 +92,11 @@ def clean(settings: District, store: Store, old: Old, *, run_id: str, now: datet
 
 def told(settings: District, old: Old, left: list[str] | None) -> dict[str, Any]:
     """What the command and the task return; `left` is None where it was only looked."""
+    named = settings.retention != type(settings.retention)()
+    unnamed = "the district's file names no age, so all but uploads stays; write `retention` into it"
     return {
         "district": settings.district_id,
         "dry_run": left is None,
         "old": old.counts,
-        "message": "; ".join(left or []) or None,
+        "message": "; ".join([*(left or []), *([] if named else [unnamed])]) or None,
     }
