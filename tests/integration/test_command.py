@@ -241,6 +241,19 @@ def test_an_argument_that_is_not_utf_8_ends_with_2_and_one_line(district: Nightl
     assert "not UTF-8" in done.stderr
 
 
+def test_a_process_of_its_own_checks_as_any_other_and_writes_the_same_site(
+    district: Nightly, great_expectations: None
+) -> None:
+    district.settings["data_docs"] = True
+    district.deliver([student(), other(1, userEmail="nobody"), other(2, userGrade="99"), other(3, userFirstName="")])
+    command = [sys.executable, "-m", "enrollsync", "check", "--district", district.district, "--json"]
+    own = json.loads(subprocess.run(command, capture_output=True, text=True, check=False).stdout)
+    here = json.loads(enrollsync(*command[3:]).stdout)
+    sites = [sorted(page.name for page in Path(told["artifacts"], "data_docs").rglob("*.html")) for told in (own, here)]
+    assert own["findings"] == here["findings"] and len(own["findings"]) > 2
+    assert len(sites[0]) > 5 and len(sites[0]) == len(sites[1])
+
+
 def test_an_error_is_one_json_object_too(district: Nightly) -> None:
     district.deliver({"users.csv": b""})
     result = enrollsync("sync", "--district", district.district, "--json")

@@ -8,9 +8,14 @@ import os
 import sys
 from collections.abc import Callable
 
+from enrollsync.terminal.left_out import leave_out_data_sources
+
 _SELDOM = 50_000
 """So many new objects until the collector looks for garbage. Imports make a million that are none: to look at them
 again with every 700 that are new took a sixth of a small night."""
+_TURN_SECONDS = 0.000_1
+"""How long one of the process's threads runs until another one has its turn: while one imports, the other is woken by
+DuckDB or PostgreSQL time and again, for a moment, and would wait for Python's usual 5 ms each time."""
 
 
 def begin() -> Callable[[int], object]:
@@ -20,6 +25,8 @@ def begin() -> Callable[[int], object]:
     which took as long again.
     """
     gc.set_threshold(_SELDOM)
+    sys.setswitchinterval(_TURN_SECONDS)
+    leave_out_data_sources()
     ended: list[int] = []
     atexit.register(_leave, ended)  # the first that is registered is the last that is called
     return ended.append
