@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -123,12 +123,18 @@ def _constraints_at_the_end(session: Session) -> Iterator[None]:
     session.define(*map(AddConstraint, keys))
     if references:
         # Uncounted, a state's enrollments are checked against its users one by one.
-        session.count(*tables)
+        session.count(*(column for table in BASE.values() for column in _checked_columns(table)))
     session.define(*map(AddConstraint, references), *map(CreateIndex, indexes))
 
 
 def _unique_constraints(table: Table) -> list[UniqueConstraint]:
     return [constraint for constraint in table.constraints if isinstance(constraint, UniqueConstraint)]
+
+
+def _checked_columns(table: Table) -> Iterator[Column[Any]]:
+    """Those by which references are looked up, at either end."""
+    referring = [column for key in table.foreign_key_constraints for column in key.columns]
+    yield from dict.fromkeys([*table.primary_key.columns, *referring])
 
 
 def _is_applied(session: Session, plan: Plan, run: RunRecord) -> bool:

@@ -6,8 +6,8 @@ A name is known once, whoever has it, so a night brings few that are new; none i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import pyarrow as pa
 from sqlalchemy import MetaData, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -15,9 +15,6 @@ from enrollsync.database.dialects import Session
 from enrollsync.database.schema import NAMES, SEARCH_NAMES
 from enrollsync.run import engine
 from enrollsync.words.folding import words_in
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 
 def names_to_find(plan_folder: Path) -> pa.Table:
@@ -41,6 +38,10 @@ def names_to_find(plan_folder: Path) -> pa.Table:
 def remember_names(session: Session, district_id: str, names: pa.Table) -> None:
     """Add what the district's search does not know yet."""
     if not names.num_rows:
+        return
+    if not session.rows(select(literal(1)).where(SEARCH_NAMES.c.district_id == district_id).limit(1)):
+        whose = pa.repeat(district_id, names.num_rows)
+        session.append(SEARCH_NAMES.name, names.add_column(0, "district_id", whose).to_reader())
         return
     staged = SEARCH_NAMES.to_metadata(MetaData(), name="staged_search_names")
     session.stage(staged.name, names.to_reader())
