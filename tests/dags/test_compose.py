@@ -8,12 +8,13 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from live.compose import Place
+from enrollsync.settings import District
+from live.compose import Place, filled
 
 PROJECT = Path(__file__).resolve().parents[2]
 TEXT = (PROJECT / "docker-compose.yaml").read_text()
@@ -23,6 +24,8 @@ OURS = {name: service for name, service in SERVICES.items() if "build" in servic
 AIRFLOW = {name: service for name, service in OURS.items() if name != "sftp"}
 LONG_RUNNING = SERVICES.keys() - {"init"}
 DOCKERFILE = (PROJECT / "Dockerfile").read_text()
+CHOSEN = r"\$\{(\w+):-[^}]*\}"
+"""A variable that may be left out of .env."""
 REQUIRED = r"\$\{(\w+):\?run make secrets first\}"
 
 
@@ -48,7 +51,8 @@ def test_form_is_that_of_a_compose_file() -> None:
 
 def test_every_variable_is_required_and_written_by_make_secrets(tmp_path: Path) -> None:
     uncommented = re.sub(r"(?m)^\s*#.*$", "", TEXT).replace("$$", "")
-    assert uncommented.count("$") == len(re.findall(REQUIRED, uncommented))
+    assert uncommented.count("$") == len(re.findall(REQUIRED, uncommented)) + len(re.findall(CHOSEN, uncommented))
+    assert re.findall(CHOSEN, uncommented) == ["ENROLLSYNC_QUEUES"]
     make_secrets(tmp_path)
     written = {line.partition("=")[0] for line in (tmp_path / ".env").read_text().splitlines()}
     assert set(re.findall(REQUIRED, uncommented)) == written
@@ -152,7 +156,7 @@ def test_the_drop_that_the_network_reaches_has_no_secret_and_sees_no_more_than_i
 
 def test_what_only_some_want_starts_only_when_it_is_asked_for() -> None:
     profiles = {name: service["profiles"] for name, service in SERVICES.items() if "profiles" in service}
-    assert profiles == {name: [name] for name in ("flower", "sftp")}
+    assert profiles == {"flower": ["flower"], "sftp": ["sftp"], "worker-large": ["large"]}
     for service in SERVICES.values():
         assert not profiles.keys() & service.get("depends_on", {}).keys()
 
@@ -186,6 +190,15 @@ def test_database_urls_name_the_users_and_databases_that_are_made() -> None:
         user, host, name = re.fullmatch(r"[a-z+]+://(\w+):.*@([\w-]+):5432/(\w+)", url).groups()
         made = SERVICES[host]["environment"]
         assert (user, name) == (made["POSTGRES_USER"], made["POSTGRES_DB"])
+
+
+def test_workers_listen_to_every_queue_that_a_district_may_have_and_to_airflows_own() -> None:
+    sizes = set(get_args(District.model_fields["size"].annotation))
+    plain, large = (SERVICES[name] for name in ("worker", "worker-large"))
+    assert filled(plain["command"][-1], {}).split(",") == ["small", "large", "default"]
+    assert filled(plain["command"][-1], {"ENROLLSYNC_QUEUES": "small,default"}) == "small,default"
+    assert sizes == {"small", "large"}
+    assert large == {**plain, "command": [*plain["command"][:-1], "large"], "profiles": ["large"]}
 
 
 def test_nothing_that_is_queued_is_lost_with_redis_and_no_load_is_cut_off_by_a_stop() -> None:

@@ -110,6 +110,14 @@ def test_owner_of_a_district_stands_on_its_dags_with_a_link(districts: Callable[
     assert dag.owner_links == {"Data office": "mailto:data@example.org"}
 
 
+def test_every_task_of_a_district_waits_in_the_queue_of_its_size(districts: Callable[..., Path]) -> None:
+    districts("lincoln")
+    state = districts("state")
+    state.write_text(state.read_text() + "size: large\n")
+    queues = {(name.split("__")[1], task.queue) for name, dag in parsed().dags.items() for task in dag.tasks}
+    assert queues == {("lincoln", "small"), ("state", "large")}
+
+
 def test_dag_runs_in_the_districts_own_night_one_at_a_time(districts: Callable[..., Path]) -> None:
     districts("lincoln", schedule='schedule: "30 3 * * 1-5"', timezone="timezone: America/Anchorage")
     dag = parsed().dags["enrollment_sync__lincoln"]

@@ -34,7 +34,7 @@ def test_form_is_that_of_a_compose_file() -> None:
 def test_every_airflow_service_sends_as_the_tests_receive() -> None:
     here = {"AIRFLOW__METRICS__STATSD_HOST": "statsd-exporter", "AIRFLOW__METRICS__STATSD_PORT": "9125"}
     expected = {name: value for name, value in Telemetry(0, 0).settings.items() if name.startswith("AIRFLOW__METRICS")}
-    for name in ("api-server", "scheduler", "dag-processor", "triggerer", "worker"):
+    for name in ("api-server", "scheduler", "dag-processor", "triggerer", "worker", "worker-large"):
         assert OVERRIDE["services"][name] == {"environment": expected | here}
     assert OVERRIDE["services"].keys() - ADDED.keys() <= COMPOSE["services"].keys()
 

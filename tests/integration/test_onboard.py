@@ -67,6 +67,27 @@ def test_a_file_that_is_there_is_never_written_over(landing: Path, tmp_path: Pat
     assert "is there already; change that file, or take another --id" in ended.output
 
 
+@pytest.mark.parametrize(("rows", "size"), [(1_200, "large"), (1_000, "small")])
+def test_a_delivery_of_more_rows_than_a_small_worker_should_take_makes_a_large_district(
+    landing: Path, monkeypatch: pytest.MonkeyPatch, rows: int, size: str
+) -> None:
+    monkeypatch.setattr("enrollsync.onboard.look.LARGE_ROWS", 1_000)
+    deliver(landing, {"users.csv": [other(number) for number in range(rows)]})
+    begun = begin(landing, district_id="state", name="State", ask=None)
+    assert load_district("state").size == size
+    why = "size: large  # its delivery had 1,200 rows; docs/operations.md\n"
+    assert (why in Path(begun.file).read_text()) == (size == "large")
+    assert ("  size: large, because the delivery has 1,200 rows" in begun.lines()) == (size == "large")
+
+
+@pytest.mark.parametrize("ends", ["\n", "\r\n", "\r"])
+def test_rows_are_counted_whatever_ends_their_lines(landing: Path, ends: str) -> None:
+    deliver(landing, {"users.csv": [other(number) for number in range(3)]})
+    text = (landing / "users.csv").read_text()
+    (landing / "users.csv").write_text(ends.join(text.splitlines()) + ends, newline="")
+    assert look_at(landing).rows == 3
+
+
 @pytest.mark.parametrize("named", ["a b", "../demo", "ünited"])
 def test_an_identifier_that_no_file_could_have_is_refused(landing: Path, named: str) -> None:
     with pytest.raises(ConfigurationError, match="--id: write letters"):

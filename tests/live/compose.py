@@ -58,8 +58,9 @@ LAST_GRACE = 5.0
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """`text` of the compose file with `${NAME:?message}` and `$$` replaced, as compose does it."""
-    named = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: values[found.group(1)], text)
+    """`text` of the compose file with `${NAME:?message}`, `${NAME:-default}` and `$$` replaced, as compose does it."""
+    given = re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: values.get(found.group(1)) or found.group(2), text)
+    named = re.sub(r"\$\{(\w+):\?[^}]*\}", lambda found: values[found.group(1)], given)
     return named.replace("$$", "$")
 
 
@@ -90,6 +91,11 @@ def is_airflow(service: str) -> bool:
     return "build" in SERVICES[service]
 
 
+def is_worker(service: str) -> bool:
+    """Whether it is a Celery worker."""
+    return "worker" in SERVICES[service]["command"]
+
+
 @dataclass(frozen=True)
 class Place:
     """What stands here for what the containers have."""
@@ -97,7 +103,7 @@ class Place:
     home: Path
     """For /opt/airflow."""
     secrets: Mapping[str, str]
-    """What `make secrets` wrote."""
+    """What stands in .env: what `make secrets` wrote, and what a test chose besides."""
     otherwise: dict[str, str] = field(default_factory=dict)
     """Variables of Airflow's services that a test wants to have other than the file says."""
     ports: Mapping[str, int] = field(default_factory=lambda: {service: free_port() for service in LISTENED_ON})
@@ -151,7 +157,7 @@ class Place:
             postgres = str(_postgres_bin() / "postgres")
             return [postgres, *own, "-D", str(folder), *listens, "-c", "unix_socket_directories="]
         words = self.words(service, SERVICES[service]["command"])
-        if service == "worker":
+        if is_worker(service):
             words += ["--celery-hostname", f"celery@{instance}"]  # a container has a host name of its own
         return words
 
@@ -435,14 +441,14 @@ def in_order(wanted: Collection[str]) -> list[str]:
 
 
 @contextmanager
-def furnished(otherwise: dict[str, str]) -> Iterator[Place]:
-    """A place with fresh secrets of `make secrets`; removed at the end."""
+def furnished(otherwise: dict[str, str], chosen: Mapping[str, str]) -> Iterator[Place]:
+    """A place with fresh secrets of `make secrets` and what is `chosen` in .env; removed at the end."""
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="enrollsync-live-")))
         subprocess.run(
             [sys.executable, PROJECT / "scripts" / "new_secrets.py"], cwd=home, check=True, capture_output=True
         )
-        place = Place(home, read_env(home / ".env"), otherwise)
+        place = Place(home, {**read_env(home / ".env"), **chosen}, otherwise)
         for service in filter(is_postgres, SERVICES):
             stack.callback(shutil.rmtree, place.database(service), ignore_errors=True)
         place.furnish()

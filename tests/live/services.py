@@ -218,14 +218,16 @@ def tail(home: Path, service: str) -> str:
 
 
 @contextmanager
-def started(more: Mapping[str, str] | None = None, wanted: Collection[str] = LOCAL) -> Iterator[Airflow]:
+def started(
+    more: Mapping[str, str] | None = None, wanted: Collection[str] = LOCAL, chosen: Mapping[str, str] | None = None
+) -> Iterator[Airflow]:
     """These of the compose file's services, healthy and logged in; ended and removed at the end.
 
-    `more`: variables for Airflow's services besides, or in place of the file's.
+    `more`: variables for Airflow's services besides, or in place of the file's. `chosen`: what stands in .env besides.
     """
     with ExitStack() as stack:
         own = QUICKER if "redis" in wanted else IN_THE_SCHEDULER
-        place = stack.enter_context(furnished({**own, **(more or {})}))
+        place = stack.enter_context(furnished({**own, **(more or {})}, chosen or {}))
         services = Services(place)
         stack.enter_context(services.kept())
         services.up(wanted)

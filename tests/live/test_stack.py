@@ -25,7 +25,7 @@ from nightly import write_csv
 
 pytestmark = pytest.mark.slow
 
-WANTED = (*LOCAL, "redis", "worker-1", "worker-2", "flower", "sftp")
+WANTED = (*LOCAL, "redis", "worker-1", "worker-2", "worker-large", "flower", "sftp")
 SOONER = {
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
@@ -43,7 +43,7 @@ OUR_FAULT = 500
 @pytest.fixture(scope="module")
 def airflow() -> Iterator[Airflow]:
     """Started in the order of `depends_on`, until every service's own health check is content."""
-    with started(SOONER, WANTED) as running:
+    with started(SOONER, WANTED, {"ENROLLSYNC_QUEUES": "small,default"}) as running:
         yield running
 
 
@@ -142,6 +142,23 @@ def test_load_whose_worker_is_killed_is_done_by_the_other_one(airflow: Airflow, 
     airflow.wait(adams.sync, run_id)
     assert (adams.named("Killed"), adams.run(run_id), adams.audited(run_id)) == (60, ("applied", None), 60)
     services.start(killed)
+
+
+# ---- queues ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_large_district_is_left_to_the_worker_of_its_own(airflow: Airflow) -> None:
+    state = District.settled(airflow, "state", thresholds=FREE, size="large")
+    state.change_names("Large")
+    with state.locked():
+        run_id = airflow.trigger(state.sync)
+        until(state.is_waited_for, 120, lambda: airflow.story(state.sync, run_id))
+        process = airflow.process_of(state.sync, run_id, "load")
+        assert process is not None and airflow.services.instance_of(process) == "worker-large"
+    airflow.wait(state.sync, run_id)
+    tasks = airflow.call("GET", f"dags/{state.sync}/dagRuns/{run_id}/taskInstances")["task_instances"]
+    assert {task["queue"] for task in tasks} == {"large"}
+    assert state.named("Large") == 60
 
 
 # ---- each service starts anew ----------------------------------------------------------------------------------------

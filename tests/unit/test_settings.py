@@ -75,6 +75,7 @@ def test_the_smallest_file_has_the_defaults_of_the_design(tmp_path: Path) -> Non
     limits = district.thresholds
     assert (limits.deactivate_percent, limits.update_percent, limits.floor) == (10, 75, 5)
     assert (district.identifiers.ssn, district.identifiers.charset, district.recheck_days) == ("warning", None, 7)
+    assert district.size == "small"
 
 
 def test_limits_of_fields_extend_and_override_those_of_names_and_birth_dates(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_the_district_that_ships_can_be_read() -> None:
     ("identifiers.ssn", "critical"), ("identifiers.ssn", "off"), ("identifiers.charset", "extended"),
     ("identifiers.columns", {"users": "userStateId"}), ("thresholds.deactivate_percent", 0),
     ("thresholds.update_percent", 100), ("thresholds.deactivate_percent", 12.5), ("thresholds.floor", 0),
-    ("recheck_days", 0), ("district_id", "North_East-7"), ("thresholds.windows", []),
+    ("recheck_days", 0), ("size", "large"), ("district_id", "North_East-7"), ("thresholds.windows", []),
     ("pauses", []), ("source.values", {"grade": {"TK": "PreKindergarten"}, "userRole": {"Pupil": "student"}}),
     ("source.path", "s3://bucket/in"), ("source.ready", "manifest"), ("source.ready", ".done"), ("source.ready", 120),
     ("source.watch", True), ("source.case", {"userEmail": "lower"}), ("source.skip", []),
@@ -252,6 +253,7 @@ def test_a_district_cannot_be_changed_once_read(tmp_path: Path) -> None:
     ("pauses", [window("2026-12-21", "2027-01-03", floor=3)], "`pauses.0.floor` is no known key"),
     ("pauses", [window("in winter", "2027-01-03")], "`pauses.0.from`: is no date; write one like 2026-08-01"),
     ("recheck_days", 36_501, "`recheck_days`: Input should be less than or equal to 36500"),
+    ("size", "huge", "`size`: Input should be 'small' or 'large' (found 'huge')"),
     ("source.due_hours", 87_601, "`source.due_hours`: Input should be less than or equal to 87600"),
     ("source.due_hours", float("inf"), "`source.due_hours`: Input should be a finite number"),
     ("source.due_hours", float("nan"), "`source.due_hours`: Input should be a finite number"),
@@ -482,7 +484,7 @@ def test_settings_that_the_run_book_shows_can_be_used(tmp_path: Path) -> None:
     project = Path(__file__).resolve().parents[2]
     blocks = re.findall(r"```yaml\n(.*?)```", (project / "docs" / "operations.md").read_text(), re.S)
     shown = [text for text in blocks if "services" not in yaml.safe_load(text)]  # that is Compose's
-    assert len(shown) == 4
+    assert len(shown) == 5
     for text in shown:
         content = yaml.safe_load((project / "include/districts/demo.yaml").read_text())
         for key, value in yaml.safe_load(text).items():

@@ -128,6 +128,7 @@ def shared_by_dags(district: District) -> dict[str, Any]:
         "default_args": {
             "owner": owner.name,
             "pool": pool_of(district.district_id),
+            "queue": district.size,
             "retries": RETRIES,
             "retry_delay": _AFTER_A_KILL,
             "retry_exponential_backoff": True,

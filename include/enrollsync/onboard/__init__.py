@@ -37,6 +37,10 @@ class Begun:
     """Headers that are read as others."""
     encoding: str
     identifiers: dict[str, str]
+    rows: int
+    """Lines of the delivery."""
+    is_large: bool
+    """Whether that is so many that its tasks are to be kept from small workers."""
     findings: dict[str, int]
     """What a check of the delivery found."""
     left: tuple[str, ...]
@@ -49,6 +53,8 @@ class Begun:
             yield f"  {theirs} is read as {ours}; correct `source.columns` if it is something else"
         for kind, column in self.identifiers.items():
             yield f"  {column} identifies {kind}: the format's own column holds numbers that say nothing"
+        if self.is_large:
+            yield f"  size: large, because the delivery has {self.rows:,} rows"
         if self.findings:
             yield f"  a check found {', '.join(f'{code} {count:,}' for code, count in self.findings.items())}"
         for sentence in self.left:
@@ -83,8 +89,8 @@ def begin(place: Path, *, district_id: str | None, name: str | None, ask: Callab
     file = write_district(place, look, district_id=chosen, name=called, timezone=timezone, schedule=schedule)
     findings, told = _checked(file) if look.is_complete else ({}, [])
     return Begun(
-        chosen, str(file), look.declared.title, look.renames, look.encoding, look.identifiers, findings,
-        (*left, *told),
+        chosen, str(file), look.declared.title, look.renames, look.encoding, look.identifiers, look.rows,
+        look.is_large, findings, (*left, *told),
     )  # fmt: skip
 
 

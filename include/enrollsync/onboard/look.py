@@ -26,6 +26,8 @@ _IDENTIFIERS = ("studentnumber", "teachernumber", "staffnumber", "localid", "sis
 """Headers, as `letters` has them, of columns in which schools keep a number that people know."""
 _MOST_OPAQUE = 0.9
 """The share of opaque identifiers from which a better column is looked for."""
+LARGE_ROWS = 500_000
+"""A district whose delivery has more is large."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,13 @@ class Look:
     """What a person has to see to: one sentence each."""
     is_complete: bool = True
     """Whether all files that the format needs are there under their names."""
+    rows: int = 0
+    """Lines of all its files, without the headers."""
+
+    @property
+    def is_large(self) -> bool:
+        """Whether its tasks should be kept from small workers."""
+        return self.rows > LARGE_ROWS
 
 
 def look_at(place: Path) -> Look:
@@ -63,9 +72,9 @@ def look_at(place: Path) -> Look:
         }
         fitted = declared.fitted(encoding=encoding, renames=renames)
         left += _lacking(fitted, named, encoding)
-        return Look(
-            declared, renames, encoding, dict(_better_identifiers(fitted, named, encoding)), tuple(left), is_complete
-        )
+        rows = sum(map(_rows, named.values()))
+        identifiers = dict(_better_identifiers(fitted, named, encoding))
+        return Look(declared, renames, encoding, identifiers, tuple(left), is_complete, rows)
 
 
 def _told(files: dict[str, Path]) -> tuple[Format, dict[str, Path], list[str]]:
@@ -101,6 +110,16 @@ def _lacking(declared: Format, named: dict[str, Path], encoding: str) -> Iterato
 def _encoding(paths: Collection[Path]) -> str:
     """UTF-8 where all files are; else what Windows writes, where they may be that; else the one that reads any byte."""
     return next(name for name in ("utf-8", "cp1252", "latin-1") if all(_is_encoded(path, name) for path in paths))
+
+
+def _rows(path: Path) -> int:
+    """Lines after the header, whichever of the two characters ends them; a line break within a field counts too."""
+    feeds = returns = 0
+    with path.open("rb") as stream:
+        for part in iter(lambda: stream.read(1 << 20), b""):
+            feeds += part.count(b"\n")
+            returns += part.count(b"\r")
+    return max(feeds, returns, 1) - 1
 
 
 def _is_encoded(path: Path, encoding: str) -> bool:

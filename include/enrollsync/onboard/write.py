@@ -68,12 +68,15 @@ def _text(place: Path, look: Look, *, district_id: str, name: str, timezone: str
         "primary_source": look.declared.source.name,
         "schedule": schedule,
         "timezone": timezone,
+        **({"size": "large"} if look.is_large else {}),
         "source": source,
         "database": {"url": f"sqlite:///data/{district_id}.db"},
     }
     if look.identifiers:
         said["identifiers"] = {"columns": look.identifiers}
     body = yaml.safe_dump(said, sort_keys=False, allow_unicode=True, width=100)
+    why = f"size: large  # its delivery had {look.rows:,} rows; docs/operations.md"
+    body = body.replace("\nsize: large\n", f"\n{why}\n")
     made = f"# Made by `enrollsync init` from a {look.declared.title} delivery"
     return f"{made}; the README says what else may stand here.\n{body}"
 

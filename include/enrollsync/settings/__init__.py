@@ -468,6 +468,8 @@ class District(_Settings):
     schedule: str | None = None
     """Cron expression in the district's time zone; None: only by hand."""
     timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
+    size: Literal["small", "large"] = "small"
+    """The Celery queue in which its tasks wait; other executors have none."""
     source: SourceSettings
     database: DatabaseSettings
     identifiers: IdentifierSettings = IdentifierSettings()
