@@ -162,6 +162,15 @@ def test_people_with_an_open_finding_are_those_of_the_last_full_run(roster: Stor
     assert found(roster, code="ID-SSN") == []
 
 
+def test_a_name_that_says_a_word_twice_and_later_names_are_found(store: Store, plans: Any) -> None:
+    for state, people in enumerate(
+        ([person(1, "Ana Ana", "Ana")], [person(2, "Ana", "Ana Bo"), person(3, "Bo", "Li")])
+    ):
+        plan = plans.write(state, people)
+        apply(store, plan.folder, plan, plan.run)
+    assert [found(store, text=asked) for asked in ("ana", "bo", "li")] == [[1, 2], [2, 3], [3]]
+
+
 def test_a_roster_of_before_is_searched_after_migrating(database_url: str, plans: Any, store: Store) -> None:
     plan = plans.write(0, ROSTER)
     apply(store, plan.folder, plan, plan.run)
