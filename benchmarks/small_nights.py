@@ -18,17 +18,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from benchmarks.measure import measure
 from live import compose, services
 
 _IDLE_SECONDS = 30
-_TICKS = os.sysconf("SC_CLK_TCK")
 _NIGHTS = (("first load", "base"), ("nightly, 1 % changed", "changed"), ("unchanged", "changed"))
 _RESULTS = Path(__file__).parent / "results" / "small_nights.json"
 
@@ -57,12 +59,13 @@ def main() -> None:
     """Print and keep the figures."""
     districts, students = int(os.environ.get("DISTRICTS", "50")), int(os.environ.get("STUDENTS", "3000"))
     with tempfile.TemporaryDirectory(prefix="enrollsync-small-") as folder:
-        deliveries = _deliveries(Path(folder), students)
+        deliveries = make_deliveries(Path(folder), students)
         nights = [*_by_airflow(deliveries, districts), *_by_command(Path(folder), deliveries, districts)]
     _RESULTS.write_text(json.dumps([asdict(night) for night in nights], indent=1) + "\n")
 
 
-def _deliveries(folder: Path, students: int) -> Path:
+def make_deliveries(folder: Path, students: int) -> Path:
+    """Make each night's files of a district of so many students in folders of their own within `folder`."""
     sampled = students + students // 400
     command = ("-m", "enrollsync", "sample", str(folder / "sample"), "--format", "clever", "--students", str(sampled))
     subprocess.run([sys.executable, *command], check=True, capture_output=True)
@@ -78,23 +81,23 @@ def _by_airflow(deliveries: Path, districts: int) -> list[Night]:
     wanted = (*services.LOCAL, "redis", *(f"worker-{number + 1}" for number in range(workers)))
     with services.started(wanted=wanted if workers else services.LOCAL) as airflow:
         for name in names:
-            _deliver(airflow.home / "data" / "landing" / name, deliveries / "base")
-            (airflow.home / "districts" / f"{name}.yaml").write_text(_district(name, "{connection: district_db}"))
+            deliver(airflow.home / "data" / "landing" / name, deliveries / "base")
+            (airflow.home / "districts" / f"{name}.yaml").write_text(district_file(name, "{connection: district_db}"))
         dags = [f"enrollment_sync__{name}" for name in names]
         for dag in dags:
             airflow.wait_for_dag(dag, 600)
         for title, folder in _NIGHTS:
             for name in names:
-                _deliver(airflow.home / "data" / "landing" / name, deliveries / folder)
-            before, began = _processor(airflow), time.monotonic()
+                deliver(airflow.home / "data" / "landing" / name, deliveries / folder)
+            before, began = processor(airflow), time.monotonic()
             time.sleep(_IDLE_SECONDS)
-            idle = _less(_processor(airflow), before)
+            idle = less(processor(airflow), before)
             resting = time.monotonic() - began
-            before, began = _processor(airflow), time.monotonic()
+            before, began = processor(airflow), time.monotonic()
             runs = [(dag, airflow.trigger(dag)) for dag in dags]
             for dag, run in runs:
                 airflow.wait(dag, run, seconds=3600)
-            spent, took = _less(_processor(airflow), before), time.monotonic() - began
+            spent, took = less(processor(airflow), before), time.monotonic() - began
             by_service = {name: (spent[name] - idle[name] / resting * took) / districts for name in sorted(spent)}
             tasks = [
                 task
@@ -127,7 +130,7 @@ def _by_command(folder: Path, deliveries: Path, districts: int) -> list[Night]:
     home = folder / "home"
     home.mkdir()
     for name in names:
-        (home / f"{name}.yaml").write_text(_district(name, f'{{url: "sqlite:///{name}.db"}}'))
+        (home / f"{name}.yaml").write_text(district_file(name, f'{{url: "sqlite:///{name}.db"}}'))
     nights = []
     for title, night in _NIGHTS:
         began, done = time.monotonic(), []
@@ -146,31 +149,56 @@ def _by_command(folder: Path, deliveries: Path, districts: int) -> list[Night]:
     return nights
 
 
-def _deliver(landing: Path, delivery: Path) -> None:
+def deliver(landing: Path, delivery: Path) -> None:
+    """Copy a night's files to where a district's are looked for."""
     landing.mkdir(parents=True, exist_ok=True)
     for file in delivery.glob("*.csv"):
         shutil.copy(file, landing / file.name)
 
 
-def _district(name: str, database: str) -> str:
+def district_file(name: str, database: str) -> str:
+    """Of a district whose plans never wait; `database` is YAML."""
     return (
         f"district_id: {name}\nname: {name}\nprimary_source: clever\nsource: {{path: data/landing/{name}}}\n"
         f"database: {database}\nthresholds: {{deactivate_percent: 100, update_percent: 100}}\n"
     )
 
 
-def _processor(airflow: services.Airflow) -> Counter[str]:
+def _of_our_image(service: str) -> bool:
+    return compose.is_airflow(service)
+
+
+def processor(airflow: services.Airflow, *, is_counted: Callable[[str], bool] = _of_our_image) -> Counter[str]:
     """Processor seconds of each service with its tasks so far: of processes, and of their children that have ended."""
     seconds: Counter[str] = Counter()
-    for name, leader in airflow.services.processes.items():
-        for process in compose.members(leader.pid) if compose.is_airflow(compose.service_of(name)) else ():
-            with suppress(OSError):
-                after_name = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-                seconds[compose.service_of(name)] += sum(map(int, after_name[11:15])) / _TICKS
+    for service, process in _processes(airflow, is_counted):
+        with suppress(psutil.Error):
+            seconds[service] += sum(process.cpu_times()[:4])  # user, system, and both of the children
     return seconds
 
 
-def _less(after: Counter[str], before: Counter[str]) -> Counter[str]:
+def memory(airflow: services.Airflow, *, is_counted: Callable[[str], bool] = _of_our_image) -> Counter[str]:
+    """MiB that each service's processes have now; what several share is divided among them."""
+    mib: Counter[str] = Counter()
+    for service, process in _processes(airflow, is_counted):
+        with suppress(psutil.Error):
+            mib[service] += process.memory_full_info().pss / 2**20
+    return mib
+
+
+def _processes(airflow: services.Airflow, is_counted: Callable[[str], bool]) -> Iterator[tuple[str, psutil.Process]]:
+    """Service and process: its session's, and what came of these, because PostgreSQL's have sessions of their own."""
+    for name, leader in airflow.services.processes.items():
+        if is_counted(service := compose.service_of(name)):
+            with suppress(psutil.Error):
+                below = {child.pid for child in psutil.Process(leader.pid).children(recursive=True)}
+                for pid in {*below, *compose.members(leader.pid)}:
+                    with suppress(psutil.Error):
+                        yield service, psutil.Process(pid)
+
+
+def less(after: Counter[str], before: Counter[str]) -> Counter[str]:
+    """What came between two looks, of each service."""
     return Counter({name: after[name] - before[name] for name in after})
 
 
