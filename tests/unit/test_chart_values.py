@@ -65,11 +65,18 @@ def test_image_and_user_are_the_dockerfiles() -> None:
     assert [VALUES["airflowVersion"]] == locked
 
 
-def test_no_pod_needs_another_ones_disk() -> None:
+def test_every_pod_sees_what_the_step_before_has_left() -> None:
     assert VALUES["executor"] == "KubernetesExecutor"
-    for name in ("ENROLLSYNC_RUNS", "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER"):
-        assert re.fullmatch(r"s3://[a-z-]+/[a-z]+", SETTINGS[name])
-    assert SETTINGS["ENROLLSYNC_DISTRICTS"] in {mount["mountPath"] for mount in VALUES["volumeMounts"]}
+    home, mounts = SETTINGS["ENROLLSYNC_HOME"], {one["mountPath"]: one for one in VALUES["volumeMounts"]}
+    volumes = {one["name"]: one for one in VALUES["volumes"]}
+    assert "persistentVolumeClaim" in volumes[mounts[f"{home}/data"]["name"]]
+    assert not mounts[f"{home}/data"].get("readOnly")
+    assert "configMap" in volumes[mounts[SETTINGS["ENROLLSYNC_DISTRICTS"]]["name"]]
+
+
+def test_logs_outlive_their_pods() -> None:
+    assert SETTINGS["AIRFLOW__LOGGING__REMOTE_LOGGING"] == "true"
+    assert SETTINGS["AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER"].startswith("s3://")
 
 
 def test_nothing_runs_that_the_image_has_not() -> None:
