@@ -243,7 +243,7 @@ def _watched(airflow: services.Airflow, run_id: str, runs: int) -> tuple[dict[st
     """Wait until all runs have ended. What each service's processes had at most at once: MiB, shared ones counted once,
     and, of a database, connections.
 
-    AssertionError with the districts whose runs failed.
+    AssertionError where a run failed, or a service ended by itself.
     """
     asked = "SELECT dag_id, state FROM dag_run WHERE run_id = %s AND state IN ('success', 'failed')"
     peak: Counter[str] = Counter()
@@ -254,6 +254,7 @@ def _watched(airflow: services.Airflow, run_id: str, runs: int) -> tuple[dict[st
         peak |= memory(airflow, is_counted=_every_service)
         connections |= Counter({name: _connections(airflow, name) for name in ("airflow-db", "roster-db")})
         time.sleep(_LOOK_SECONDS)
+    assert not airflow.services.came_back, f"ended by themselves: {dict(airflow.services.came_back)}"
     failed = [dag for dag, state in ended if state == "failed"]
     assert not failed, airflow.story(failed[0], run_id)
     return {name: round(value) for name, value in sorted(peak.items())}, dict(connections)
@@ -311,6 +312,8 @@ def _ours(
     for one in sizes:
         file = airflow.home / f"alone-{one.size}.yaml"
         file.write_text(district_file(file.stem, "{connection: district_db}"))
+        made = airflow.services.execute("worker-1", ["enrollsync", "database", "migrate", "--district", str(file)])
+        assert made.returncode == 0, made.stderr
         for title, folder in nights:
             asked = ["sync", "--district", str(file), "--source", str(deliveries[one.size] / folder), "--json"]
             done = measure(
