@@ -1,7 +1,7 @@
 """What a command's own process leaves out of Great Expectations: its kinds of data sources.
 
 A run hands its tables to the engine directly (`validate.checking`) and opens no data source. Importing them makes
-models of every way in which pandas, Spark and two dozen databases read something: a quarter of what the whole import
+models of every way in which pandas, Spark and a dozen databases read something: a quarter of what the whole import
 takes. A process that others share, such as Airflow's, imports them all.
 """
 
