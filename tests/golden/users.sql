@@ -296,6 +296,13 @@ WHERE false;
 
 CREATE TABLE users_held (source_key VARCHAR, code VARCHAR, old_key BIGINT);
 
+CREATE TABLE users_behind AS
+SELECT source_key, user_id, NULL::BIGINT AS user_key, false AS alike
+FROM users_resolved;
+
+CREATE VIEW users_differing AS FROM users_resolved;
+CREATE VIEW users_in_question AS FROM db_users;
+
 CREATE TABLE users_matched AS
 WITH others AS (
     SELECT *
@@ -304,9 +311,8 @@ WITH others AS (
 ),
 pairs AS (
     SELECT new.*, CASE WHEN own.user_key IS NULL THEN others ELSE own END AS old
-    FROM users_resolved AS new
-    LEFT JOIN users_addressed AS own ON own.source = getvariable('source')
-        AND own.source_key = new.source_key
+    FROM users_differing AS new
+    LEFT JOIN users_addressed AS own ON own.source = getvariable('source') AND own.source_key = new.source_key
     LEFT JOIN others ON others.user_id = new.user_id AND own.user_key IS NULL
         AND kind_of(others.role) = kind_of(new.role)
 )
@@ -321,11 +327,16 @@ SELECT source_key, user_id, old.user_key AS old_key,
             OR agree(new.email, old.email)
             OR agree(new.birth_date, old.birth_date)
         ) AS stranger,
-    differ(new.given_name, old.given_name) OR differ(new.family_name, old.family_name) OR stranger AS unlike
-FROM pairs AS new;
+    differ(new.given_name, old.given_name) OR differ(new.family_name, old.family_name) OR stranger AS unlike,
+    false AS alike
+FROM pairs AS new
+UNION ALL
+SELECT source_key, user_id, user_key, false, false, false, true
+FROM users_behind
+WHERE alike;
 CREATE TABLE users_without_row AS
 SELECT old.user_key, old.source_key IN (SELECT source_key FROM users_delivered) AS rejected
-FROM db_users AS old
+FROM users_in_question AS old
 ANTI JOIN users_matched AS matched ON matched.old_key = old.user_key
 ANTI JOIN users_in_id_changes AS named ON named.key = old.user_key
 WHERE old.source = getvariable('source') AND old.user_key NOT IN (SELECT user_key FROM stored_merges);
@@ -351,7 +362,7 @@ SELECT key, false, false, NULL
 FROM users_in_id_changes
 UNION ALL
 SELECT user_key, false, false, NULL
-FROM db_users AS old
+FROM users_in_question AS old
 WHERE source <> getvariable('source')
     AND user_key NOT IN (SELECT key FROM users_in_id_changes)
     AND NOT EXISTS (FROM users_matched AS matched WHERE matched.old_key = old.user_key);
@@ -359,12 +370,12 @@ WHERE source <> getvariable('source')
 INSERT INTO users_held
 SELECT new.source_key, 'ID-LEADING-ZERO', old.user_key
 FROM (
-    FROM users_resolved
+    FROM users_differing
     SEMI JOIN (FROM users_matched WHERE old_key IS NULL) USING (source_key)
     WHERE regexp_full_match(user_id, '[0-9]+')
 ) AS new
 JOIN (
-    FROM db_users
+    FROM users_in_question
     SEMI JOIN (FROM users_open_records WHERE own_row IS NULL AND NOT rejected) USING (user_key)
     WHERE user_id LIKE '0%'
 ) AS old ON ltrim(old.user_id, '0') = ltrim(new.user_id, '0')
@@ -372,26 +383,31 @@ WHERE length(old.user_id) > length(new.user_id) AND kind_of(old.role) = kind_of(
 
 CREATE TABLE users_lookalikes AS
 WITH seekers AS (
-    FROM users_resolved
+    FROM users_differing
     JOIN users_open_rows USING (source_key)
 ),
 missed AS (
-    FROM db_users
+    FROM users_in_question
     JOIN users_open_records USING (user_key)
     WHERE source = getvariable('source')
 ),
 
+sought_emails AS (
+    SELECT lower(email)
+    FROM seekers
+    WHERE email IS NOT NULL
+),
 clashing_emails AS (
     SELECT lower(email) AS address, kind_of(users_resolved.role) AS kind
     FROM users_resolved
-    WHERE email IS NOT NULL
+    WHERE lower(email) IN (FROM sought_emails)
     GROUP BY ALL
     HAVING count(*) > 1
     UNION
     SELECT lower(email), kind_of(unsaid.role)
-    FROM db_users AS unsaid
+    FROM users_in_question AS unsaid
     ANTI JOIN (FROM users_matched WHERE NOT unlike) AS matched ON matched.old_key = unsaid.user_key
-    WHERE email IS NOT NULL AND status = 'active'
+    WHERE lower(email) IN (FROM sought_emails) AND status = 'active'
     GROUP BY ALL
     HAVING count(*) > 1
 ),
@@ -501,13 +517,17 @@ ANTI JOIN users_matched AS matched ON matched.old_key = key
 LEFT JOIN (FROM users_renames WHERE fate = 'open') AS renamed USING (key);
 CREATE TABLE users_candidates AS
 SELECT new.source_key, new.user_id, CASE WHEN another OR found_by.old_key IS NOT NULL THEN found.old_key
-        ELSE coalesce(found.old_key, new.old_key) END AS old_key, false AS rowless
-FROM users_matched AS new
+        ELSE coalesce(found.old_key, new.old_key) END AS old_key, false AS rowless, false AS alike
+FROM (FROM users_matched WHERE NOT alike) AS new
 LEFT JOIN (FROM users_lookalikes WHERE alone) AS found USING (source_key)
 LEFT JOIN (FROM users_lookalikes WHERE alone) AS found_by ON found_by.old_key = new.old_key
 WHERE source_key NOT IN (SELECT source_key FROM users_held)
 UNION ALL
-SELECT new_source_key, new_id, key, true
+SELECT source_key, user_id, old_key, false, true
+FROM users_matched
+WHERE alike AND source_key NOT IN (SELECT source_key FROM users_held)
+UNION ALL
+SELECT new_source_key, new_id, key, true, false
 FROM users_renamed_alone
 WHERE goes;
 
@@ -527,7 +547,7 @@ CREATE TABLE users_claims AS
 SELECT going.source_key, old_key,
     CASE WHEN going.user_id IS DISTINCT FROM old.user_id THEN going.user_id END AS new_user_id,
     CASE WHEN going.source_key IS DISTINCT FROM old.source_key THEN going.source_key END AS new_source_key
-FROM users_candidates AS going
+FROM (FROM users_candidates WHERE NOT alike) AS going
 LEFT JOIN db_users AS old ON old.user_key = old_key
 WHERE new_user_id IS NOT NULL OR new_source_key IS NOT NULL;
 
@@ -535,14 +555,14 @@ CREATE TABLE users_contested_user_id AS
 SELECT claims.source_key, holder.user_key AS holder, leaver.source_key AS leaver
 FROM users_claims AS claims
 JOIN db_users AS holder ON holder.user_id = claims.new_user_id
-LEFT JOIN users_candidates AS leaver ON leaver.old_key = holder.user_key
+LEFT JOIN (FROM users_candidates WHERE NOT alike) AS leaver ON leaver.old_key = holder.user_key
     AND leaver.user_id IS DISTINCT FROM holder.user_id;
 
 CREATE TABLE users_contested_source_key AS
 SELECT claims.source_key, holder.user_key AS holder, leaver.source_key AS leaver
 FROM users_claims AS claims
 JOIN db_users AS holder ON holder.source_key = claims.new_source_key AND holder.source = getvariable('source')
-LEFT JOIN users_candidates AS leaver ON leaver.old_key = holder.user_key
+LEFT JOIN (FROM users_candidates WHERE NOT alike) AS leaver ON leaver.old_key = holder.user_key
     AND leaver.source_key IS DISTINCT FROM holder.source_key;
 
 CREATE OR REPLACE TABLE users_chains AS
@@ -613,15 +633,15 @@ WITH highest AS (
     FROM stored_users
 ),
 going AS (
-    SELECT source_key, old_key
+    SELECT source_key, old_key, alike
     FROM users_candidates
     WHERE NOT rowless AND source_key NOT IN (SELECT source_key FROM users_held)
 )
-SELECT source_key, old_key, old_key AS user_key
+SELECT source_key, old_key, old_key AS user_key, alike
 FROM going
 WHERE old_key IS NOT NULL
 UNION ALL
-SELECT source_key, old_key, used + row_number() OVER (ORDER BY source_key)
+SELECT source_key, old_key, used + row_number() OVER (ORDER BY source_key), false
 FROM going, highest
 WHERE old_key IS NULL;
 UPDATE users_renamed_alone
@@ -655,30 +675,12 @@ JOIN users_renames AS renamed ON renamed.key = unsaid.key AND renamed.fate = 'op
 JOIN db_users AS old ON old.user_key = unsaid.key
 WHERE unsaid.goes;
 
-CREATE TABLE users_clashes AS
-WITH holders AS (
-    SELECT *
-    FROM db_users
-    ANTI JOIN users_assigned USING (user_key)
-    WHERE status = 'active' AND source <> getvariable('source') AND user_key NOT IN (SELECT key FROM users_released)
-),
-said AS (
-    SELECT *
-    FROM users_resolved
-    SEMI JOIN users_assigned USING (source_key)
-)
+CREATE VIEW users_holders AS
+FROM db_users
+ANTI JOIN users_assigned USING (user_key)
+WHERE status = 'active' AND source <> getvariable('source') AND user_key NOT IN (SELECT key FROM users_released);
 
-SELECT new.source_key, 'user_district_id' AS field, 'SEC-DUPLICATE' AS code
-FROM said AS new
-SEMI JOIN holders AS old ON old.user_district_id = new.user_district_id
-UNION ALL
-SELECT new.source_key, 'user_state_id' AS field, 'SEC-DUPLICATE' AS code
-FROM said AS new
-SEMI JOIN holders AS old ON old.user_state_id = new.user_state_id
-UNION ALL
-SELECT new.source_key, 'email', 'VAL-EMAIL-DUPLICATE'
-FROM said AS new
-SEMI JOIN holders AS old ON lower(old.email) = lower(new.email) AND kind_of(old.role) = kind_of(new.role);
+CREATE TABLE users_clashes (source_key VARCHAR, field VARCHAR, code VARCHAR);
 
 CREATE VIEW users_lookup_with_history AS
 SELECT source_key, key
@@ -772,8 +774,8 @@ WITH images AS (
         'active' AS status,
         getvariable('source') AS source,
         new.file, new.line, old
-    FROM users_resolved AS new
-    JOIN users_assigned USING (source_key)
+    FROM users_differing AS new
+    JOIN (FROM users_assigned WHERE NOT alike) USING (source_key)
     LEFT JOIN db_users AS old USING (user_key)
 )
 SELECT CASE

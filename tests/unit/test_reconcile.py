@@ -193,10 +193,12 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def given(connection: duckdb.DuckDBPyConnection, name: str, entity: Entity | None, *rows: Row) -> None:
-    """A module's input table with these rows; columns that they leave out are empty."""
+    """A module's input table with these rows; columns that they leave out are empty, and nothing is alike."""
     connection.execute(empty(name, entity))
     full_name = name.format(entity=entity and entity.name)
     for row in rows:
+        if "alike" in connection.table(full_name).columns:
+            row = {"alike": False} | row
         values = ", ".join(["?"] * len(row))
         connection.execute(f"INSERT INTO {full_name} ({', '.join(row)}) VALUES ({values})", list(row.values()))
 
@@ -214,7 +216,7 @@ def changed(connection: duckdb.DuckDBPyConnection, entity: Entity, old: Row, sai
         mine = each is entity
         given(connection, "stored_{entity}", each, *([old] if mine else []))
         connection.execute(f"CREATE VIEW db_{each.name} AS FROM stored_{each.name} WHERE status <> 'removed'")
-        given(connection, "{entity}_resolved", each, *([said] if mine else []))
+        given(connection, "{entity}_differing" if each.key else "{entity}_resolved", each, *([said] if mine else []))
         given(connection, "{entity}_departures", each)
         if each.key:
             given(connection, "{entity}_accepted", each)
@@ -258,6 +260,7 @@ def test_an_email_or_secondary_id_of_somebody_outside_of_a_delta_clashes(
     given(connection, "{entity}_resolved", USERS, SAYS | {"role": "student", "user_state_id": "9", "email": "x"})
     connection.execute("ALTER TABLE users_resolved RENAME TO said; CREATE VIEW users_resolved AS FROM said")
     given(connection, "{entity}_assigned", USERS, {"source_key": "a", "old_key": 1, "user_key": 1})
+    given(connection, "{entity}_behind", USERS)
     given(connection, "{entity}_released", USERS)
     find_clashes(connection, manifest_for("clever", mode="delta"))
     found = connection.sql("SELECT field, code FROM users_clashes ORDER BY code").fetchall()

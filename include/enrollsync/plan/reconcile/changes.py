@@ -31,6 +31,7 @@ def _primary_memberships(manifest: RunManifest, declared: Format) -> str:
 
     The school is the one that rows call so; in a delta a new one (unless rows name all that somebody has, or any role
     of several), else the one that was, else the most frequent. A role there that stays without a row counts too.
+    Who has one alone, which rows name, has no choice.
     """
     called = manifest.may_say(MEMBERSHIPS.name, "is_primary")
     is_called = ", coalesce(CAST(new.is_primary AS BOOLEAN), false) AS is_called" if called else ""
@@ -43,15 +44,35 @@ def _primary_memberships(manifest: RunManifest, declared: Format) -> str:
             SELECT user_key, organization_key, role, new.lines{is_called}
             FROM memberships_resolved AS new{_active_alone(manifest)}
         ),
-        known AS (
-            SELECT user_key, organization_key, bool_or(coalesce(is_primary, false)) AS was_primary
+        before AS (
+            SELECT user_key, organization_key, role, coalesce(is_primary, false) AS was_primary
             FROM db_memberships
             WHERE status = 'active'
+        ),
+        several AS (
+            SELECT user_key
+            FROM said
+            GROUP BY user_key
+            HAVING count(*) > 1
+            UNION
+            SELECT user_key
+            FROM before
+            ANTI JOIN said USING (user_key, organization_key, role)
+        ),
+        known AS (
+            SELECT user_key, organization_key, bool_or(was_primary) AS was_primary
+            FROM before
+            SEMI JOIN several USING (user_key)
             GROUP BY ALL
         ),
         schools AS (
             SELECT user_key, organization_key
-            FROM (SELECT user_key, organization_key, sum(lines) AS lines{any_called} FROM said GROUP BY ALL)
+            FROM (
+                SELECT user_key, organization_key, sum(lines) AS lines{any_called}
+                FROM said
+                SEMI JOIN several USING (user_key)
+                GROUP BY ALL
+            )
             LEFT JOIN known USING (user_key, organization_key)
             LEFT JOIN organizations_lookup AS organization ON organization.key = organization_key
             QUALIFY row_number() OVER (
@@ -65,7 +86,7 @@ def _primary_memberships(manifest: RunManifest, declared: Format) -> str:
             SEMI JOIN schools USING (user_key, organization_key)
             UNION ALL
             SELECT user_key, organization_key, role, 0
-            FROM (FROM db_memberships WHERE status = 'active')
+            FROM before
             SEMI JOIN schools USING (user_key, organization_key)
             ANTI JOIN memberships_resolved USING (user_key, organization_key, role)
             ANTI JOIN memberships_departures USING (user_key, organization_key, role)
@@ -82,7 +103,11 @@ def _primary_memberships(manifest: RunManifest, declared: Format) -> str:
         QUALIFY row_number() OVER (
             PARTITION BY user_key
             ORDER BY coalesce(role = own_role, false) DESC, lines DESC, role
-        ) = 1"""
+        ) = 1
+        UNION ALL
+        SELECT user_key, organization_key, role, true
+        FROM said
+        ANTI JOIN several USING (user_key)"""
 
 
 def _active_alone(manifest: RunManifest) -> str:
@@ -131,10 +156,12 @@ def _both_sides(entity: Entity, manifest: RunManifest) -> str:
         f", coalesce(list_has_any(files, {files}), file IN {files}) AS {flag}"
         for flag, files in _partial_files(entity, manifest).items()
     )
-    rows = f"(SELECT *{flags} FROM {entity.name}_resolved)" if flags else f"{entity.name}_resolved"
+    rows = f"{entity.name}_{'differing' if entity.key else 'resolved'}"
+    if flags:
+        rows = f"(SELECT *{flags} FROM {rows})"
     if entity.key:
         return f"""FROM {rows} AS new
-            JOIN {entity.name}_assigned USING (source_key)
+            JOIN (FROM {entity.name}_assigned WHERE NOT alike) USING (source_key)
             LEFT JOIN db_{entity.name} AS old USING ({keys})"""
     primary = f"\n            LEFT JOIN primary_memberships USING ({keys})" if entity is MEMBERSHIPS else ""
     return f"""FROM {rows} AS new

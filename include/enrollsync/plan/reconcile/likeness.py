@@ -102,7 +102,7 @@ def _open_records(entity: Entity) -> str:
         FROM {name}_in_id_changes
         UNION ALL
         SELECT {key}, false, false, NULL
-        FROM db_{name} AS old
+        FROM {name}_in_question AS old
         WHERE source <> getvariable('source')
             AND {key} NOT IN (SELECT key FROM {name}_in_id_changes)
             AND NOT EXISTS (FROM {name}_matched AS matched WHERE matched.old_key = old.{key})"""
@@ -116,12 +116,12 @@ def _lost_zeros(entity: Entity) -> str:
         INSERT INTO {entity.name}_held
         SELECT new.source_key, 'ID-LEADING-ZERO', old.{entity.key}
         FROM (
-            FROM {entity.name}_resolved
+            FROM {entity.name}_differing
             SEMI JOIN (FROM {entity.name}_matched WHERE old_key IS NULL) USING (source_key)
             WHERE regexp_full_match({identifier}, '[0-9]+')
         ) AS new
         JOIN (
-            FROM db_{entity.name}
+            FROM {entity.name}_in_question
             SEMI JOIN (FROM {entity.name}_open_records WHERE own_row IS NULL AND NOT rejected) USING ({entity.key})
             WHERE {identifier} LIKE '0%'
         ) AS old ON ltrim(old.{identifier}, '0') = ltrim(new.{identifier}, '0')
@@ -142,11 +142,11 @@ def _lookalikes(entity: Entity, manifest: RunManifest) -> str:
     return f"""
         CREATE TABLE {entity.name}_lookalikes AS
         WITH seekers AS (
-            FROM {entity.name}_resolved
+            FROM {entity.name}_differing
             JOIN {entity.name}_open_rows USING (source_key)
         ),
         missed AS (
-            FROM db_{entity.name}
+            FROM {entity.name}_in_question
             JOIN {entity.name}_open_records USING ({entity.key})
             WHERE source = getvariable('source')
         ),
@@ -199,17 +199,22 @@ def _similar_users(manifest: RunManifest) -> str:
         if name not in USERS.of_kind("email")
     )
     return f"""
+        sought_emails AS (
+            SELECT lower(email)
+            FROM seekers
+            WHERE email IS NOT NULL
+        ),
         clashing_emails AS (
             SELECT lower(email) AS address, kind_of(users_resolved.role) AS kind
             FROM users_resolved
-            WHERE email IS NOT NULL
+            WHERE lower(email) IN (FROM sought_emails)
             GROUP BY ALL
             HAVING count(*) > 1
             UNION
             SELECT lower(email), kind_of(unsaid.role)
-            FROM db_users AS unsaid
+            FROM users_in_question AS unsaid
             ANTI JOIN (FROM users_matched WHERE NOT unlike) AS matched ON matched.old_key = unsaid.user_key
-            WHERE email IS NOT NULL AND status = 'active'
+            WHERE lower(email) IN (FROM sought_emails) AND status = 'active'
             GROUP BY ALL
             HAVING count(*) > 1
         ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import duckdb
 
+from enrollsync.plan.reconcile.alike import find_alike
 from enrollsync.plan.reconcile.clashes import find_clashes
 from enrollsync.plan.reconcile.edits import are_kept, with_edited_values
 from enrollsync.plan.reconcile.forgotten import find_forgotten
@@ -61,8 +62,11 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run, how: str) ->
             connection.execute(empty("{entity}_held", entity))
             if switches:
                 adopt(connection, entity)
-            connection.execute(_matched(entity, switches=switches))
             settle = manifest.settle if manifest.settle and manifest.settle.entity == entity.name else None
+            moved = switches or renamed or settle is not None
+            find_alike(connection, entity, manifest, none=moved)
+            records = f"{entity.name}_{'addressed' if moved else 'in_question'}"
+            connection.execute(_matched(entity, records, switches=switches))
             if settle:
                 connection.execute(_settled(entity, settle))
             if settle and settle.record is None:
@@ -189,9 +193,9 @@ def _dangling(entity: Entity, *, needed: bool) -> str:
         WHERE {f"NOT ({_all_resolved(entity)})" if needed else "false"}"""
 
 
-def _matched(entity: Entity, *, switches: bool) -> str:
-    """By the source's own key; by the identifier where the record came from another source (people: of one kind), or
-    as it was adopted when the primary source is another one."""
+def _matched(entity: Entity, records: str, *, switches: bool) -> str:
+    """By the source's own key among the `records`; by the identifier where one came from another source (people: of one
+    kind), or as it was adopted when the primary source is another one."""
     same_kind = "AND kind_of(others.role) = kind_of(new.role)" if entity is USERS else ""
     unknown = f"own.{entity.key} IS NULL"
     by_identifier = f"""LEFT JOIN others ON others.{entity.identifier} = new.{entity.identifier} AND {unknown}
@@ -204,22 +208,26 @@ def _matched(entity: Entity, *, switches: bool) -> str:
         CREATE TABLE {entity.name}_matched AS
         WITH others AS (
             SELECT *
-            FROM {entity.name}_addressed
+            FROM {records}
             WHERE {"true" if switches else f"source <> getvariable('source') AND {entity.identifier} IS NOT NULL"}
         ),
         pairs AS (
             SELECT new.*, CASE WHEN own.{entity.key} IS NULL THEN others ELSE own END AS old
-            FROM {entity.name}_resolved AS new
-            LEFT JOIN {entity.name}_addressed AS own ON own.source = getvariable('source')
-                AND own.source_key = new.source_key
+            FROM {entity.name}_differing AS new
+            LEFT JOIN {records} AS own ON own.source = getvariable('source') AND own.source_key = new.source_key
             {adopted if switches else by_identifier}
         )
         SELECT source_key, {entity.identifier}, old.{entity.key} AS old_key,
-            {flags}
-        FROM pairs AS new;
+            {flags},
+            false AS alike
+        FROM pairs AS new
+        UNION ALL
+        SELECT source_key, {entity.identifier}, {entity.key}, false, false, false, true
+        FROM {entity.name}_behind
+        WHERE alike;
         CREATE TABLE {entity.name}_without_row AS
         SELECT old.{entity.key}, old.source_key IN (SELECT source_key FROM {entity.name}_delivered) AS rejected
-        FROM db_{entity.name} AS old
+        FROM {entity.name}_in_question AS old
         ANTI JOIN {entity.name}_matched AS matched ON matched.old_key = old.{entity.key}
         ANTI JOIN {entity.name}_in_id_changes AS named ON named.key = old.{entity.key}
         WHERE old.source = getvariable('source'){apart};
@@ -309,13 +317,17 @@ def _candidates(entity: Entity) -> str:
         LEFT JOIN (FROM {name}_renames WHERE fate = 'open') AS renamed USING (key);
         CREATE TABLE {name}_candidates AS
         SELECT new.source_key, new.{identifier}, CASE WHEN another OR found_by.old_key IS NOT NULL THEN found.old_key
-                ELSE coalesce(found.old_key, new.old_key) END AS old_key, false AS rowless
-        FROM {name}_matched AS new
+                ELSE coalesce(found.old_key, new.old_key) END AS old_key, false AS rowless, false AS alike
+        FROM (FROM {name}_matched WHERE NOT alike) AS new
         LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found USING (source_key)
         LEFT JOIN (FROM {name}_lookalikes WHERE alone) AS found_by ON found_by.old_key = new.old_key
         WHERE source_key NOT IN (SELECT source_key FROM {name}_held)
         UNION ALL
-        SELECT new_source_key, new_id, key, true
+        SELECT source_key, {identifier}, old_key, false, true
+        FROM {name}_matched
+        WHERE alike AND source_key NOT IN (SELECT source_key FROM {name}_held)
+        UNION ALL
+        SELECT new_source_key, new_id, key, true, false
         FROM {name}_renamed_alone
         WHERE goes"""
 
@@ -350,15 +362,15 @@ def _assigned(entity: Entity) -> str:
             FROM stored_{name}
         ),
         going AS (
-            SELECT source_key, old_key
+            SELECT source_key, old_key, alike
             FROM {name}_candidates
             WHERE NOT rowless AND source_key NOT IN (SELECT source_key FROM {name}_held)
         )
-        SELECT source_key, old_key, old_key AS {key}
+        SELECT source_key, old_key, old_key AS {key}, alike
         FROM going
         WHERE old_key IS NOT NULL
         UNION ALL
-        SELECT source_key, old_key, used + row_number() OVER (ORDER BY source_key)
+        SELECT source_key, old_key, used + row_number() OVER (ORDER BY source_key), false
         FROM going, highest
         WHERE old_key IS NULL;
         UPDATE {name}_renamed_alone

@@ -223,9 +223,18 @@ RELATIONS: tuple[Relation, ...] = (
         RECORDS,
     ),
     Relation(
+        "{entity}_behind",
+        "source_key VARCHAR, {identifier} VARCHAR, {keys}, alike BOOLEAN",
+        "Row -> the record behind its key; `alike`: the row says what that is already (`alike.py`).",
+        RECORDS,
+    ),
+    Relation("{entity}_differing", _SAID + ", {given}, {ends}", "Those of `resolved` that are not alike.", RECORDS),
+    Relation("{entity}_in_question", "{row}", "The records that no row is alike to.", RECORDS),
+    Relation(
         "{entity}_matched",
-        "source_key VARCHAR, {identifier} VARCHAR, old_key BIGINT, another BOOLEAN, stranger BOOLEAN, unlike BOOLEAN",
-        "Row -> the record behind its key, and how little both are alike (`likeness.py`).",
+        "source_key VARCHAR, {identifier} VARCHAR, old_key BIGINT, another BOOLEAN, stranger BOOLEAN, unlike BOOLEAN, "
+        "alike BOOLEAN",
+        "Row -> the record behind its key, and how little both are alike (`likeness.py`); `alike`: in all.",
         RECORDS,
     ),
     Relation(
@@ -237,7 +246,7 @@ RELATIONS: tuple[Relation, ...] = (
     Relation("{entity}_absent", "{keys}", "Those that no delivered row speaks of at all.", RECORDS),
     Relation(
         "{entity}_candidates",
-        "source_key VARCHAR, {identifier} VARCHAR, old_key BIGINT, rowless BOOLEAN",
+        "source_key VARCHAR, {identifier} VARCHAR, old_key BIGINT, rowless BOOLEAN, alike BOOLEAN",
         "Rows that may be planned, and what each changes (NULL: a new record); `rowless`: a rename alone.",
         RECORDS,
     ),
@@ -255,7 +264,7 @@ RELATIONS: tuple[Relation, ...] = (
     ),
     Relation(
         "{entity}_assigned",
-        "source_key VARCHAR, old_key BIGINT, {keys}",
+        "source_key VARCHAR, old_key BIGINT, {keys}, alike BOOLEAN",
         "Rows that are planned, and the key of each one's record, fresh for a new one (old_key NULL).",
         RECORDS,
     ),
@@ -310,6 +319,7 @@ RELATIONS: tuple[Relation, ...] = (
         "The row on which each claim depends in the end, and whether something is kept there.",
         RECORDS,
     ),
+    Relation("{entity}_holders", "{row}", "Records outside of the batch, whose values nobody else may have.", (USERS,)),
     Relation(
         "{entity}_clashes",
         "source_key VARCHAR, field VARCHAR, code VARCHAR",

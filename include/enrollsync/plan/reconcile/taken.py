@@ -42,7 +42,7 @@ def _claims(entity: Entity) -> str:
         SELECT going.source_key, old_key,
             {new(str(identifier))},
             {new("source_key")}
-        FROM {name}_candidates AS going
+        FROM (FROM {name}_candidates WHERE NOT alike) AS going
         LEFT JOIN db_{name} AS old ON old.{entity.key} = old_key
         WHERE new_{identifier} IS NOT NULL OR new_source_key IS NOT NULL"""
 
@@ -56,7 +56,7 @@ def _contested(entity: Entity, word: str) -> str:
         SELECT claims.source_key, holder.{key} AS holder, leaver.source_key AS leaver
         FROM {name}_claims AS claims
         JOIN db_{name} AS holder ON holder.{word} = claims.new_{word} {of_this_source}
-        LEFT JOIN {name}_candidates AS leaver ON leaver.old_key = holder.{key}
+        LEFT JOIN (FROM {name}_candidates WHERE NOT alike) AS leaver ON leaver.old_key = holder.{key}
             AND leaver.{word} IS DISTINCT FROM holder.{word}"""
 
 

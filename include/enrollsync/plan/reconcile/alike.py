@@ -1,0 +1,83 @@
+"""Which rows say what the record behind their key is already: nearly all, most nights.
+
+One pass over all rows finds them, by a hash of what a row says and of what the record has there. Such a row is that
+record's and changes nothing, so that the rules look at the other rows (`<entity>_differing`) and records
+(`<entity>_in_question`) alone: what a row may mean besides its key (rules 9 and 10) needs a value that differs.
+"""
+
+from __future__ import annotations
+
+import duckdb
+
+from enrollsync.run import engine
+from enrollsync.run.workspace import RunManifest
+from enrollsync.words.canonical import BY_NAME, Entity
+
+
+def find_alike(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest, *, none: bool) -> None:
+    """Create `<entity>_behind`, `_differing` and `_in_question` of records; `none`: a key does not say whose a row is."""
+    connection.execute(_nobody_behind(entity) if none else _behind(entity, manifest))
+    if _some_alike(connection, entity):
+        connection.execute(_differing(entity, f"{entity.name}_behind"))
+        connection.execute(_in_question(entity))
+    else:
+        connection.execute(_all_differ(entity))
+
+
+def differ_after_all(connection: duckdb.DuckDBPyConnection, entity: Entity, rows: str) -> None:
+    """The rows of the query `rows` have lost a value since: they are not alike any more, once all are assigned."""
+    name = entity.name
+    connection.execute(f"UPDATE {name}_assigned SET alike = false WHERE source_key IN ({rows})")
+    if _some_alike(connection, entity):
+        connection.execute(f"DROP TABLE {name}_differing; {_differing(entity, f'{name}_assigned')}")
+
+
+def _some_alike(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
+    return bool(engine.one_row(connection, f"SELECT EXISTS (FROM {entity.name}_behind WHERE alike)")[0])
+
+
+def _behind(entity: Entity, manifest: RunManifest) -> str:
+    supplied = {column for column, files in manifest.supplied.get(entity.name, {}).items() if files}
+    links = [str(BY_NAME[target].key) for link, target in entity.links.items() if link in supplied]
+    said = ", ".join([str(entity.identifier), *(name for name in entity.values if name in supplied), *links])
+    goes = "status = 'inactive'" if manifest.may_say(entity.name, "status") else "false"
+    return f"""
+        CREATE TABLE {entity.name}_behind AS
+        SELECT new.source_key, new.{entity.identifier}, old.{entity.key}, coalesce(new.said = old.said, false) AS alike
+        FROM (
+            SELECT source_key, {entity.identifier}, CASE WHEN {goes} THEN NULL ELSE hash({said}) END AS said
+            FROM {entity.name}_resolved
+        ) AS new
+        LEFT JOIN (
+            SELECT source_key, {entity.key}, CASE WHEN status = 'active' THEN hash({said}) END AS said
+            FROM db_{entity.name}
+            WHERE source = getvariable('source')
+        ) AS old USING (source_key)"""
+
+
+def _nobody_behind(entity: Entity) -> str:
+    return f"""
+        CREATE TABLE {entity.name}_behind AS
+        SELECT source_key, {entity.identifier}, NULL::BIGINT AS {entity.key}, false AS alike
+        FROM {entity.name}_resolved"""
+
+
+def _differing(entity: Entity, rows: str) -> str:
+    return f"""
+        CREATE TABLE {entity.name}_differing AS
+        FROM {entity.name}_resolved
+        SEMI JOIN (FROM {rows} WHERE NOT alike) USING (source_key)"""
+
+
+def _in_question(entity: Entity) -> str:
+    return f"""
+        CREATE TABLE {entity.name}_in_question AS
+        FROM db_{entity.name}
+        ANTI JOIN (FROM {entity.name}_behind WHERE alike) USING ({entity.key})"""
+
+
+def _all_differ(entity: Entity) -> str:
+    """A first load copies nothing."""
+    return f"""
+        CREATE VIEW {entity.name}_differing AS FROM {entity.name}_resolved;
+        CREATE VIEW {entity.name}_in_question AS FROM db_{entity.name}"""
