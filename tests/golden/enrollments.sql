@@ -70,6 +70,22 @@ LEFT JOIN users_lookup AS users_link ON users_link.source_key = new.user_source_
 WHERE NOT ((class_source_key IS NULL OR classes_link.key IS NOT NULL)
     AND (user_source_key IS NULL OR users_link.key IS NOT NULL));
 
+CREATE TABLE enrollments_compared AS
+SELECT class_key, user_key, new.said IS NOT NULL AS said
+FROM (
+    SELECT class_key, user_key, hash(coalesce(try_cast(is_primary AS BOOLEAN), false), role) AS means, true AS said
+    FROM enrollments_resolved
+) AS new
+FULL JOIN (
+    SELECT class_key, user_key,
+        CASE
+            WHEN status = 'active' AND source = getvariable('source')
+            THEN hash(is_primary, role)
+        END AS means
+    FROM stored_enrollments
+) AS old USING (class_key, user_key)
+WHERE new.means IS DISTINCT FROM old.means;
+
 CREATE TABLE enrollments_unplanned_pairs AS
 WITH unplanned AS (
     SELECT class_source_key, user_source_key FROM enrollments_aside
@@ -128,7 +144,7 @@ WHERE old.status = 'active' AND gone.explicit UNION ALL
     FROM enrollments_doubtful)
     SELECT old.class_key, old.user_key, false AS explicit, NULL AS file, NULL::BIGINT AS line,
         'the batch no longer has it' AS reason
-    FROM (FROM db_enrollments ANTI JOIN enrollments_resolved USING (class_key, user_key)) AS old
+    FROM (FROM db_enrollments SEMI JOIN (FROM enrollments_compared WHERE NOT said) USING (class_key, user_key)) AS old
     WHERE old.status = 'active'
         AND old.source = getvariable('source')
         AND (NOT EXISTS (FROM enrollments_mentioned AS mentioned WHERE mentioned.class_key = old.class_key AND mentioned.user_key = old.user_key)
@@ -164,8 +180,8 @@ WITH images AS (
         'active' AS status,
         getvariable('source') AS source,
         new.file, new.line, old
-    FROM enrollments_resolved AS new
-    LEFT JOIN stored_enrollments AS old USING (class_key, user_key)
+    FROM (FROM enrollments_resolved SEMI JOIN enrollments_compared USING (class_key, user_key)) AS new
+    LEFT JOIN (FROM stored_enrollments SEMI JOIN enrollments_compared USING (class_key, user_key)) AS old USING (class_key, user_key)
 )
 SELECT CASE
         WHEN old.status IS NULL THEN 'create'

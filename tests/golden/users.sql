@@ -832,3 +832,7 @@ UNION ALL BY NAME
 FROM users_deactivations
 UNION ALL BY NAME
 FROM users_reidentifications ANTI JOIN users_deactivations USING (user_key);
+
+CREATE TABLE users_before AS
+FROM stored_users
+SEMI JOIN users_after USING (user_key);

@@ -180,7 +180,7 @@ def _by_organization(connection: duckdb.DuckDBPyConnection, entity: str) -> list
             SELECT places.organization_key, {_counted_fields(BY_NAME[entity])}
             FROM {entity}_after AS new
             JOIN places USING ({key})
-            JOIN db_{entity} AS old USING ({key})
+            JOIN {entity}_before AS old USING ({key})
             WHERE old.status = 'active' AND {_CHANGED}
             GROUP BY places.organization_key
         ),
@@ -242,7 +242,7 @@ def _changed_fields(connection: duckdb.DuckDBPyConnection, entity: Entity) -> tu
         f"""
         SELECT {_counted_fields(entity)}
         FROM {entity.name}_after AS new
-        JOIN db_{entity.name} AS old USING ({", ".join(primary_key(entity))})
+        JOIN {f"{entity.name}_before" if entity.key else f"db_{entity.name}"} AS old USING ({", ".join(primary_key(entity))})
         WHERE {_CHANGED}""",
     )
     return fields, filled

@@ -7,11 +7,14 @@ record's and changes nothing, so that the rules look at the other rows (`<entity
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import duckdb
 
+from enrollsync.database.schema import primary_key
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
-from enrollsync.words.canonical import BY_NAME, Entity
+from enrollsync.words.canonical import BY_NAME, ENROLLMENTS, Entity
 
 
 def find_alike(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest, *, none: bool) -> None:
@@ -22,6 +25,14 @@ def find_alike(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: 
         connection.execute(_in_question(entity))
     else:
         connection.execute(_all_differ(entity))
+
+
+def compare(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> None:
+    """Create `enrollments_compared`, once all enrollments are resolved: both sides are read in one pass.
+
+    A membership's own value, which is the primary one, is not known before all that goes is.
+    """
+    connection.execute(_compared(ENROLLMENTS, manifest))
 
 
 def differ_after_all(connection: duckdb.DuckDBPyConnection, entity: Entity, rows: str) -> None:
@@ -37,22 +48,31 @@ def _some_alike(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
 
 
 def _behind(entity: Entity, manifest: RunManifest) -> str:
-    supplied = {column for column, files in manifest.supplied.get(entity.name, {}).items() if files}
+    supplied = _supplied(entity, manifest)
     links = [str(BY_NAME[target].key) for link, target in entity.links.items() if link in supplied]
-    said = ", ".join([str(entity.identifier), *(name for name in entity.values if name in supplied), *links])
-    goes = "status = 'inactive'" if manifest.may_say(entity.name, "status") else "false"
+    means = _hash([str(entity.identifier), *(name for name in entity.values if name in supplied), *links])
+    stays = "status IS DISTINCT FROM 'inactive'" if manifest.may_say(entity.name, "status") else "true"
     return f"""
         CREATE TABLE {entity.name}_behind AS
-        SELECT new.source_key, new.{entity.identifier}, old.{entity.key}, coalesce(new.said = old.said, false) AS alike
+        SELECT new.source_key, new.{entity.identifier}, old.{entity.key},
+            coalesce(new.means = old.means, false) AS alike
         FROM (
-            SELECT source_key, {entity.identifier}, CASE WHEN {goes} THEN NULL ELSE hash({said}) END AS said
+            SELECT source_key, {entity.identifier}, CASE WHEN {stays} THEN {means} END AS means
             FROM {entity.name}_resolved
         ) AS new
         LEFT JOIN (
-            SELECT source_key, {entity.key}, CASE WHEN status = 'active' THEN hash({said}) END AS said
+            SELECT source_key, {entity.key}, CASE WHEN status = 'active' THEN {means} END AS means
             FROM db_{entity.name}
             WHERE source = getvariable('source')
         ) AS old USING (source_key)"""
+
+
+def _supplied(entity: Entity, manifest: RunManifest) -> set[str]:
+    return {column for column, files in manifest.supplied.get(entity.name, {}).items() if files}
+
+
+def _hash(values: Iterable[str]) -> str:
+    return f"hash({', '.join(values) or 'true'})"
 
 
 def _nobody_behind(entity: Entity) -> str:
@@ -60,6 +80,29 @@ def _nobody_behind(entity: Entity) -> str:
         CREATE TABLE {entity.name}_behind AS
         SELECT source_key, {entity.identifier}, NULL::BIGINT AS {entity.key}, false AS alike
         FROM {entity.name}_resolved"""
+
+
+def _compared(entity: Entity, manifest: RunManifest) -> str:
+    """An inactive or removed link is like none that a row says, and nothing goes where it has no row."""
+    keys = ", ".join(primary_key(entity))
+    values = _supplied(entity, manifest) & set(entity.values)
+    said = {name: f"coalesce(try_cast({name} AS BOOLEAN), false)" for name in entity.of_kind("flag")}
+    return f"""
+        CREATE TABLE {entity.name}_compared AS
+        SELECT {keys}, new.said IS NOT NULL AS said
+        FROM (
+            SELECT {keys}, {_hash(said.get(name, name) for name in sorted(values))} AS means, true AS said
+            FROM {entity.name}_resolved
+        ) AS new
+        FULL JOIN (
+            SELECT {keys},
+                CASE
+                    WHEN status = 'active' AND source = getvariable('source')
+                    THEN {_hash(sorted(values))}
+                END AS means
+            FROM stored_{entity.name}
+        ) AS old USING ({keys})
+        WHERE new.means IS DISTINCT FROM old.means"""
 
 
 def _differing(entity: Entity, rows: str) -> str:

@@ -11,7 +11,7 @@ from enrollsync.database.schema import columns_of, primary_key
 from enrollsync.formats import Format
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
-from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, Entity
+from enrollsync.words.canonical import BY_NAME, ENROLLMENTS, ENTITIES, MEMBERSHIPS, Entity
 
 
 def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, declared: Format) -> dict[str, int]:
@@ -156,7 +156,10 @@ def _both_sides(entity: Entity, manifest: RunManifest) -> str:
         f", coalesce(list_has_any(files, {files}), file IN {files}) AS {flag}"
         for flag, files in _partial_files(entity, manifest).items()
     )
-    rows = f"{entity.name}_{'differing' if entity.key else 'resolved'}"
+    rows, stored = f"{entity.name}_{'differing' if entity.key else 'resolved'}", f"stored_{entity.name}"
+    if entity is ENROLLMENTS and not _says_status(entity, manifest):
+        compared = f"SEMI JOIN {entity.name}_compared USING ({keys})"
+        rows, stored = f"(FROM {rows} {compared})", f"(FROM {stored} {compared})"
     if flags:
         rows = f"(SELECT *{flags} FROM {rows})"
     if entity.key:
@@ -165,7 +168,7 @@ def _both_sides(entity: Entity, manifest: RunManifest) -> str:
             LEFT JOIN db_{entity.name} AS old USING ({keys})"""
     primary = f"\n            LEFT JOIN primary_memberships USING ({keys})" if entity is MEMBERSHIPS else ""
     return f"""FROM {rows} AS new
-            LEFT JOIN stored_{entity.name} AS old USING ({keys}){primary}"""
+            LEFT JOIN {stored} AS old USING ({keys}){primary}"""
 
 
 def _operation(entity: Entity) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import duckdb
 
-from enrollsync.plan.reconcile.alike import find_alike
+from enrollsync.plan.reconcile.alike import compare, find_alike
 from enrollsync.plan.reconcile.clashes import find_clashes
 from enrollsync.plan.reconcile.edits import are_kept, with_edited_values
 from enrollsync.plan.reconcile.forgotten import find_forgotten
@@ -32,7 +32,7 @@ from enrollsync.run import engine
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, Settle, Workspace
 from enrollsync.validate.accept import records
-from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, USERS, Entity
+from enrollsync.words.canonical import BY_NAME, ENROLLMENTS, ENTITIES, MEMBERSHIPS, USERS, Entity
 from enrollsync.words.codes import NO_ROLE
 
 
@@ -84,6 +84,8 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run, how: str) ->
             connection.execute(renamed_without_a_row(entity))
         if entity is USERS:
             find_clashes(connection, manifest)
+        if entity is ENROLLMENTS:
+            compare(connection, manifest)
     return switches
 
 

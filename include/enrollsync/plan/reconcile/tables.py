@@ -200,6 +200,12 @@ RELATIONS: tuple[Relation, ...] = (
         (ENROLLMENTS,),
     ),
     Relation(
+        "{entity}_compared",
+        "{keys}, said BOOLEAN",
+        "Links that rows (`said`) or the roster alone have, or that both have otherwise (`alike.py`).",
+        (ENROLLMENTS,),
+    ),
+    Relation(
         "{entity}_dangling",
         "{named}, file VARCHAR, line BIGINT, waits BOOLEAN",
         "Accepted rows that hang on nothing known, or (`waits`) on a row that waits.",
@@ -381,6 +387,7 @@ RELATIONS: tuple[Relation, ...] = (
         (MEMBERSHIPS,),
     ),
     Relation("{entity}_after", _OPERATION + ", {row}", "Every operation (`plan.py`)."),
+    Relation("{entity}_before", "{row}", "The records that operations change, as they are.", RECORDS),
     # ---- what is told of it (`findings.py`, `rekeying.py`)
     Relation(
         "told",
