@@ -34,9 +34,9 @@ people = st.fixed_dictionaries({name: st.sampled_from(pool) for name, pool in PO
 deliveries = st.lists(people, min_size=1, max_size=5, unique_by=lambda row: row["userId"])
 
 
-def decided(roster: Roster, rows: list[Row], rejected: set[str]) -> tuple[Any, ...]:
+def decided(roster: Roster, rows: list[Row], rejected: set[str], id_changes: str) -> tuple[Any, ...]:
     """All that a plan says, its id included, which stands for every row that it leads to."""
-    planned = roster.plan(rows, rejected)
+    planned = roster.plan(rows, rejected, id_changes)
     plan = planned.plan
     return plan.plan_id, plan.counts, plan.holds, planned.held, planned.operations
 
@@ -48,18 +48,25 @@ def decided(roster: Roster, rows: list[Row], rejected: set[str]) -> tuple[Any, .
 def test_a_plan_is_the_same_as_when_every_row_is_looked_at(
     source: str, mode: str, data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """The second delivery has some rows of the first as they were, and some that are like nothing or like others."""
+    """The second delivery has some rows of the first as they were, and some that are like nothing or like others; in
+    between a person may have given somebody another identifier, or made two people one."""
     roster = Roster(tmp_path_factory.mktemp("alike"), source=source, mode=mode)
     first = data.draw(deliveries)
     roster.night(first)
+    keys = sorted(row["user_key"] for row in roster.tables["users"])
+    if data.draw(st.booleans()):
+        roster.edit(data.draw(st.sampled_from(keys)), "7")
+    if len(keys) > 1 and data.draw(st.booleans()):
+        roster.merge(*data.draw(st.permutations(keys))[:2])
+    told = data.draw(st.sampled_from(["", "", "entity,old_id,new_id\nuser,1,6", "entity,old_id,new_id\nuser,2,3"]))
     new = data.draw(deliveries)
     same = [row for row in data.draw(st.permutations(first)) if row["userId"] not in {each["userId"] for each in new}]
     second = [*same, *new]
     rejected = data.draw(st.sets(st.sampled_from([row["userId"] for row in second]), max_size=1))
-    found = decided(roster, second, rejected)
+    found = decided(roster, second, rejected, told)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(matching, "find_alike", lambda *given, none: alike.find_alike(*given, none=True))
-        assert decided(roster, second, rejected) == found
+        assert decided(roster, second, rejected, told) == found
 
 
 def test_a_row_that_is_alike_loses_a_secondary_id_that_somebody_else_has(tmp_path: Path) -> None:

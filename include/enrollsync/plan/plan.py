@@ -153,6 +153,7 @@ def _planned(entity: Entity, source: str | None, why: str) -> str:
     """The operations of one base table, in the order in which it lies: writing it is several times as fast so."""
     keys = ", ".join(primary_key(entity))
     columns = ", ".join(f"new.{name}" for name in columns_of(entity))
+    old = f"{entity.name}_before" if entity.key else f"stored_{entity.name}"
     return f"""
         SELECT operation, {columns}, {_named(entity)} AS entity_id,
             CASE WHEN operation <> 'create' THEN {_changes(entity, "old", "new")} END AS before_json,
@@ -160,7 +161,7 @@ def _planned(entity: Entity, source: str | None, why: str) -> str:
                 AS after_json,
             {why}
         FROM {entity.name}_after AS new
-        LEFT JOIN {f"{entity.name}_before" if entity.key else f"stored_{entity.name}"} AS old USING ({keys})
+        LEFT JOIN {old} AS old USING ({keys})
         ORDER BY {keys}"""
 
 

@@ -237,12 +237,13 @@ def _counted_fields(entity: Entity) -> str:
 
 
 def _changed_fields(connection: duckdb.DuckDBPyConnection, entity: Entity) -> tuple[list[int], list[int]]:
+    old = f"{entity.name}_before" if entity.key else f"db_{entity.name}"
     fields, filled = one_row(
         connection,
         f"""
         SELECT {_counted_fields(entity)}
         FROM {entity.name}_after AS new
-        JOIN {f"{entity.name}_before" if entity.key else f"db_{entity.name}"} AS old USING ({", ".join(primary_key(entity))})
+        JOIN {old} AS old USING ({", ".join(primary_key(entity))})
         WHERE {_CHANGED}""",
     )
     return fields, filled

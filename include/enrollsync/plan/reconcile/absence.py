@@ -10,9 +10,10 @@ import duckdb
 
 from enrollsync.database.schema import primary_key, record_keys
 from enrollsync.plan.reconcile.doubt import find_doubtful
+from enrollsync.plan.reconcile.tables import COMPARED
 from enrollsync.run import engine
 from enrollsync.run.run import Run
-from enrollsync.words.canonical import BETWEEN_TERMS, BY_NAME, CLASSES, ENROLLMENTS, ENTITIES, MEMBERSHIPS, USERS, Entity
+from enrollsync.words.canonical import BETWEEN_TERMS, BY_NAME, CLASSES, ENTITIES, MEMBERSHIPS, USERS, Entity
 
 LET_GO = "its source is no longer the primary one, and a person let it go"
 ANOTHER_SCHOOL = "another school became the primary one"
@@ -220,7 +221,7 @@ def _without_row(entity: Entity) -> str:
     if entity.key:
         return f"(FROM db_{entity.name} SEMI JOIN {entity.name}_absent USING ({entity.key}))"
     keys = ", ".join(primary_key(entity))
-    if entity is ENROLLMENTS:
+    if entity in COMPARED:
         return f"(FROM db_{entity.name} SEMI JOIN (FROM {entity.name}_compared WHERE NOT said) USING ({keys}))"
     return f"(FROM db_{entity.name} ANTI JOIN {entity.name}_resolved USING ({keys}))"
 

@@ -1,7 +1,7 @@
 """Which rows say what the record behind their key is already: nearly all, most nights.
 
-One pass over all rows finds them, by a hash of what a row says and of what the record has there. Such a row is that
-record's and changes nothing, so that the rules look at the other rows (`<entity>_differing`) and records
+One pass over all rows finds them, by a hash of 64 bits of what a row says and of what the record has there. Such a row
+is that record's and changes nothing, so that the rules look at the other rows (`<entity>_differing`) and records
 (`<entity>_in_question`) alone: what a row may mean besides its key (rules 9 and 10) needs a value that differs.
 """
 
@@ -14,11 +14,11 @@ import duckdb
 from enrollsync.database.schema import primary_key
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
-from enrollsync.words.canonical import BY_NAME, ENROLLMENTS, Entity
+from enrollsync.words.canonical import BY_NAME, Entity
 
 
 def find_alike(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest, *, none: bool) -> None:
-    """Create `<entity>_behind`, `_differing` and `_in_question` of records; `none`: a key does not say whose a row is."""
+    """Create `<entity>_behind`, `_differing` and `_in_question` of records; `none`: keys do not say whose rows are."""
     connection.execute(_nobody_behind(entity) if none else _behind(entity, manifest))
     if _some_alike(connection, entity):
         connection.execute(_differing(entity, f"{entity.name}_behind"))
@@ -27,12 +27,9 @@ def find_alike(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: 
         connection.execute(_all_differ(entity))
 
 
-def compare(connection: duckdb.DuckDBPyConnection, manifest: RunManifest) -> None:
-    """Create `enrollments_compared`, once all enrollments are resolved: both sides are read in one pass.
-
-    A membership's own value, which is the primary one, is not known before all that goes is.
-    """
-    connection.execute(_compared(ENROLLMENTS, manifest))
+def compare(connection: duckdb.DuckDBPyConnection, entity: Entity, manifest: RunManifest) -> None:
+    """Create `<entity>_compared`, once all such links are resolved."""
+    connection.execute(_compared(entity, manifest))
 
 
 def differ_after_all(connection: duckdb.DuckDBPyConnection, entity: Entity, rows: str) -> None:

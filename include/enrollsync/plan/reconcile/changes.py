@@ -9,9 +9,10 @@ import duckdb
 
 from enrollsync.database.schema import columns_of, primary_key
 from enrollsync.formats import Format
+from enrollsync.plan.reconcile.tables import COMPARED
 from enrollsync.run import engine
 from enrollsync.run.workspace import RunManifest
-from enrollsync.words.canonical import BY_NAME, ENROLLMENTS, ENTITIES, MEMBERSHIPS, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, Entity
 
 
 def plan_changes(connection: duckdb.DuckDBPyConnection, manifest: RunManifest, declared: Format) -> dict[str, int]:
@@ -157,7 +158,7 @@ def _both_sides(entity: Entity, manifest: RunManifest) -> str:
         for flag, files in _partial_files(entity, manifest).items()
     )
     rows, stored = f"{entity.name}_{'differing' if entity.key else 'resolved'}", f"stored_{entity.name}"
-    if entity is ENROLLMENTS and not _says_status(entity, manifest):
+    if entity in COMPARED and not _says_status(entity, manifest):
         compared = f"SEMI JOIN {entity.name}_compared USING ({keys})"
         rows, stored = f"(FROM {rows} {compared})", f"(FROM {stored} {compared})"
     if flags:

@@ -60,7 +60,8 @@ def _clashes() -> str:
         {secondary}
         SELECT new.source_key, 'email', 'VAL-EMAIL-DUPLICATE'
         FROM said AS new
-        SEMI JOIN users_holders AS old ON lower(old.email) = lower(new.email) AND kind_of(old.role) = kind_of(new.role)"""
+        SEMI JOIN users_holders AS old
+            ON lower(old.email) = lower(new.email) AND kind_of(old.role) = kind_of(new.role)"""
 
 
 def _without_clashes() -> str:

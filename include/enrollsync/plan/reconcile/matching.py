@@ -24,15 +24,15 @@ from enrollsync.plan.reconcile.merges import (
     removals_meant,
     with_said,
 )
-from enrollsync.plan.reconcile.renames import read_id_changes, renamed_without_a_row, respoken
+from enrollsync.plan.reconcile.renames import are_named, read_id_changes, renamed_without_a_row, respoken
 from enrollsync.plan.reconcile.switching import adopt, is_switch
-from enrollsync.plan.reconcile.tables import empty
+from enrollsync.plan.reconcile.tables import COMPARED, empty
 from enrollsync.plan.reconcile.taken import hold_taken
 from enrollsync.run import engine
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, Settle, Workspace
 from enrollsync.validate.accept import records
-from enrollsync.words.canonical import BY_NAME, ENROLLMENTS, ENTITIES, MEMBERSHIPS, USERS, Entity
+from enrollsync.words.canonical import BY_NAME, ENTITIES, MEMBERSHIPS, USERS, Entity
 from enrollsync.words.codes import NO_ROLE
 
 
@@ -59,34 +59,36 @@ def match_entities(connection: duckdb.DuckDBPyConnection, run: Run, how: str) ->
         connection.execute(_resolved(entity))
         connection.execute(_dangling(entity, needed=bool(entity.links) and _some_dangle(connection, entity)))
         if entity.key:
-            connection.execute(empty("{entity}_held", entity))
-            if switches:
-                adopt(connection, entity)
-            settle = manifest.settle if manifest.settle and manifest.settle.entity == entity.name else None
-            moved = switches or renamed or settle is not None
-            find_alike(connection, entity, manifest, none=moved)
-            records = f"{entity.name}_{'addressed' if moved else 'in_question'}"
-            connection.execute(_matched(entity, records, switches=switches))
-            if settle:
-                connection.execute(_settled(entity, settle))
-            if settle and settle.record is None:
-                connection.execute(empty("{entity}_lookalikes", entity))
-            else:
-                find_lookalikes(connection, entity, manifest)
-            if (
-                entity is USERS
-                and manifest.mode_of(entity.name) == "delta"
-                and run.format.may_lack(entity.name, "role")
-            ):
-                connection.execute(_without_role())
-            _hold(connection, entity, manifest)
-            connection.execute(_assigned(entity))
-            connection.execute(renamed_without_a_row(entity))
+            _match(connection, run, entity, switches=switches)
         if entity is USERS:
             find_clashes(connection, manifest)
-        if entity is ENROLLMENTS:
-            compare(connection, manifest)
+        if entity in COMPARED:
+            compare(connection, entity, manifest)
     return switches
+
+
+def _match(connection: duckdb.DuckDBPyConnection, run: Run, entity: Entity, *, switches: bool) -> None:
+    """Which row is which record of an entity, and which rows wait."""
+    manifest = run.manifest
+    connection.execute(empty("{entity}_held", entity))
+    if switches:
+        adopt(connection, entity)
+    settle = manifest.settle if manifest.settle and manifest.settle.entity == entity.name else None
+    moved = switches or settle is not None or are_named(connection, entity)
+    find_alike(connection, entity, manifest, none=moved)
+    records = f"{entity.name}_{'addressed' if moved else 'in_question'}"
+    connection.execute(_matched(entity, records, switches=switches))
+    if settle:
+        connection.execute(_settled(entity, settle))
+    if settle and settle.record is None:
+        connection.execute(empty("{entity}_lookalikes", entity))
+    else:
+        find_lookalikes(connection, entity, manifest)
+    if entity is USERS and manifest.mode_of(entity.name) == "delta" and run.format.may_lack(entity.name, "role"):
+        connection.execute(_without_role())
+    _hold(connection, entity, manifest)
+    connection.execute(_assigned(entity))
+    connection.execute(renamed_without_a_row(entity))
 
 
 def _doubled(entity: Entity, workspace: Workspace) -> str:

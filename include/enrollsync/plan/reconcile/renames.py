@@ -60,6 +60,11 @@ def _judge_lines(connection: duckdb.DuckDBPyConnection, run: Run) -> None:
         connection.execute(_aliases(entity, workspace))
 
 
+def are_named(connection: duckdb.DuckDBPyConnection, entity: Entity) -> bool:
+    """Whether any line is about such records."""
+    return bool(engine.one_row(connection, f"SELECT EXISTS (FROM {entity.name}_renames)")[0])
+
+
 def respoken(entity: Entity, query: str, columns: tuple[str, ...]) -> str:
     """The rows of `query`, which has `columns`, with old identifiers read as the new ones."""
     spoken = {"source_key": entity.name, **entity.links} if entity.key else entity.links

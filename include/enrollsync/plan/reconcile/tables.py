@@ -23,6 +23,8 @@ _LINE = """line BIGINT, old_id VARCHAR, new_id VARCHAR, key BIGINT, source_key V
 
 RECORDS = tuple(entity for entity in ENTITIES if entity.key)
 LINKS = tuple(entity for entity in ENTITIES if not entity.key)
+COMPARED = (ENROLLMENTS,)
+"""Links of which both sides are read in one pass. Which membership is the primary one is told later, by what goes."""
 _ALONE: tuple[Entity | None, ...] = (None,)
 
 
@@ -203,7 +205,7 @@ RELATIONS: tuple[Relation, ...] = (
         "{entity}_compared",
         "{keys}, said BOOLEAN",
         "Links that rows (`said`) or the roster alone have, or that both have otherwise (`alike.py`).",
-        (ENROLLMENTS,),
+        COMPARED,
     ),
     Relation(
         "{entity}_dangling",
