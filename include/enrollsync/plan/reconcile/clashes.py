@@ -46,13 +46,16 @@ def _clashes() -> str:
         f"""
         SELECT new.source_key, '{column}' AS field, 'SEC-DUPLICATE' AS code
         FROM said AS new
-        SEMI JOIN users_holders AS old ON old.{column} = new.{column}
+        SEMI JOIN holders AS old ON old.{column} = new.{column}
         UNION ALL"""
         for column in _SECONDARY
     )
     return f"""
         CREATE TABLE users_clashes AS
-        WITH said AS (
+        WITH holders AS (
+            FROM users_holders
+        ),
+        said AS (
             SELECT *
             FROM users_resolved
             SEMI JOIN users_assigned USING (source_key)
@@ -60,7 +63,7 @@ def _clashes() -> str:
         {secondary}
         SELECT new.source_key, 'email', 'VAL-EMAIL-DUPLICATE'
         FROM said AS new
-        SEMI JOIN users_holders AS old
+        SEMI JOIN holders AS old
             ON lower(old.email) = lower(new.email) AND kind_of(old.role) = kind_of(new.role)"""
 
 
