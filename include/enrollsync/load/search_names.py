@@ -24,7 +24,7 @@ def names_to_find(plan_folder: Path) -> pa.Table:
         f"FROM {engine.parquet(plan_folder / f'{entity}.parquet')}"
         for entity, columns in NAMES.items()
     )
-    with engine.connect(plan_folder) as connection:
+    with engine.connect(plan_folder.parent) as connection:  # the run's, whose engine there is already
         return connection.sql(f"""
             WITH names AS (
                 SELECT DISTINCT entity, substr(name, 1, 100) AS name
