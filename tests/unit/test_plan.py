@@ -109,6 +109,7 @@ def test_a_value_that_reads_like_another_field_counts_as_none(connection: duckdb
     leave(connection, "users", "update", ANN, after)
     for entity in ENTITIES:
         connection.execute(f"CREATE VIEW db_{entity.name} AS FROM stored_{entity.name}")
+        connection.execute(f"CREATE VIEW {entity.name}_before AS FROM stored_{entity.name}")
     connection.execute("CREATE VIEW operations AS SELECT 'users' AS entity, operation FROM users_after")
     (users,) = [share for share in measure(connection) if share.entity == "users" and share.organization_key is None]
     assert (users.fields, users.filled) == ({"family_name": 1, "email": 1}, {"email": 1})

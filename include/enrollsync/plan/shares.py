@@ -59,7 +59,10 @@ class Share:
 
 
 def measure(connection: duckdb.DuckDBPyConnection) -> list[Share]:
-    """The shares of all entities and of all organizations, whether something changes there or not."""
+    """The shares of all entities and of all organizations, whether something changes there or not.
+
+    Reads what `plan.write_operations` leaves.
+    """
     return [*_by_entity(connection), *_by_organization(connection, "users"), *_by_organization(connection, "classes")]
 
 
