@@ -69,6 +69,42 @@ def test_a_plan_is_the_same_as_when_every_row_is_looked_at(
         assert decided(roster, second, rejected, told) == found
 
 
+def test_who_comes_back_as_they_were_is_not_alike(tmp_path: Path) -> None:
+    roster = Roster(tmp_path, mode="snapshot")
+    roster.night([other(1), other(2)])
+    roster.night([other(1)])
+    assert roster.plan([other(1), other(2)]).done() == {"u2": "reactivate"}
+
+
+def test_lines_that_swap_two_people_who_are_alike_in_all_else_are_followed(tmp_path: Path) -> None:
+    """Each row says what the record behind its key has, and means the other one."""
+    roster = Roster(tmp_path)
+    twins = [student(number, userEmail="") for number in ("1", "2")]
+    roster.night(twins)
+    swapped = roster.plan(twins, id_changes="entity,old_id,new_id\nuser,1,2\nuser,2,1")
+    assert swapped.done() == {"1": "reidentify", "2": "reidentify"}
+
+
+def test_enrollments_that_only_one_side_has_or_both_have_otherwise_are_planned(tmp_path: Path) -> None:
+    """One that another source brought is taken over, and one that is inactive comes back."""
+    roster = Roster(tmp_path, mode="snapshot")
+    rows = [other(number, classId=f"C{number}") for number in range(1, 6)]
+    roster.night(rows)
+    edits = {1: {"role": "teacher"}, 2: {"is_primary": True}, 3: {"status": "inactive"}, 4: {"source": "staff"}}
+    for key, edit in edits.items():  # as hand edits left them
+        (link,) = (link for link in roster.tables["enrollments"] if link["user_key"] == key)
+        link.update(edit)
+    planned = roster.plan([*rows[:4], rows[4] | {"classId": "C1"}]).operations["enrollments"]
+    assert sorted((row["user_key"], row["class_key"], row["operation"]) for row in planned) == [
+        (1, 1, "update"),
+        (2, 2, "update"),
+        (3, 3, "reactivate"),
+        (4, 4, "update"),
+        (5, 1, "create"),
+        (5, 5, "deactivate"),
+    ]
+
+
 def test_a_row_that_is_alike_loses_a_secondary_id_that_somebody_else_has(tmp_path: Path) -> None:
     roster = Roster(tmp_path)
     one, two = other(1, userStateId="9"), other(2)
