@@ -427,6 +427,7 @@ def _run(
         load_district(district)
         with nullcontext() if as_json or not sys.stderr.isatty() else progress() as status:
             from enrollsync import steps
+            from enrollsync.terminal.forked import ForkedChecks
 
             def telling(step: str) -> None:
                 if status:
@@ -439,7 +440,10 @@ def _run(
             workspace = steps.start(district, run_id=run_id, as_of=started, source=given, dry_run=dry_run, **asked)
             error = None
             try:
-                steps.night(workspace, last=last, then=then, force=force, database_url=database, telling=telling)
+                steps.night(
+                    workspace, last=last, then=then, force=force, database_url=database, telling=telling,
+                    checks=ForkedChecks(),
+                )  # fmt: skip
             except EnrollSyncError as first:
                 error = first
             telling("report")

@@ -83,21 +83,22 @@ def start(district: str, *, run_id: str, as_of: datetime, **asked: Any) -> str:
 
 def night(
     workspace: str, *, last: str = PLAN.name, then: Callable[[str], object] | None = None, force: bool = False,
-    database_url: str | None = None, telling: Callable[[str], None] = lambda step: None,
+    database_url: str | None = None, telling: Callable[[str], None] = lambda step: None, checks: Checks | None = None,
 ) -> None:  # fmt: skip
     """The steps in their order up to `last`, and `then` what is to become of the plan; raises what a step raises.
 
-    For who runs them in one process; Airflow has a task for each. The database is read while Great Expectations checks,
+    For who runs them by one command; Airflow has a task for each. The database is read while Great Expectations checks,
     which keeps one processor busy. `telling` hears each step's name before it begins, and how far a long one is.
     """
     telling(INGEST.name)
-    ingested = ingest(workspace, database_url=database_url, force=force, before_reading=_warm_up, telling=telling)
+    checks = checks or Checks()
+    ingested = ingest(workspace, database_url=database_url, force=force, before_reading=checks.prepare, telling=telling)
     if ingested["outcome"] == "in_sync":
         return
     telling(VALIDATE.name)
     with ThreadPoolExecutor(1) as beside:
         reading = beside.submit(read_state, workspace, database_url=database_url) if last == PLAN.name else None
-        validate(workspace)
+        checks.make(workspace)
     if reading:
         telling(PLAN.name)
         plan(workspace, database_url=database_url, read_version=reading.result)
@@ -106,9 +107,20 @@ def night(
         then(workspace)
 
 
-def _warm_up() -> None:
-    """Import Great Expectations, which takes seconds, while the files are read."""
-    Thread(target=import_module, args=("enrollsync.validate.checking",), daemon=True).start()
+class Checks:
+    """Who makes a night's checks: here this process, beside what else it does."""
+
+    def prepare(self) -> None:
+        """Called before the files are read, unless a few rows are all there is to check."""
+        Thread(target=self.load, daemon=True).start()
+
+    def load(self) -> None:
+        """Import Great Expectations, which takes a second."""
+        import_module("enrollsync.validate.checking")
+
+    def make(self, workspace: str) -> None:
+        """`validate`."""
+        validate(workspace)
 
 
 def pause(workspace: str) -> str | None:

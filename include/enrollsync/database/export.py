@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+_ROWS_TOGETHER = 30_720
+"""Rows that one thread of who reads the files takes at a time, as of those that it writes (`run.engine`)."""
+
+
 class Exports(Database):
     """What can be taken out of a roster."""
 
@@ -96,7 +100,7 @@ class Exports(Database):
         query = select(*columns).where(table.c.district_id == district_id, *conditions)
         with pq.ParquetWriter(folder / f"{table.name}.parquet", schema) as writer:
             for batch in self.backend.batches(session, query, schema):
-                writer.write_batch(batch)
+                writer.write_batch(batch, row_group_size=_ROWS_TOGETHER)
 
     def _export_enrollments(self, session: Session, district_id: str, folder: Path, source: str | None) -> None:
         """Of those that are as usual, and from `source`, only the keys are fetched: millions of rows, two columns."""
@@ -120,9 +124,9 @@ class Exports(Database):
                     batch[field.name] if field in keys else _all_alike(usual[field.name], field.type, batch.num_rows)
                     for field in written
                 ]
-                writer.write_batch(pa.record_batch(columns, schema=written))
+                writer.write_batch(pa.record_batch(columns, schema=written), row_group_size=_ROWS_TOGETHER)
             for batch in rows(schema, not_(is_usual)):
-                writer.write_batch(batch.cast(written))
+                writer.write_batch(batch.cast(written), row_group_size=_ROWS_TOGETHER)
 
 
 def _told_once(type_: pa.DataType) -> pa.DataType:

@@ -186,25 +186,30 @@ class Text:
 def _survey(chunk: NDArray[np.uint8], starts: Positions) -> tuple[Positions, Positions, Positions]:
     """Of the lines that start at `starts` of a chunk: those with an odd number of quotation marks, those whose marks
     need a closer look, and how many fields each of the others has: commas within quotation marks part none."""
-    commas, marks = (chunk == _COMMA).view(np.uint8), (chunk == _QUOTE).view(np.uint8)
-    odd = unclear = np.empty(0, dtype=np.int64)
-    if marks.any():
-        odd = np.flatnonzero(np.bitwise_xor.reduceat(marks, starts))
-        for line in odd:
-            marks[starts[line] : starts[line + 1] if line + 1 < len(starts) else None] = 0
-        unclear = np.union1d(odd, np.searchsorted(starts, _off_the_edges(chunk, marks), side="right") - 1)
-        commas &= np.bitwise_xor.accumulate(marks) ^ 1
-    counts: Positions = np.add.reduceat(commas, starts, dtype=np.int64)
-    return odd, unclear, counts + 1
+    is_comma, marks = chunk == _COMMA, np.flatnonzero(chunk == _QUOTE)
+    commas: Positions = np.add.reduceat(is_comma.view(np.uint8), starts, dtype=np.uint32).astype(np.int64)
+    if not len(marks):
+        return marks, marks, commas + 1
+    lines = np.searchsorted(starts, marks, side="right") - 1
+    is_odd = np.bincount(lines, minlength=len(starts)) % 2 == 1
+    odd = np.flatnonzero(is_odd)
+    if len(odd):
+        even = ~is_odd[lines]
+        marks, lines = marks[even], lines[even]
+    opening, closing = marks[::2], marks[1::2]
+    unclear = np.union1d(odd, lines[::2][_off_the_edges(chunk, opening, closing)])
+    places = np.flatnonzero(is_comma)
+    quoted = np.searchsorted(places, closing) - np.searchsorted(places, opening)
+    np.subtract.at(commas, lines[::2], quoted)
+    return odd, unclear, commas + 1
 
 
-def _off_the_edges(chunk: NDArray[np.uint8], marks: NDArray[np.uint8]) -> Positions:
-    """Where a mark opens in the middle of a field, or closes there; each line has an even number of marks."""
-    places = np.flatnonzero(marks)
-    opening, closing = places[::2], places[1::2]
+def _off_the_edges(chunk: NDArray[np.uint8], opening: Positions, closing: Positions) -> NDArray[np.bool]:
+    """Which pairs of marks open in the middle of a field, or close there."""
     opens = _EDGE[chunk[opening - 1]] | (opening == 0)
     closes = _EDGE[chunk[np.minimum(closing + 1, len(chunk) - 1)]]
-    return np.concatenate([opening[~opens], closing[~closes]])
+    off: NDArray[np.bool] = ~(opens & closes)
+    return off
 
 
 def load_text(path: Path, encoding: str = "utf-8") -> Text:

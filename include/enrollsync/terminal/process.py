@@ -25,6 +25,8 @@ def begin() -> Callable[[int], object]:
     which took as long again.
     """
     gc.set_threshold(_SELDOM)
+    # NumPy's algebra is not used; its idle threads would keep this process from forking (`forked.py`).
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.setswitchinterval(_TURN_SECONDS)
     leave_out_data_sources()
     ended: list[int] = []

@@ -20,6 +20,16 @@ class EnrollSyncError(Exception):
     def __str__(self) -> str:
         return printable(super().__str__())
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # As it is, whatever it was made from: what one process raises, another may have to tell.
+        return _as_it_was, (type(self), self.args), self.__dict__
+
+
+def _as_it_was(kind: type[EnrollSyncError], args: tuple[Any, ...]) -> EnrollSyncError:
+    error = kind.__new__(kind)
+    error.args = args
+    return error
+
 
 class DamagedRun(EnrollSyncError):
     """A file of the run's workspace is not what a step left there."""

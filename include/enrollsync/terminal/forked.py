@@ -1,0 +1,114 @@
+"""A command's checks in a process of their own, which imports Great Expectations while this one reads the files.
+
+In one process the import and the reading wait for each other: only one thread of Python runs at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import suppress
+from multiprocessing import get_context, parent_process
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkProcess
+from pathlib import Path
+from threading import Thread
+
+from enrollsync.run.step import VALIDATE, step
+from enrollsync.steps import Checks
+from enrollsync.words.errors import EnrollSyncError
+
+_THREADS = Path("/proc/self/task")
+"""Where Linux tells the threads of this process."""
+_HARMLESS = "jemalloc_bg_thd"
+"""Of an allocator that Arrow brings: it makes a child its own."""
+_LOOKS, _BETWEEN_LOOKS = 10, 0.001
+"""How often a thread that was joined may still be there, and seconds between."""
+
+
+class ForkedChecks(Checks):
+    """In a child, where forking is safe and there is a processor for it; otherwise as `Checks`."""
+
+    _child: ForkProcess | None = None
+    _end: Connection
+    """What the child is told, and tells, by."""
+
+    def prepare(self) -> None:
+        """Fork, if that is possible; the child ends with this process, however that ends."""
+        if not _may_fork():
+            return super().prepare()
+        context = get_context("fork")
+        self._end, others = context.Pipe()
+        child = context.Process(target=self._answer, args=(others,), daemon=True)
+        try:
+            child.start()
+        except OSError:  # too many processes, or too little memory for another one
+            self._end.close()
+            return super().prepare()
+        finally:
+            others.close()
+        self._child = child
+
+    def make(self, workspace: str) -> None:
+        """As `validate`, and raises what that raises; EnrollSyncError, which the run notes, where the child is gone."""
+        if self._child is None:
+            return super().make(workspace)
+        try:
+            self._end.send(workspace)
+            error = self._end.recv()
+        except (EOFError, OSError):
+            error = None
+        else:
+            if error is None:
+                return
+        finally:
+            self._end.close()
+            self._child.join()
+        if error:
+            raise error
+        with step(VALIDATE, workspace):
+            how = _ending(self._child.exitcode)
+            raise EnrollSyncError(f"validate: the process that checks was ended ({how}); see why, and run again")
+
+    def _answer(self, end: Connection) -> None:
+        """What the child does: waits for a workspace, and says the error that its checks ended with, or None."""
+        self._end.close()  # the parent's; as long as it is open somewhere, nobody hears that the parent is gone
+        Thread(target=_end_with_the_parent, daemon=True).start()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says what became of the command
+        with suppress(Exception):  # what is wrong is wrong again in `make`, and told there
+            self.load()
+        with suppress(EOFError, OSError):  # the parent is gone
+            workspace, error = end.recv(), None
+            try:
+                super().make(workspace)
+            except EnrollSyncError as raised:
+                error = raised
+            from enrollsync.run import engine
+
+            engine.close()
+            end.send(error)
+
+
+def _may_fork() -> bool:
+    """Whether there is a second processor, and no thread that a child would lack, and might wait for."""
+    if not _THREADS.exists() or len(os.sched_getaffinity(0)) < 2:
+        return False
+    for _ in range(_LOOKS):
+        with suppress(OSError):  # one of them has just ended
+            names = [(thread / "comm").read_text().strip() for thread in _THREADS.iterdir()]
+            if len(names) - names.count(_HARMLESS) == 1:
+                return True
+        time.sleep(_BETWEEN_LOOKS)
+    return False
+
+
+def _end_with_the_parent() -> None:
+    """Wait for that, and leave at once: nobody reads what is checked then, and the next run may have begun."""
+    if parent := parent_process():
+        parent.join()
+    os._exit(1)
+
+
+def _ending(status: int | None) -> str:
+    return signal.Signals(-status).name if status and status < 0 else f"exit status {status}"

@@ -1,0 +1,126 @@
+"""A command's checks in a child: where, what it raises, and how both processes end."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from enrollsync.sample import write_sample
+from nightly import Nightly, student
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="no processor for a child"
+)
+BEGIN = """
+import os, signal, sys, threading, time
+from enrollsync import steps
+from enrollsync.terminal.forked import ForkedChecks
+from enrollsync.terminal.process import begin
+from enrollsync.words.errors import ConfigurationError, EnrollSyncError, Refused
+begin()
+ForkedChecks.load = lambda self: None
+def said(workspace):
+    print(os.getpid() == here, workspace, flush=True)
+here, steps.validate, checks = os.getpid(), said, ForkedChecks()
+"""
+MADE = "checks.prepare()\nchecks.make('where')\n"
+THREADED = "threading.Thread(target=time.sleep, args=(2,), daemon=True).start()\n"
+ALONE = "os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])\n"
+FULL = "def full(): raise BlockingIOError(11, 'too many processes')\nos.fork = full\n"
+NUMPY = "import duckdb, numpy, pyarrow.parquet\n"
+JOINED = """
+from concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(4) as pool:
+    list(pool.map(os.stat, "...."))
+"""
+CAUGHT = """
+def raising(workspace):
+    raise {error}
+steps.validate = raising
+checks.prepare()
+try:
+    checks.make('where')
+except EnrollSyncError as error:
+    print(type(error).__name__, error, error.exit_status, getattr(error, 'line', None))
+"""
+KILLED = """
+steps.validate = lambda workspace: os.kill(os.getpid(), signal.SIGKILL)
+checks.prepare()
+try:
+    checks.make(sys.argv[1])
+except EnrollSyncError as error:
+    print(error)
+"""
+PARENT_KILLED = """
+steps.validate = lambda workspace: time.sleep(60)
+checks.prepare()
+threading.Timer(0.2, os.kill, (here, signal.SIGKILL)).start()
+checks.make('where')
+"""
+
+
+def _python(program: str, *given: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", BEGIN + program, *given]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+
+
+@pytest.mark.parametrize("before", ["", NUMPY, JOINED])
+def test_the_checks_are_made_in_a_child(before: str) -> None:
+    done = _python(before + MADE)
+    assert (done.stdout, done.stderr) == ("False where\n", "")
+
+
+@pytest.mark.parametrize("before", [THREADED, ALONE, FULL])
+def test_they_are_made_here_where_a_child_would_wait_or_have_no_processor(before: str) -> None:
+    done = _python(before + MADE)
+    assert (done.stdout, done.stderr) == ("True where\n", "")
+
+
+@pytest.mark.parametrize(("error", "told"), [
+    ("ConfigurationError('broken')", "ConfigurationError broken 2 None"),
+    ("Refused('FILE-HEADER', 'unknown', file='a.csv', line=3)", "Refused FILE-HEADER a.csv, line 3: unknown 4 3"),
+])  # fmt: skip
+def test_what_they_raise_is_raised_here(error: str, told: str) -> None:
+    done = _python(CAUGHT.format(error=error))
+    assert (done.stdout, done.stderr) == (f"{told}\n", "")
+
+
+def test_a_child_that_is_killed_is_one_line_and_the_run_notes_it(nightly: Nightly) -> None:
+    nightly.run([student()], until="check")
+    workspace = nightly.workspace
+    done = _python(KILLED, workspace)
+    said = "validate: the process that checks was ended (SIGKILL); see why, and run again"
+    assert (done.stdout, done.stderr) == (f"{said}\n", "")
+    noted = json.loads(Path(workspace, "run.json").read_text())
+    assert (noted["outcome"], noted["error"]) == ("failed", said)
+
+
+def test_a_child_ends_with_its_parent() -> None:
+    # It holds the pipes that are read here to their end.
+    done = _python(PARENT_KILLED)
+    assert (done.returncode, done.stderr) == (-9, "")
+
+
+def test_a_child_finds_what_one_process_finds(tmp_path: Path) -> None:
+    write_sample(tmp_path / "delivery", "batch_upload", 60, 7, dirt=0.2)
+    district = tmp_path / "district.yaml"
+    district.write_text(
+        "district_id: demo\nname: Demo\nprimary_source: batch_upload\nsource: {path: delivery}\n"
+        "database: {url: 'sqlite:///roster.db'}\n"
+    )
+    found = []
+    for program in ("", ALONE):
+        program = f"import os\n{program}from enrollsync.cli import app\napp()\n"
+        command = [sys.executable, "-c", program, "check", "--district", str(district), "--json"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        result = json.loads(done.stdout)
+        lines = Path(result["artifacts"], "findings.csv").read_text().splitlines()
+        found.append((result["outcome"], result["counts"], result["findings"], sorted(lines)))
+        assert not Path(result["artifacts"], "spill").exists()
+    assert found[0] == found[1]
+    assert len(found[0][3]) > 5
