@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import quicker
 from canonical_rows import (
     Row,
     district_for,
@@ -553,6 +555,19 @@ def test_the_table_has_the_declared_columns(check: Check, workspace: Workspace) 
 def test_a_row_with_several_faults_has_one_finding_for_each(check: Check) -> None:
     found = check(users=[person(user_id="123-45-6789", grade="x", email="odd")])
     assert [row["code"] for row in found] == ["ID-CHARSET", "ID-SSN", "VAL-EMAIL", "VAL-INVALID"]
+
+
+@pytest.mark.slow
+def test_what_is_told_once_would_be_told_alike_each_time(
+    check: Check, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "run_suite", quicker._run_suite)  # which keeps no answers of before
+    found = check(**planted()), workspace.checks.read_text()
+    entered = []
+    monkeypatch.setattr(checking, "_each_told_once", lambda: nullcontext(entered.append(True)))
+    assert (check(**planted()), workspace.checks.read_text()) == found
+    assert entered
+    assert len(found[0]) > 5
 
 
 # Trust

@@ -21,9 +21,15 @@ _SOURCES = re.compile(
 )
 
 
+_AMAZON = ("boto3", "botocore")
+"""Where something else brings them, Great Expectations imports them beside, for tables in Amazon's services."""
+
+
 def leave_out_data_sources() -> None:
-    """Let nameless classes stand for data sources, in this process, from now on."""
+    """Let nameless classes stand for data sources, in this process, from now on, and Amazon's library seem missing."""
     sys.meta_path.insert(0, _LeavesOut())
+    for name in _AMAZON:
+        sys.modules.setdefault(name, None)  # type: ignore[arg-type]
 
 
 class _LeavesOut(MetaPathFinder, Loader):

@@ -6,7 +6,7 @@ Nothing here knows what a check means; no value of a row leaves this module, in 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
@@ -15,6 +15,7 @@ import great_expectations as gx
 import numpy as np
 import pandas as pd
 from great_expectations.core import ExpectationSuite, ExpectationSuiteValidationResult, ExpectationValidationResult
+from great_expectations.core.id_dict import IDDict, IDDictID
 from great_expectations.core.metric_function_types import MetricPartialFunctionTypeSuffixes
 from great_expectations.core.run_identifier import RunIdentifier
 from great_expectations.data_context.data_context.ephemeral_data_context import EphemeralDataContext
@@ -73,35 +74,52 @@ class _Engine(PandasExecutionEngine):
         return {metric.id: self._known[metric.id] for metric in asked}
 
 
-_describe = cast(Any, Expectation.configuration).fget
-_described: ContextVar[dict[int, tuple[Expectation, ExpectationConfiguration]] | None]
-_described = ContextVar("_described", default=None)
+_known: ContextVar[dict[tuple[Any, ...], Any] | None] = ContextVar("_known", default=None)
+_to_id = IDDict.to_id
 
 
-def _configuration(check: Expectation) -> ExpectationConfiguration:
-    """A check's configuration, which is made once where `_each_described_once`."""
-    known = _described.get()
-    if known is None:
-        return cast(ExpectationConfiguration, _describe(check))
-    if id(check) not in known:
-        known[id(check)] = check, _describe(check)
-    return known[id(check)][1]
+def _once(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """`work`, done once for each object that it is given, where `_each_told_once`."""
+
+    def known_or_worked_out(given: Any) -> Any:
+        known = _known.get()
+        if known is None:
+            return work(given)
+        if (work, id(given)) not in known:
+            known[work, id(given)] = given, work(given)  # kept, so that no other object has its number
+        return known[work, id(given)][1]
+
+    return known_or_worked_out
 
 
-Expectation.configuration = property(_configuration)  # type: ignore[method-assign, assignment]
+def _id_of(kwargs: IDDict, id_keys: Any = None, id_ignore_keys: Any = None) -> IDDictID:
+    """`IDDict.to_id`, told once for each wording of the arguments where `_each_told_once`."""
+    known = _known.get()
+    if known is None or id_keys is not None or id_ignore_keys is not None:
+        return _to_id(kwargs, id_keys, id_ignore_keys)
+    wording = _to_id, type(kwargs), repr(kwargs)
+    if wording not in known:
+        known[wording] = _to_id(kwargs)
+    return cast(IDDictID, known[wording])
+
+
+Expectation.configuration = property(_once(cast(Any, Expectation.configuration).fget))  # type: ignore[method-assign, assignment]
+ExpectationConfiguration.to_domain_obj = _once(ExpectationConfiguration.to_domain_obj)  # type: ignore[method-assign, assignment]
+IDDict.to_id = _id_of  # type: ignore[method-assign, assignment]
 
 
 @contextmanager
-def _each_described_once() -> Iterator[None]:
-    """Great Expectations makes a check's configuration anew for each argument that it reads, a hundred times a check.
+def _each_told_once() -> Iterator[None]:
+    """Great Expectations makes a check out of its configuration ten times and that out of the check a hundred times,
+    and thousands of ids out of the same few arguments: most of its time on a small district.
 
-    That was a third of its time on a small district. Nothing may change a check meanwhile.
+    Nothing may change a check meanwhile.
     """
-    token = _described.set({})
+    token = _known.set({})
     try:
         yield
     finally:
-        _described.reset(token)
+        _known.reset(token)
 
 
 def quiet() -> None:
@@ -144,7 +162,7 @@ def run_suite(suite: ExpectationSuite, frame: pd.DataFrame, parameters: dict[str
     """
     asked, batches = _questions(suite, frame)
     validator = _Validator(execution_engine=_Engine(batches))
-    with _each_described_once():
+    with _each_told_once():
         results = validator.graph_validate(
             validator.process_expectations_for_validation(asked, parameters),
             runtime_configuration={"result_format": dict(_RESULT_FORMAT)},
