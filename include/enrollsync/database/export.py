@@ -25,14 +25,19 @@ from enrollsync.database.schema import (
     arrow_schema,
 )
 from enrollsync.database.undos import list_undos, undo_runs, undone_runs, write_undos
-from enrollsync.words.canonical import ENROLLMENTS
+from enrollsync.words.canonical import ENROLLMENTS, ENTITIES
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 
 _ROWS_TOGETHER = 30_720
 """Rows that one thread of who reads the files takes at a time, as of those that it writes (`run.engine`)."""
+
+_OF_ITS_OWN = {name for entity in ENTITIES for name in entity.of_kind("key", "identifier", "secondary", "email")}
+_OF_ITS_OWN |= {"username", "before_json", "after_json"}
+"""Texts that hardly two records share."""
 
 
 class Exports(Database):
@@ -93,19 +98,16 @@ class Exports(Database):
     def _export_table(
         self, session: Session, table: Table, district_id: str, folder: Path, *conditions: ColumnElement[bool]
     ) -> None:
-        import pyarrow.parquet as pq
-
         schema = _schema_of(table)
         columns = (table.c[name] for name in schema.names)
         query = select(*columns).where(table.c.district_id == district_id, *conditions)
-        with pq.ParquetWriter(folder / f"{table.name}.parquet", schema) as writer:
+        with _writer(folder, table, schema) as writer:
             for batch in self.backend.batches(session, query, schema):
                 writer.write_batch(batch, row_group_size=_ROWS_TOGETHER)
 
     def _export_enrollments(self, session: Session, district_id: str, folder: Path, source: str | None) -> None:
         """Of those that are as usual, and from `source`, only the keys are fetched: millions of rows, two columns."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         table = BASE[ENROLLMENTS.name]
         usual = {**USUAL_ENROLLMENT, "source": source}
@@ -118,7 +120,7 @@ class Exports(Database):
             query = select(*(table.c[name] for name in fields.names))
             return self.backend.batches(session, query.where(table.c.district_id == district_id, condition), fields)
 
-        with pq.ParquetWriter(folder / f"{table.name}.parquet", written, store_schema=False) as writer:
+        with _writer(folder, table, written) as writer:
             for batch in rows(keys, is_usual):
                 columns = [
                     batch[field.name] if field in keys else _all_alike(usual[field.name], field.type, batch.num_rows)
@@ -127,6 +129,17 @@ class Exports(Database):
                 writer.write_batch(pa.record_batch(columns, schema=written), row_group_size=_ROWS_TOGETHER)
             for batch in rows(schema, not_(is_usual)):
                 writer.write_batch(batch.cast(written), row_group_size=_ROWS_TOGETHER)
+
+
+def _writer(folder: Path, table: Table, schema: pa.Schema) -> pq.ParquetWriter:
+    """A third faster than one that looks for values that return in every column, and for the least and the greatest."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    keys = [field.name for field in schema if field.type == pa.int64()]
+    returning = [field.name for field in schema if field.type != pa.int64() and field.name not in _OF_ITS_OWN]
+    path = folder / f"{table.name}.parquet"
+    return pq.ParquetWriter(path, schema, store_schema=False, use_dictionary=returning, write_statistics=keys)
 
 
 def _told_once(type_: pa.DataType) -> pa.DataType:

@@ -92,10 +92,11 @@ class Text:
         feeds, controls = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)]
         for start in range(0, len(self._view), _CHUNK):
             chunk = self._view[start : start + _CHUNK]
-            is_feed = chunk == _LF
-            is_control = ((chunk < 32) | (chunk == _DELETE) | (chunk == _C1_LEAD)) & ~is_feed & (chunk != _TAB)
-            feeds.append(np.flatnonzero(is_feed) + start)
-            controls.append(np.flatnonzero(is_control) + start)
+            places = np.flatnonzero((chunk < 32) | (chunk == _DELETE) | (chunk == _C1_LEAD))
+            found = chunk[places]
+            is_feed = found == _LF
+            feeds.append(places[is_feed] + start)
+            controls.append(places[~is_feed & (found != _TAB)] + start)
         return np.concatenate(feeds), np.concatenate(controls)
 
     @cached_property
@@ -107,9 +108,11 @@ class Text:
     @cached_property
     def starts(self) -> Positions:
         """Offset of each line's first byte."""
-        feeds = self._found[0]
-        first = len(codecs.BOM_UTF8) if self.data.startswith(codecs.BOM_UTF8) else 0
-        return np.concatenate([[first], (feeds[:-1] if self.ended else feeds) + 1])
+        feeds = self._found[0][: -1 if self.ended else None]
+        starts = np.empty(len(feeds) + 1, dtype=np.int64)
+        starts[0] = len(codecs.BOM_UTF8) if self.data.startswith(codecs.BOM_UTF8) else 0
+        np.add(feeds, 1, out=starts[1:])
+        return starts
 
     @property
     def ended(self) -> bool:
@@ -129,21 +132,22 @@ class Text:
         return self._surveyed[0], self._surveyed[1]
 
     @property
-    def fields(self) -> Positions:
+    def fields(self) -> NDArray[np.int32]:
         """How many fields each line has, where its marks need no closer look."""
         return self._surveyed[2]
 
     @cached_property
-    def _surveyed(self) -> tuple[Positions, Positions, Positions]:
-        bounds = np.append(self.starts, len(self.data))
-        odd, unclear, fields = [], [], []
+    def _surveyed(self) -> tuple[Positions, Positions, NDArray[np.int32]]:
+        fields = np.empty(len(self.starts), dtype=np.int32)
+        odd, unclear = [], []
         for at in range(0, len(self.starts), _LINES):
-            within = bounds[at : at + _LINES + 1]
-            found = _survey(self._view[within[0] : within[-1]], within[:-1] - within[0])
+            starts = self.starts[at : at + _LINES]
+            after = self.starts[at + _LINES] if at + _LINES < len(self.starts) else len(self.data)
+            found = _survey(self._view[starts[0] : after], starts - starts[0])
             odd.append(found[0] + at)
             unclear.append(found[1] + at)
-            fields.append(found[2])
-        return np.concatenate(odd), np.concatenate(unclear), np.concatenate(fields)
+            fields[at : at + _LINES] = found[2]
+        return np.concatenate(odd), np.concatenate(unclear), fields
 
     @cached_property
     def controlled(self) -> Positions:
@@ -183,11 +187,11 @@ class Text:
             yield b"\n"
 
 
-def _survey(chunk: NDArray[np.uint8], starts: Positions) -> tuple[Positions, Positions, Positions]:
+def _survey(chunk: NDArray[np.uint8], starts: Positions) -> tuple[Positions, Positions, NDArray[np.int32]]:
     """Of the lines that start at `starts` of a chunk: those with an odd number of quotation marks, those whose marks
     need a closer look, and how many fields each of the others has: commas within quotation marks part none."""
     is_comma, marks = chunk == _COMMA, np.flatnonzero(chunk == _QUOTE)
-    commas: Positions = np.add.reduceat(is_comma.view(np.uint8), starts, dtype=np.uint32).astype(np.int64)
+    commas: NDArray[np.int32] = np.add.reduceat(is_comma.view(np.uint8), starts, dtype=np.int32)
     if not len(marks):
         return marks, marks, commas + 1
     lines = np.searchsorted(starts, marks, side="right") - 1
@@ -289,16 +293,19 @@ def split_records(text: Text, fields: int) -> Records:
     first, last = _joined(text, unclear)
     passed = text.starts == text.ends
     passed[text.valueless] = True
-    passed = passed[first] & (first == last)
+    if first is not last:
+        passed = passed[first] & (first == last)
     valueless = text.valueless[np.isin(text.valueless, first[passed])]
     if passed.any():
         first, last = first[~passed], last[~passed]
     faults = _faults(text, first, last, fields, unclear)
-    sound, faulty = faults == 0, np.flatnonzero(faults)
+    faulty = np.flatnonzero(faults)
     malformed = [Malformed(line + 1, line + 1, reason, text.line(line)) for line, reason in unclear.stray.items()]
     for a, b, fault in zip(first[faulty].tolist(), last[faulty].tolist(), faults[faulty].tolist(), strict=True):
         malformed.append(Malformed(a + 1, b + 1, _FAULTS[fault], text.line(a, b)))
-    return Records(first[sound], last[sound], sorted(malformed, key=lambda one: one.line), valueless)
+    if len(faulty):
+        first, last = (np.delete(lines, faulty) for lines in (first, last))
+    return Records(first, last, sorted(malformed, key=lambda one: one.line), valueless)
 
 
 def _faults(text: Text, first: Positions, last: Positions, fields: int, unclear: Unclear) -> NDArray[np.int8]:
@@ -306,12 +313,14 @@ def _faults(text: Text, first: Positions, last: Positions, fields: int, unclear:
     counted = text.fields.copy()
     counted[list(unclear.fields)] = list(unclear.fields.values())
     counted[[0, *(begin for begin, _ in unclear.spans)]] = fields
-    counted = counted[first]
+    starts, ends = text.starts, text.ends
+    if len(first) < len(counted):
+        counted, starts, ends = counted[first], starts[first], ends[last]
     faults = np.zeros(len(first), dtype=np.int8)
     miscounted = np.flatnonzero(counted != fields)
     faults[miscounted] = np.where(counted[miscounted] > fields, 1, 2)
     faults[_holding(first, last, text.controlled)] = 3
-    faults[text.ends[last] - text.starts[first] > LONGEST] = 4
+    faults[ends - starts > LONGEST] = 4
     return faults
 
 
