@@ -72,8 +72,9 @@ class Bench:
         return not self.only or system in self.only
 
     def run(self, *command: str, **env: str) -> Measured:
-        """Measure one command."""
-        return measure(command, timeout=self.timeout, env=os.environ | env, cwd=ROOT)
+        """Measure one command, whose modules were compiled by the first one, as they are where it is used."""
+        kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+        return measure(command, timeout=self.timeout, env=kept | env, cwd=ROOT)
 
 
 def main() -> int:
