@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from enrollsync.terminal.left_out import leave_out_data_sources
 
-_SELDOM = 50_000
+_SELDOM = 500_000
 """So many new objects until the collector looks for garbage. Imports make a million that are none: to look at them
 again with every 700 that are new took a sixth of a small night."""
 _TURN_SECONDS = 0.000_1
