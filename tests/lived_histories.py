@@ -24,8 +24,14 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
+
 import in_memory
+import one_engine
+import quicker
 from enrollsync import steps
+from enrollsync.run import engine
+from enrollsync.validate import checking
 from enrollsync.words.errors import ConfigurationError
 from integration.test_histories import KINDS, PEOPLE, SWAPS, Model, Person, keys, rows_of, shuffled
 from nightly import Nightly, assert_counted_whole, clever, pupil, section
@@ -216,8 +222,11 @@ def lived(histories: int, seed: int, until: float = float("inf")) -> Told:
     for number in range(seed, seed + histories):
         if time.monotonic() > until:
             break
-        with tempfile.TemporaryDirectory() as folder:
-            os.environ["ENROLLSYNC_HOME"] = folder
+        with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+            patch.setenv("ENROLLSYNC_HOME", folder)
+            # One engine for all runs, and Great Expectations is asked once for each table: twice as many histories.
+            patch.setattr(engine, "_engine", one_engine.Engine)
+            patch.setattr(checking, "run_suite", quicker.run_suite)
             try:
                 live(Path(folder), number, told)
             except Exception as error:  # whatever is wrong is told, and the others go on
