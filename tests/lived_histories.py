@@ -248,6 +248,7 @@ def main() -> int:
     if memory := in_memory.folder():
         os.environ["TMPDIR"] = tempfile.tempdir = memory
     told = lived(asked.histories, asked.seed, time.monotonic() + 60 * asked.minutes)
+    one_engine.close()
     for what, count in sorted(told.counts.items()):
         print(f"{count:>7,}  {what}")
     print(f"{len(told.wrong):>7,}  not as promised")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,26 @@ try:
 except EnrollSyncError as error:
     print(error)
 """
+UNFORESEEN = """
+def broken(workspace):
+    raise KeyError('Jane Doe 1234')
+steps.validate = broken
+checks.prepare()
+try:
+    checks.make(sys.argv[1])
+except EnrollSyncError as error:
+    print(error)
+"""
+INTERRUPTED = """
+steps.validate = lambda workspace: time.sleep(60)
+checks.prepare()
+threading.Timer(0.3, os.killpg, (0, signal.SIGINT)).start()
+try:
+    checks.make('where')
+except KeyboardInterrupt:
+    print('interrupted')
+"""
+NO_FILES = "import multiprocessing.connection as c\ndef full(*_): raise OSError(24, 'too many files')\nc.Pipe = full\n"
 PARENT_KILLED = """
 steps.validate = lambda workspace: time.sleep(60)
 checks.prepare()
@@ -66,7 +87,7 @@ checks.make('where')
 
 def _python(program: str, *given: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", BEGIN + program, *given]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, start_new_session=True)
 
 
 @pytest.mark.parametrize("before", ["", NUMPY, JOINED])
@@ -75,7 +96,7 @@ def test_the_checks_are_made_in_a_child(before: str) -> None:
     assert (done.stdout, done.stderr) == ("False where\n", "")
 
 
-@pytest.mark.parametrize("before", [THREADED, ALONE, FULL])
+@pytest.mark.parametrize("before", [THREADED, ALONE, FULL, NO_FILES])
 def test_they_are_made_here_where_a_child_would_wait_or_have_no_processor(before: str) -> None:
     done = _python(before + MADE)
     assert (done.stdout, done.stderr) == ("True where\n", "")
@@ -98,6 +119,21 @@ def test_a_child_that_is_killed_is_one_line_and_the_run_notes_it(nightly: Nightl
     assert (done.stdout, done.stderr) == (f"{said}\n", "")
     noted = json.loads(Path(workspace, "run.json").read_text())
     assert (noted["outcome"], noted["error"]) == ("failed", said)
+
+
+def test_what_nobody_foresaw_is_one_line_that_quotes_nobody(tmp_path: Path) -> None:
+    done = _python(UNFORESEEN, str(tmp_path))
+    kept = tmp_path / "traceback.txt"
+    said = f"show the developers {kept}, which may hold values of students"
+    assert re.fullmatch(rf"validate: broke for a reason that nobody foresaw: KeyError in [^;]+; {said}\n", done.stdout)
+    assert done.stderr == ""
+    assert "Jane Doe 1234" in kept.read_text()
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+def test_the_keyboard_ends_both_at_once() -> None:
+    done = _python(INTERRUPTED)
+    assert (done.stdout, done.stderr) == ("interrupted\n", "")
 
 
 def test_a_child_ends_with_its_parent() -> None:

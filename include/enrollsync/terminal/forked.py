@@ -15,6 +15,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 from threading import Thread
 
+from enrollsync.run.breakage import one_line
 from enrollsync.run.step import VALIDATE, step
 from enrollsync.steps import Checks
 from enrollsync.words.errors import EnrollSyncError
@@ -39,26 +40,34 @@ class ForkedChecks(Checks):
         if not _may_fork():
             return super().prepare()
         context = get_context("fork")
-        self._end, others = context.Pipe()
-        child = context.Process(target=self._answer, args=(others,), daemon=True)
+        # The parent says what became of the command: a child never hears the keyboard.
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            child.start()
-        except OSError:  # too many processes, or too little memory for another one
-            self._end.close()
+            self._end, others = context.Pipe()
+            child = context.Process(target=self._answer, args=(others,), daemon=True)
+            with others:
+                child.start()
+        except OSError:  # too many files or processes, or too little memory for another one
             return super().prepare()
         finally:
-            others.close()
+            signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         self._child = child
 
     def make(self, workspace: str) -> None:
         """As `validate`, and raises what that raises; EnrollSyncError, which the run notes, where the child is gone."""
         if self._child is None:
             return super().make(workspace)
+        from enrollsync.run import engine
+
+        engine.close()  # its memory is the child's now; a plan makes another one
         try:
             self._end.send(workspace)
             error = self._end.recv()
         except (EOFError, OSError):
             error = None
+        except BaseException:  # the keyboard
+            self._child.terminate()
+            raise
         else:
             if error is None:
                 return
@@ -75,19 +84,23 @@ class ForkedChecks(Checks):
         """What the child does: waits for a workspace, and says the error that its checks ended with, or None."""
         self._end.close()  # the parent's; as long as it is open somewhere, nobody hears that the parent is gone
         Thread(target=_end_with_the_parent, daemon=True).start()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says what became of the command
         with suppress(Exception):  # what is wrong is wrong again in `make`, and told there
             self.load()
         with suppress(EOFError, OSError):  # the parent is gone
-            workspace, error = end.recv(), None
-            try:
-                super().make(workspace)
-            except EnrollSyncError as raised:
-                error = raised
-            from enrollsync.run import engine
+            workspace = end.recv()
+            end.send(self._error_of(workspace))
 
-            engine.close()
-            end.send(error)
+    def _error_of(self, workspace: str) -> EnrollSyncError | None:
+        """What the checks raise; of what nobody foresaw no more than its kind and place, as `one_line` has it."""
+        from enrollsync.run import engine
+
+        try:
+            with one_line(VALIDATE.name, Path(workspace)):
+                super().make(workspace)
+                engine.close()
+        except EnrollSyncError as error:
+            return error
+        return None
 
 
 def _may_fork() -> bool:
@@ -111,4 +124,7 @@ def _end_with_the_parent() -> None:
 
 
 def _ending(status: int | None) -> str:
-    return signal.Signals(-status).name if status and status < 0 else f"exit status {status}"
+    if status is None or status >= 0:
+        return f"exit status {status}"
+    known = {one.value: one.name for one in signal.Signals}
+    return known.get(-status, f"signal {-status}")
