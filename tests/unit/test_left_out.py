@@ -27,7 +27,6 @@ def test_the_checks_are_imported_without_what_reads_files(before: str, readers: 
 
 @pytest.mark.parametrize(("before", "imported"), [("", "['boto3', 'botocore.client']"), (LEAVE_OUT, "[]")])
 def test_they_are_imported_without_what_others_read_from_amazon_with(before: str, imported: str) -> None:
-    pytest.importorskip("boto3")
     done = _python(f"{before}import enrollsync.validate.checking\n{AMAZON}")
     assert done.stdout.strip() == imported, done.stderr
 

@@ -77,8 +77,8 @@ class ForkedChecks(Checks):
         if error:
             raise error
         with step(VALIDATE, workspace):
-            how = _ending(self._child.exitcode)
-            raise EnrollSyncError(f"validate: the process that checks was ended ({how}); see why, and run again")
+            ended = f"validate: the process that checks was ended ({_ending(self._child.exitcode)})"
+            raise EnrollSyncError(f"{ended}, as where memory runs out; make room and run again")
 
     def _answer(self, end: Connection) -> None:
         """What the child does: waits for a workspace, and says the error that its checks ended with, or None."""
