@@ -10,8 +10,9 @@ from typing import Any
 
 from airflow.sdk import DAG, get_parsing_context, task
 
-from enrollsync.airflow import districts, form, links, runs, signals
+from enrollsync.airflow import districts, form, links, runs
 from enrollsync.airflow.approval import ApprovePlan
+from enrollsync.run import step
 
 
 @task
@@ -19,9 +20,10 @@ def ingest(district: str) -> dict[str, Any]:
     """Read the newest complete delivery, or the one picked in the form."""
     from enrollsync import steps
 
-    workspace = runs.start(district)
-    url, behind = runs.database_of(workspace), runs.connection_of(workspace)
-    return runs.skip_when_in_sync(steps.ingest(workspace, database_url=url, connection=behind, force=runs.forced()))
+    with runs.files_of(runs.workspace_of_this(district), step.INGEST):
+        workspace = runs.start(district)
+        url, behind = runs.database_of(workspace), runs.connection_of(workspace)
+        return runs.skip_when_in_sync(steps.ingest(workspace, database_url=url, connection=behind, force=runs.forced()))
 
 
 @task
@@ -29,7 +31,8 @@ def validate(ingested: dict[str, Any]) -> dict[str, Any]:
     """Check every row; what may load is accepted, the rest is quarantined."""
     from enrollsync import steps
 
-    return steps.validate(ingested["workspace"])
+    with runs.files_of(ingested["workspace"], step.VALIDATE) as workspace:
+        return steps.validate(workspace)
 
 
 @task
@@ -37,13 +40,14 @@ def plan(validated: dict[str, Any]) -> dict[str, Any]:
     """Compare with the roster as it is now; a dangerous plan is held."""
     from enrollsync import steps
 
-    return steps.plan(validated["workspace"], database_url=runs.database_of(validated["workspace"]))
+    with runs.files_of(validated["workspace"], step.PLAN) as workspace:
+        return steps.plan(workspace, database_url=runs.database_of(workspace))
 
 
 @task
 def load(approved: dict[str, Any]) -> dict[str, Any]:
     """Apply the plan in one transaction; skipped when it was rejected, is empty, or for a dry run."""
-    return signals.roster_changed(runs.load(approved))
+    return runs.load(approved)
 
 
 @task(trigger_rule="all_done")

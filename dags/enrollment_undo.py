@@ -9,8 +9,9 @@ from typing import Any
 
 from airflow.sdk import DAG, get_parsing_context, task
 
-from enrollsync.airflow import districts, form, links, runs, signals
+from enrollsync.airflow import districts, form, links, runs
 from enrollsync.airflow.approval import ApprovePlan
+from enrollsync.run import step
 
 
 @task
@@ -18,14 +19,15 @@ def plan(district: str) -> dict[str, Any]:
     """Work out what taking the run back would change; refused when later runs changed the same values."""
     from enrollsync import steps
 
-    workspace = runs.start_undo(district)
-    return steps.plan_undo(workspace, database_url=runs.database_of(workspace))
+    with runs.files_of(runs.workspace_of_this(district), step.PLAN):
+        workspace = runs.start_undo(district)
+        return steps.plan_undo(workspace, database_url=runs.database_of(workspace))
 
 
 @task
 def undo(approved: dict[str, Any]) -> dict[str, Any]:
     """Apply the plan in one transaction."""
-    return signals.roster_changed(runs.load(approved))
+    return runs.load(approved)
 
 
 @task(trigger_rule="all_done")

@@ -20,6 +20,7 @@ from nightly import Nightly, Query
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
+    from pyarrow import fs
 
 # Tests write and remove many small files, and their databases wait for disks; what a test starts inherits this.
 if memory := in_memory.folder():
@@ -49,6 +50,30 @@ def _one_engine() -> Iterator[None]:
 def _quiet_and_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs keep their workspaces in the test's own folder."""
     monkeypatch.setenv("ENROLLSYNC_HOME", str(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Where an S3 server listens."""
+    from s3_server import running
+
+    with running() as url:
+        yield url
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[fs.S3FileSystem]:
+    """A store of the test's own, which the environment names for runs' folders: its bucket is `kept`."""
+    from enrollsync.run import object_store
+    from s3_server import client, connection
+
+    files = client(s3_server)
+    files.create_dir("kept")
+    monkeypatch.setenv(object_store.PLACE, "s3://kept/runs-of-tests")
+    monkeypatch.setenv("AIRFLOW_CONN_ENROLLSYNC_RUNS", connection(s3_server))
+    yield files
+    object_store.leave()
+    files.delete_dir("kept")
 
 
 @pytest.fixture(scope="module")

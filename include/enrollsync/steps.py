@@ -28,6 +28,7 @@ from enrollsync.ingest import shortcut
 from enrollsync.load.remember import findings_to_keep, record_of, record_run
 from enrollsync.plan import answers
 from enrollsync.run.breakage import one_line
+from enrollsync.run.object_store import brought, keep
 from enrollsync.run.program import program
 from enrollsync.run.run import Run, database_url_of
 from enrollsync.run.step import INGEST, LOAD, OVER, PLAN, REPORT, VALIDATE, step
@@ -294,7 +295,7 @@ def taken_before(workspace: str) -> str | None:
     run = Run.open(workspace)
     if not (run.manifest.proposal_of and answers.proposes(run.manifest)):
         return None
-    before = Workspace(run_folder(run.settings, run.manifest.proposal_of))
+    before = Workspace(brought(run_folder(run.settings, run.manifest.proposal_of), [run.place.taken_id_changes.name]))
     with suppress(OSError, ConfigurationError):
         earlier = before.read()
         same = before.taken_id_changes.read_bytes() == run.place.proposed_id_changes.read_bytes()
@@ -419,6 +420,7 @@ def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]
         record_run(run)
     run.note(seconds=run.manifest.seconds | {REPORT.name: time.monotonic() - started})
     run.save()
+    keep(run.place.root)
     sweep(run.settings, run.manifest.as_of)
     return _result(run)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -203,3 +205,18 @@ def test_whatever_a_report_may_link_beside_it_is_served(reader: TestClient, fold
         (folder / link.href).write_text(link.label)
     answers = {link.href: reader.get(f"{RUN}/{link.href}").status_code for link in LINKS}
     assert answers == {"findings.csv": 200, "id_changes.csv": 200, "switch.csv": 200}
+
+
+# ---- with an object store --------------------------------------------------------------------------------------------
+
+
+def test_the_files_of_a_run_that_another_machine_made_are_served(bucket: Any, reader: TestClient, folder: Path) -> None:
+    from enrollsync.run.object_store import drop, keep
+
+    keep(folder)
+    shutil.rmtree(folder)
+    assert reader.get(f"{RUN}/report.html").text == "report.html"
+    assert reader.get(f"{RUN}/quarantine.zip").status_code == 200
+    drop(folder)
+    assert reader.get(f"{RUN}/report.html").status_code == 404
+    assert not folder.exists()

@@ -79,6 +79,30 @@ def test_refused_delivery_fails_the_run_and_leaves_a_report(sync: Callable[..., 
     assert list((tmp_path / "data" / "runs").rglob("report.html"))
 
 
+def test_with_an_object_store_no_task_leaves_a_run_on_its_machine_and_each_is_found_again(
+    sync: Callable[..., Any], bucket: Any, tmp_path: Path
+) -> None:
+    from airflow.dag_processing.dagbag import DagBag
+
+    from enrollsync import steps
+    from enrollsync.run.object_store import brought
+
+    dags = DagBag(PROJECT / "dags").dags
+    runs = tmp_path / "data" / "runs" / "lincoln"
+    for outcome in ("applied", "in_sync"):
+        run = dags["enrollment_sync__lincoln"].test()
+        assert not list(runs.iterdir())
+        told = next(ti.xcom_pull("report") for ti in run.get_task_instances() if ti.task_id == "report")
+        assert told["outcome"] == outcome
+        place = Workspace(brought(Path(steps.workspace_for("lincoln", run.run_id))))
+        assert (place.read().outcome, (place.root / "report.html").is_file()) == (outcome, True)
+    assert users(tmp_path) >= 60
+    (tmp_path / "landing" / "users.csv").write_text("nothing,of,a,roster\n")
+    run = dags["enrollment_sync__lincoln"].test()
+    assert {ti.task_id: ti.state for ti in run.get_task_instances()}["report"] == "failed"
+    assert Workspace(brought(Path(steps.workspace_for("lincoln", run.run_id)))).read().outcome == "refused"
+
+
 def test_an_api_is_read_with_the_token_of_an_airflow_connection_which_is_kept_nowhere(
     sync: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, districts: Callable[..., Path],
     capfd: pytest.CaptureFixture[str],

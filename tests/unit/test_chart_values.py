@@ -69,7 +69,8 @@ def test_every_pod_sees_what_the_step_before_has_left() -> None:
     assert VALUES["executor"] == "KubernetesExecutor"
     home, mounts = SETTINGS["ENROLLSYNC_HOME"], {one["mountPath"]: one for one in VALUES["volumeMounts"]}
     volumes = {one["name"]: one for one in VALUES["volumes"]}
-    assert "persistentVolumeClaim" in volumes[mounts[f"{home}/data"]["name"]]
+    assert SETTINGS["ENROLLSYNC_RUNS"].startswith("s3://")
+    assert volumes[mounts[f"{home}/data"]["name"]]["emptyDir"] == {}
     assert not mounts[f"{home}/data"].get("readOnly")
     assert "configMap" in volumes[mounts[SETTINGS["ENROLLSYNC_DISTRICTS"]]["name"]]
 

@@ -63,6 +63,10 @@ class ApprovePlan(ApprovalOperator):
 
     def execute(self, context: Context) -> Any:
         """Return at once, or park until somebody answers."""
+        with runs.files_of(self.planned["artifacts"]):
+            return self._ask(context)
+
+    def _ask(self, context: Context) -> Any:
         made = runs.current_plan(self.planned["artifacts"])
         if context["params"].get("dry_run") and made["outcome"] != "in_sync":
             raise AirflowSkipException("A dry run: the plan is made, nothing is written.")
@@ -89,6 +93,10 @@ class ApprovePlan(ApprovalOperator):
 
     def execute_complete(self, context: Context, event: dict[str, Any], plan_id: str | None = None) -> Any:
         """Note the answer; the plan goes on only if it is still the one that was shown, `plan_id`."""
+        with runs.files_of(self.planned["artifacts"]):
+            return self._note(context, event, plan_id)
+
+    def _note(self, context: Context, event: dict[str, Any], plan_id: str | None) -> Any:
         workspace, person = self.planned["artifacts"], event.get("responded_by_user")
         name = (person["name"] or person["id"]) if person else None
         chosen = (event.get("chosen_options") or [self.REJECT])[0]

@@ -149,6 +149,7 @@ class RosterRetries(ExceptionRetryPolicy):
             rules=[
                 RetryRule(exception=f"{base}.DatabaseError", reason="the database may be back later"),
                 RetryRule(exception=f"{base}.Unreachable", reason="the source may be back later"),
+                RetryRule(exception=f"{base}.FilesUnreachable", reason="the object store may be back later"),
                 RetryRule(
                     exception=f"{base}.EnrollSyncError", action=RetryAction.FAIL, reason="trying again cannot mend this"
                 ),

@@ -19,6 +19,7 @@ from fastapi.responses import FileResponse
 from enrollsync.airflow.access import require_path
 from enrollsync.airflow.districts import district_of, districts_of
 from enrollsync.report.facts import LINKS
+from enrollsync.run.object_store import brought
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import District, run_folder
 
@@ -32,7 +33,7 @@ _PLAIN = {"report.html", *(link.href for link in LINKS)}
 
 def workspace_of(dag_id: str, run_id: str) -> Workspace:
     """The workspace of a run; 404 where the DAG is none of ours, or the run has left nothing."""
-    place = Workspace(run_folder(_district_of(dag_id), run_id))
+    place = Workspace(brought(run_folder(_district_of(dag_id), run_id), ()))
     if not place.root.is_dir():
         raise HTTPException(404, "this run's files are gone; `enrollsync explain` and `enrollsync runs` know the rest")
     return place
@@ -56,6 +57,7 @@ of_run = APIRouter(
 @of_run.get("/quarantine.zip")
 def quarantine(place: OfRun, afterwards: BackgroundTasks) -> FileResponse:
     """The rejected lines, one CSV for each source file, zipped."""
+    brought(place.root, ["quarantine"])
     files = [_kept(place, "quarantine", file.name) for file in sorted(place.quarantine.glob("*.csv"))]
     if not files:
         raise HTTPException(404, "nothing was rejected in this run")
@@ -71,6 +73,7 @@ def plan(place: OfRun, afterwards: BackgroundTasks) -> FileResponse:
     """Every operation of the plan: what, on which record, why, from which line."""
     from enrollsync.report.operations import write_csv
 
+    brought(place.root, ["plan", "state"])
     if not (place.plan / "plan.json").is_file():
         raise HTTPException(404, "this run did not come to a plan")
     for file in place.plan.iterdir():
@@ -104,6 +107,7 @@ def _kept(place: Workspace, *names: str) -> Path:
     """The file of a run that is reached by these names; 404 where there is none, or where a link lies on the way."""
     way = list(accumulate(names, Path.joinpath, initial=place.root))
     named = all(name not in {"", ".", ".."} and "/" not in name for name in names)
+    brought(place.root, names[:1])
     if not named or any(step.is_symlink() for step in way) or not way[-1].is_file():
         raise HTTPException(404, "no such file in this run")
     return way[-1]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -16,6 +17,8 @@ from airflow.sdk import BaseHook, get_current_context
 from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSkipException
 
 from enrollsync.airflow import signals
+from enrollsync.run.object_store import at_hand
+from enrollsync.run.step import LOAD, PLAN, REPORT, Step
 from enrollsync.run.workspace import Answer, RunManifest, Workspace
 from enrollsync.settings import District, load_district
 from enrollsync.settings.connections import Connection
@@ -25,6 +28,25 @@ from enrollsync.words.printable import printable
 log = logging.getLogger(__name__)
 _BY_ITSELF = ("scheduled", "asset_triggered")
 """Runs that nobody asked for, and that rest in a pause."""
+
+
+@contextmanager
+def files_of(workspace: str, *steps: Step) -> Iterator[str]:
+    """The files of a run, wherever the steps before this one ran, as far as these `steps` read and write them.
+
+    Without steps: all of them. See `run/object_store.py`.
+    """
+    reads = {name for one in steps for name in one.reads} if steps else None
+    writes = {name for one in steps for name in one.writes} if steps else None
+    with at_hand(Path(workspace), reads, writes):
+        yield workspace
+
+
+def workspace_of_this(district: str) -> str:
+    """The path of the workspace of the current DAG run. Raises ConfigurationError where the district has no file."""
+    from enrollsync import steps
+
+    return steps.workspace_for(district, get_current_context()["dag_run"].run_id)
 
 
 def start(district: str) -> str:
@@ -236,15 +258,21 @@ def give_up(workspace: str, reason: str) -> None:
 
 
 def load(approved: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Apply the plan that `approve` let through, exactly that one where a person did; returns counts.
+    """Apply the plan that `approve` let through, exactly that one where a person did; returns counts, and says so.
 
     Ends as skipped when none was let through, or the database moved meanwhile and the plan that is right now has to
     wait or is empty.
     """
-    from enrollsync import steps
-
     if approved is None:
         raise AirflowSkipException("No plan was let through; the note on the run, or its report, says why.")
+    # A plan that nobody approved is made anew where somebody else wrote meanwhile.
+    with files_of(approved["workspace"], PLAN, LOAD):
+        return signals.roster_changed(_load(approved))
+
+
+def _load(approved: Mapping[str, Any]) -> dict[str, Any]:
+    from enrollsync import steps
+
     workspace, person = approved["workspace"], approved["approved_by"]
     only = approved["plan_id"] if person else None
     result = steps.load(
@@ -261,14 +289,18 @@ def report(district: str) -> dict[str, Any]:
 
     Raises AirflowFailException where the run as a whole failed.
     """
-    from enrollsync import steps
-
-    run = get_current_context()["dag_run"]
     try:
-        workspace = steps.workspace_for(district, run.run_id)
+        workspace = workspace_of_this(district)
     except ConfigurationError as error:
         _fail_with({"outcome": "failed", "counts": {}, "message": str(error)})
-    if not Path(workspace).is_dir():
+    with files_of(workspace, REPORT):
+        return _report(workspace)
+
+
+def _report(workspace: str) -> dict[str, Any]:
+    from enrollsync import steps
+
+    if not (Path(workspace) / "run.json").is_file():
         said = "the run ended before it had a folder; the log of its first task says why"
         _fail_with({"outcome": "failed", "counts": {}, "message": said})
     failed = any_task_failed()

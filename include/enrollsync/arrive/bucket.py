@@ -1,67 +1,28 @@
-"""A prefix of an S3 bucket as a landing place, through the client that Arrow brings.
-
-The connection's fields are those of Airflow's type `aws`; without one, the environment's own credentials are taken.
-"""
+"""A prefix of an S3 bucket as a landing place (`settings/bucket.py`)."""
 
 from __future__ import annotations
 
-import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
 from pyarrow import fs
 
 from enrollsync.arrive.choose import Entry
-from enrollsync.settings.connections import Connection, is_loopback
+from enrollsync.settings.bucket import TRIES as _TRIES
+from enrollsync.settings.bucket import is_denied, s3_client, why_not
+from enrollsync.settings.connections import Connection
 from enrollsync.words.errors import Refused, Unreachable
 
 SCHEME = "s3://"
 _PIECE = 8 << 20
 """Bytes; each is a request."""
-_CONNECT_SECONDS, _ANSWER_SECONDS = 15, 60
-_TRIES = 5
-"""How often one thing is asked for, after growing pauses."""
-_DENIED = re.compile("DENIED|ACCESS_KEY|SIGNATURE|TOKEN|CREDENTIALS|HTTP status 40[13]")
 
 
 @contextmanager
 def bucket_place(connection: Connection | None) -> Iterator[BucketPlace]:
     """The buckets that the connection may read. Raises Refused (FILE-DENIED), Unreachable, ConfigurationError."""
-    given = connection or Connection("", {})
-    login, secret = given.text("login"), given.text("password")
-    if bool(login) != bool(secret):
-        raise given.wrong("needs both `login`, the key's id, and `password`, the secret; or neither")
-    yield BucketPlace(
-        fs.S3FileSystem(
-            access_key=login or None,
-            secret_key=secret or None,
-            session_token=given.extra("aws_session_token") or None,
-            region=given.extra("region_name") or None,
-            endpoint_override=_endpoint(given),
-            connect_timeout=_CONNECT_SECONDS,
-            request_timeout=_ANSWER_SECONDS,
-            retry_strategy=fs.AwsStandardS3RetryStrategy(max_attempts=_TRIES),
-        )
-    )
-
-
-def _endpoint(connection: Connection) -> str | None:
-    """Where another store than Amazon's is asked. Raises ConfigurationError where files would travel in the open."""
-    url = connection.extra("endpoint_url")
-    if not url:
-        return None
-    try:
-        split = urlsplit(url)
-        is_address = split.scheme in ("http", "https") and bool(split.hostname) and "@" not in split.netloc
-    except ValueError:
-        is_address = False
-    if not is_address:
-        raise connection.wrong("its `endpoint_url` is no address; write one like https://s3.example.org")
-    if split.scheme == "http" and not is_loopback(str(split.hostname)):
-        raise connection.wrong("would fetch children's records in the open; write https:// before its `endpoint_url`")
-    return url
+    yield BucketPlace(s3_client(connection, _TRIES))
 
 
 class BucketPlace:
@@ -100,8 +61,8 @@ class BucketPlace:
             said = "it went while the delivery was read; wait for the upload to end"
             raise Refused("FILE-INCOMPLETE", said, file=path.rpartition("/")[2]) from None
         except OSError as error:
-            why = " ".join(re.findall(r"(?<=AWS Error )[A-Z_]+|HTTP status [0-9]+", str(error))) or "it hung up"
-            if _DENIED.search(why):
+            why = why_not(error)
+            if is_denied(why):
                 said = f"the store does not let us read {path} ({why}); put a key with that right into the connection"
                 raise Refused("FILE-DENIED", f"{said} that `source.connection` names") from None
             elsewhere = "301" in why or "REDIRECT" in why

@@ -9,6 +9,7 @@ import duckdb
 from enrollsync.arrive.delivery import Batch, Delivery
 from enrollsync.formats import Lookup
 from enrollsync.run import engine
+from enrollsync.run.object_store import brought
 from enrollsync.run.run import Run
 from enrollsync.run.source_table import numbered, stored_columns
 from enrollsync.run.workspace import Settle, Workspace
@@ -23,7 +24,7 @@ def settled_batch(run: Run) -> Batch:
     """
     settle = run.manifest.settle
     assert settle is not None
-    earlier = Workspace(run_folder(run.settings, settle.run_id))
+    earlier = Workspace(brought(run_folder(run.settings, settle.run_id), ["source", "canonical"]))
     table = earlier.canonical_table(settle.entity)
     if not table.is_file():
         raise ConfigurationError(f"run {settle.run_id}: its files are gone; run it again, then settle its rows")

@@ -20,6 +20,7 @@ from typing import IO
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from enrollsync.run.object_store import bring_all, brought, drop, keep
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import District, project_root, run_folder, uploads_folder
 from enrollsync.words import private
@@ -150,10 +151,15 @@ class Upload:
             return None
         return lock
 
+    def hand_over(self) -> None:
+        """Let a run on another machine find it. Raises FilesUnreachable."""
+        keep(self.root)
+
     def remove(self) -> None:
         """Leave nothing of it, nor of what was made of it."""
-        shutil.rmtree(self.workspace.root, ignore_errors=True)
-        shutil.rmtree(self.root, ignore_errors=True)
+        for folder in (self.workspace.root, self.root):
+            shutil.rmtree(folder, ignore_errors=True)
+            drop(folder)
 
 
 def begin_upload(district: District, now: datetime) -> Upload:
@@ -175,8 +181,16 @@ def list_uploads(district: District) -> list[Upload]:
     return [upload for upload in _all(district) if upload.read()]
 
 
+def bring_picked(district: District, place: Path) -> None:
+    """Bring here the upload in which a picked delivery lies, if it is one. Raises FilesUnreachable."""
+    uploads = uploads_folder(district.district_id)
+    if place.is_relative_to(uploads) and place != uploads:
+        brought(uploads / place.relative_to(uploads).parts[0])
+
+
 def _all(district: District) -> list[Upload]:
     folder = uploads_folder(district.district_id)
+    bring_all(folder, ())
     found = folder.iterdir() if folder.is_dir() else ()
     return [Upload(district, path) for path in sorted(found, reverse=True) if _ID.fullmatch(path.name)]
 
@@ -209,7 +223,7 @@ def _is_over(upload: Upload, now: datetime, *, is_old: bool) -> bool:
 def _has_read(district: District, run_id: str) -> bool:
     """Whether the run has a copy of its own; one that was refused or broke may be begun again from its first step."""
     try:
-        known = Workspace(run_folder(district, run_id)).read()
+        known = Workspace(brought(run_folder(district, run_id), ())).read()
     except EnrollSyncError:
         return False
     return "ingest" in known.seconds and known.outcome not in ("refused", "failed")

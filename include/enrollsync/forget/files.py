@@ -22,6 +22,7 @@ import duckdb
 from enrollsync.arrive.upload import Upload
 from enrollsync.forget.person import Person
 from enrollsync.run import engine
+from enrollsync.run.object_store import bring_all, drop
 from enrollsync.settings import District, project_root, runs_folder, uploads_folder
 
 _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
@@ -45,6 +46,7 @@ class KeptFiles:
         """Remove them; what cannot be removed is told by `left`."""
         for folder in self.runs:
             shutil.rmtree(folder, ignore_errors=True)
+            drop(folder)
         for upload in self.uploads:
             upload.remove()
         for path in self.tracebacks:
@@ -60,6 +62,8 @@ class KeptFiles:
 
 def find_files(settings: District, person: Person) -> KeptFiles:
     """The kept files of a district that have a sign of the person; only reads."""
+    for folder in (runs_folder(settings), uploads_folder(settings.district_id)):
+        bring_all(folder)
     own = project_root() / "data" / "traceback.txt"
     with engine.connect(runs_folder(settings)) as connection:
         signs = _Signs(connection, person)

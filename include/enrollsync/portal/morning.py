@@ -22,6 +22,7 @@ from enrollsync.portal.reader import roster
 from enrollsync.portal.texts import say
 from enrollsync.records.quality import count_new
 from enrollsync.report.wording import OUTCOMES
+from enrollsync.run.object_store import brought
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import District, run_folder
 from enrollsync.words.errors import EnrollSyncError
@@ -230,7 +231,7 @@ def _manifest(settings: District, waiting: Waiting | None) -> Run | None:
     if waiting is None:
         return None
     try:
-        known = Workspace(run_folder(settings, waiting.run_id)).read()
+        known = Workspace(brought(run_folder(settings, waiting.run_id), ())).read()
     except EnrollSyncError:
         return None
     names = ("run_id", "outcome", "delivered_at", "counts", "findings", "answer_by")

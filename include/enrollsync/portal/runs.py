@@ -24,6 +24,7 @@ from enrollsync.portal.run_view import Known, why
 from enrollsync.portal.students import by_night_and_school
 from enrollsync.portal.texts import say
 from enrollsync.report.wording import OUTCOMES, UNFINISHED, changes
+from enrollsync.run.object_store import has
 from enrollsync.run.workspace import Answer
 from enrollsync.settings import District, run_folder
 
@@ -114,7 +115,7 @@ def runs_as_csv(here: Inside, filters: Annotated[Filters, Depends()]) -> Respons
 
 def _listed(run: Mapping[str, Any], district: District) -> dict[str, Any]:
     outcome = OUTCOMES.get(run["outcome"], UNFINISHED)
-    reported = (run_folder(district, run["run_id"]) / "report.html").is_file()
+    reported = has(run_folder(district, run["run_id"]), "report.html")
     dag = f"enrollment_{'undo' if run['outcome'] == 'undone' else 'sync'}__{district.district_id}"
     return {
         "run_id": run["run_id"],

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from enrollsync.run.object_store import bring_all, drop, keep, size
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District, run_folder, runs_folder
 from enrollsync.words.errors import EnrollSyncError
@@ -34,6 +35,10 @@ class OldFolders:
             with suppress(OSError):
                 path.rename(going)
             shutil.rmtree(going, ignore_errors=True)
+        for path in self.runs:
+            drop(path)
+        for path in self.quarantines:
+            keep(path.parent, ["quarantine"])
 
     def left(self) -> Iterator[str]:
         """What is there still, a line each for a person."""
@@ -49,6 +54,7 @@ def find_folders(settings: District, wanted: frozenset[str], now: datetime) -> O
     the lines that are still to be corrected.
     """
     ages = settings.retention
+    bring_all(runs_folder(settings), ["quarantine"])
     kept = {run_folder(settings, run_id).name for run_id in wanted}
     folders = [_Folder.of(path) for path in _within(runs_folder(settings))]
     newest = max((one.touched for one in folders), default=None)
@@ -99,4 +105,5 @@ def _within(folder: Path) -> list[Path]:
 
 
 def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return size(folder) or sum(path.stat().st_size for path in files)

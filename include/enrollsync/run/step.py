@@ -1,6 +1,6 @@
 """How a step begins and ends, and which of a run's files it reads and writes.
 
-Whoever carries a run's files to another machine between two steps, as to an object store, carries `run.json`,
+Whoever carries a run's files to another machine between two steps, as `object_store.py` does, carries `run.json`,
 `settings.json` and just these.
 """
 
@@ -42,7 +42,7 @@ VALIDATE = Step(
 PLAN = Step(
     "plan",
     reads=("source", "canonical", "findings.parquet", "accepted", "quarantine"),
-    writes=("findings.parquet", "findings.csv", "quarantine", "state", "plan", "id_changes.csv"),
+    writes=("findings.parquet", "findings.csv", "quarantine", "state", "plan", "id_changes.csv", "switch.csv"),
 )
 LOAD = Step("load", reads=("canonical", "findings.parquet", "state", "plan"), writes=("plan", "kept_findings.parquet"))
 REPORT = Step(
@@ -56,6 +56,7 @@ REPORT = Step(
         "quarantine",
         "plan",
         "id_changes.csv",
+        "switch.csv",
     ),
     writes=("report.html", "report.json", "findings.csv", "kept_findings.parquet"),
 )

@@ -26,6 +26,8 @@ class Connection:
     name: str
     fields: Mapping[str, Any] = field(repr=False)
     """`host`, `login`, `password`, `port`, `extra` and the others, as Airflow names them; nothing of them is quoted."""
+    named_by: str = "`source.connection`"
+    """What names it, for messages."""
 
     def text(self, part: str) -> str:
         """A field, "" where there is none. Raises ConfigurationError where it is no text."""
@@ -58,7 +60,7 @@ class Connection:
 
     def wrong(self, said: str) -> ConfigurationError:
         """What is wrong with it, for a person."""
-        return ConfigurationError(f"`source.connection` {self.name}: {said}; correct the connection")
+        return ConfigurationError(f"{self.named_by} {self.name}: {said}; correct the connection")
 
 
 @dataclass(frozen=True)
@@ -123,10 +125,22 @@ def source_connection(name: str) -> Connection:
             f"`source.connection` {name}: the command finds connections in the environment, and {variable} is not "
             "set; set it to a URI or JSON"
         )
+    return _connection(name, given, "`source.connection`")
+
+
+def optional_connection(name: str, named_by: str) -> Connection | None:
+    """The same of a connection that need not be there; `named_by`: what names it, for messages."""
+    given = os.environ.get(f"AIRFLOW_CONN_{name.upper()}", "").strip()
+    return _connection(name, given, named_by) if given else None
+
+
+def _connection(name: str, given: str, named_by: str) -> Connection:
     try:
-        return Connection(name, json.loads(given) if given.startswith("{") else _parts(given))
+        return Connection(name, json.loads(given) if given.startswith("{") else _parts(given), named_by)
     except ValueError:
-        raise ConfigurationError(f"`source.connection` {name}: {variable} is no connection as URI or JSON") from None
+        raise ConfigurationError(
+            f"{named_by} {name}: AIRFLOW_CONN_{name.upper()} is no connection as URI or JSON"
+        ) from None
 
 
 def _parts(uri: str) -> dict[str, Any]:

@@ -87,12 +87,16 @@ def remove(
     """Remove all that is known of a district from the roster, its runs' folders and uploads; shows counts, and asks."""
     import shutil
 
+    from enrollsync.run.object_store import bring_all, drop
     from enrollsync.settings import runs_folder, uploads_folder
 
     with errors_stop(False):
         settings, store = load_district(district), _roster(district, database)
         district_id = settings.district_id
-        folders = [folder for folder in (runs_folder(settings), uploads_folder(district_id)) if folder.is_dir()]
+        places = (runs_folder(settings), uploads_folder(district_id))
+        for place in places:
+            bring_all(place, ())
+        folders = [folder for folder in places if folder.is_dir()]
         counts = [[table, f"{rows:,}"] for table, rows in store.count_district(district_id).items()]
         counts += [[printable(str(folder)), f"{len(list(folder.iterdir())):,}"] for folder in folders]
         typer.echo(f"database {store.backend.place}: all of district {district_id} goes, and nothing brings it back:")
@@ -103,6 +107,7 @@ def remove(
         try:
             for folder in folders:
                 shutil.rmtree(folder)
+                drop(folder)
         except OSError as error:
             said = f"the roster has nothing of district {district_id} any more, but {error.filename} cannot be removed"
             raise EnrollSyncError(f"{said}: {error.strerror}; mend that and give the command again") from None

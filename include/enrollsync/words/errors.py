@@ -78,6 +78,10 @@ class Unreachable(Refused):
         super().__init__("FILE-UNREACHABLE", message)
 
 
+class FilesUnreachable(EnrollSyncError):
+    """The object store that keeps runs' folders does not answer, or says no; what it has is as it was."""
+
+
 class DatabaseError(EnrollSyncError):
     """The roster database cannot be reached, read or written."""
 
