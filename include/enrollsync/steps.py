@@ -28,7 +28,7 @@ from enrollsync.ingest import shortcut
 from enrollsync.load.remember import findings_to_keep, record_of, record_run
 from enrollsync.plan import answers
 from enrollsync.run.breakage import one_line
-from enrollsync.run.object_store import brought, keep
+from enrollsync.run.object_store import brought, keep_if_possible
 from enrollsync.run.program import program
 from enrollsync.run.run import Run, database_url_of
 from enrollsync.run.step import INGEST, LOAD, OVER, PLAN, REPORT, VALIDATE, step
@@ -407,7 +407,7 @@ def draft_report(workspace: str) -> None:
 def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]:
     """Write the report, remember a run that wrote nothing, let uploads go that are not needed; return the result."""
     from enrollsync.arrive import clear
-    from enrollsync.arrive.upload import sweep
+    from enrollsync.arrive.upload import sweep_after
 
     run = Run.open(workspace, database_url)
     clear(run)  # of a source that could not be reached, what arrived is of no use any more
@@ -420,8 +420,8 @@ def report(workspace: str, *, database_url: str | None = None) -> dict[str, Any]
         record_run(run)
     run.note(seconds=run.manifest.seconds | {REPORT.name: time.monotonic() - started})
     run.save()
-    keep(run.place.root)
-    sweep(run.settings, run.manifest.as_of)
+    keep_if_possible(run.place.root)
+    sweep_after(run)
     return _result(run)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import stat
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -15,20 +18,21 @@ from hypothesis import strategies as st
 from pyarrow import fs
 
 from enrollsync import steps
-from enrollsync.arrive.upload import Sent, begin_upload, bring_picked, find_upload
+from enrollsync.arrive.upload import Sent, Upload, begin_upload, list_uploads, sweep
 from enrollsync.forget.files import find_files
 from enrollsync.forget.person import Person
 from enrollsync.retain.folders import find_folders
 from enrollsync.run import object_store
-from enrollsync.run.object_store import Listing, at_hand, brought, drop, has, keep
-from enrollsync.run.step import INGEST, LOAD, NIGHT, PLAN, REPORT, VALIDATE
+from enrollsync.run.object_store import Listing, at_hand, brought, drop, folders_of, keep, leave, size, which_have
+from enrollsync.run.step import INGEST, LOAD, NIGHT, PLAN, REPORT, VALIDATE, Step
 from enrollsync.run.workspace import Workspace
-from enrollsync.settings import load_district, run_folder, runs_folder, uploads_folder
+from enrollsync.settings import load_district, run_folder, runs_folder
 from enrollsync.words.errors import ConfigurationError, EnrollSyncError, FilesUnreachable
 from nightly import Nightly, student
 from s3_server import SECRET, connection
 
 NOW = datetime(2026, 12, 1, 7, tzinfo=UTC)
+ONE = "kept/runs-of-tests/runs/demo/one"
 
 
 @pytest.fixture
@@ -36,12 +40,15 @@ def elsewhere(tmp_path: Path, bucket: fs.S3FileSystem) -> Callable[[], Path]:
     """Call it to go on at another machine: the same paths, an empty disk, a process of its own; returns `data`."""
 
     def change() -> Path:
+        leave()
         shutil.rmtree(tmp_path / "data", ignore_errors=True)
-        object_store._brought.clear()
-        object_store._looked_for_old.clear()
         return tmp_path / "data"
 
     return change
+
+
+def names_of(which: Step) -> set[str]:
+    return {*which.reads, *which.writes}
 
 
 def files_within(folder: Path) -> dict[str, bytes]:
@@ -73,63 +80,76 @@ def test_a_night_of_which_each_step_runs_on_another_machine_ends_as_on_one(
 ) -> None:
     nightly.deliver([student(), student("301", userFirstName="Bo"), student("302", userFirstName="")])
     folder = a_run(elsewhere())
-    with at_hand(folder, INGEST.reads, INGEST.writes):
+    with at_hand(folder, names_of(INGEST)):
         workspace = steps.start(nightly.district, run_id="one", as_of=NOW)
         steps.ingest(workspace)
     assert workspace == str(folder)
     actions = {VALIDATE: steps.validate, PLAN: steps.plan, LOAD: steps.load, REPORT: steps.report}
     for which in NIGHT[1:]:
-        assert not folder.exists(), "nothing stays on a machine"
+        assert not files_within(folder.parent), "nothing stays on a machine"
         elsewhere()
-        with at_hand(folder, which.reads, which.writes):
+        with at_hand(folder, names_of(which)):
             actions[which](workspace)
-    assert not folder.exists()
+    assert not files_within(folder.parent)
     assert nightly.view("users", "user_id") == [("300",), ("301",)]
-    known = Workspace(brought(folder))
-    assert known.read().outcome == "applied"
-    assert {"report.html", "quarantine/users-errors.csv", "plan/plan.json"} <= files_within(folder).keys()
+    kept = brought(folder)
+    assert Workspace(kept).read().outcome == "applied"
+    assert {"report.html", "quarantine/users-errors.csv", "plan/plan.json"} <= files_within(kept).keys()
 
 
 def test_a_run_by_the_command_is_kept_when_it_is_reported_and_stays_where_it_was_given(
     nightly: Nightly, elsewhere: Callable[[], Path]
 ) -> None:
     nightly.run([student()])
-    here = files_within(Path(nightly.workspace))
-    object_store.leave()
-    assert files_within(Path(nightly.workspace)) == here
+    folder = Path(nightly.workspace)
+    here = files_within(folder)
+    leave()
+    assert files_within(folder) == here
     elsewhere()
-    assert has(Path(nightly.workspace), "report.html")
-    assert files_within(brought(Path(nightly.workspace))) == here
+    assert which_have([folder, folder.with_name("none")], "report.html") == {folder}
+    assert files_within(brought(folder)) == here
+
+
+def test_a_run_that_cannot_be_kept_is_over_all_the_same(
+    nightly: Nightly, elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    elsewhere()
+    monkeypatch.setenv(object_store.PLACE, "s3://nobody/here")
+    assert nightly.run([student()])["outcome"] == "applied"
+    assert "stay on this machine" in caplog.text and "NO_SUCH_BUCKET" in caplog.text
 
 
 def test_a_task_that_is_tried_again_on_another_machine_begins_with_what_the_step_before_left(
-    nightly: Nightly, elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+    nightly: Nightly, elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, bucket: fs.S3FileSystem
 ) -> None:
     nightly.deliver([student(), student("301")])
     folder = a_run(elsewhere())
-    with at_hand(folder, (), INGEST.writes):
+    with at_hand(folder, names_of(INGEST)):
         steps.ingest(steps.start(nightly.district, run_id="one", as_of=NOW))
     left = files_within(brought(folder))
+    known = len(objects(bucket))
     elsewhere()
     sent: list[str] = []
     send = object_store._Store._send
 
-    def breaks(self: object_store._Store, place: Path, path: str, known: Listing) -> object_store.Content:
-        if len(sent) == 2:
+    def breaks(self: Any, place: Path, path: str, before: Any) -> Any:
+        if len(sent) == 8:
             raise KeyboardInterrupt
         sent.append(path)
-        return send(self, place, path, known)
+        return send(self, place, path, before)
 
     with monkeypatch.context() as killed:
         killed.setattr(object_store._Store, "_send", breaks)
-        with pytest.raises(KeyboardInterrupt), at_hand(folder, VALIDATE.reads, VALIDATE.writes):
+        with pytest.raises(KeyboardInterrupt), at_hand(folder, names_of(VALIDATE)):
             steps.validate(str(folder))
-    assert not folder.exists()
+    assert len(objects(bucket)) > known, "something was sent by then"
     elsewhere()
     assert files_within(brought(folder)) == left
-    with at_hand(folder, VALIDATE.reads, VALIDATE.writes):
+    with at_hand(folder, names_of(VALIDATE)):
         steps.validate(str(folder))
-    assert Workspace(brought(folder)).read().outcome == "checked"
+    kept = brought(folder)
+    assert Workspace(kept).read().outcome == "checked"
+    assert len(objects(bucket, ONE)) == len(files_within(kept)) + 1, "what was sent in vain is not there any more"
 
 
 # ---- folders ---------------------------------------------------------------------------------------------------------
@@ -151,23 +171,39 @@ def test_what_one_machine_has_kept_another_one_has_and_nothing_else_is_kept(
             for path in files_within(folder):
                 (folder / path).unlink()
             make(folder, tree)
+            folder.mkdir(parents=True, exist_ok=True)
         elsewhere()
         assert files_within(brought(folder)) == {name: text.encode() for name, text in tree.items()}
-    named = {f"kept/runs-of-tests/runs/demo/one/{name}" for name in trees[-1]}
     kept = {path.rpartition(".")[0] for path in objects(bucket)}
-    assert kept - {"kept/runs-of-tests/runs/demo/one/files"} == named
+    assert kept - {f"{ONE}/files"} == {f"{ONE}/{name}" for name in trees[-1]}
 
 
-def test_only_what_is_asked_for_is_brought_and_what_is_not_written_is_let_be(elsewhere: Callable[[], Path]) -> None:
+def test_only_what_is_asked_for_is_brought_and_the_rest_is_let_be(elsewhere: Callable[[], Path]) -> None:
     folder = make(a_run(elsewhere()), {"run.json": "{}", "source/a": "1", "plan/b": "2", "plan/c": "3"})
     keep(folder)
     elsewhere()
-    with at_hand(folder, ["plan"], ["plan"]):
+    with at_hand(folder, ["plan"]):
         assert set(files_within(folder)) == {"run.json", "plan/b", "plan/c"}
         (folder / "plan" / "b").unlink()
-        make(folder, {"plan/d": "4"})
+        make(folder, {"plan/d": "4", "not-foreseen": "5"})
     elsewhere()
-    assert set(files_within(brought(folder))) == {"run.json", "source/a", "plan/c", "plan/d"}
+    assert set(files_within(brought(folder))) == {"run.json", "source/a", "plan/c", "plan/d", "not-foreseen"}
+    assert set(files_within(brought(folder, ["source"]))) >= {"run.json", "source/a"}
+
+
+@pytest.mark.parametrize("ends", ["well", "with an error"])
+def test_what_a_step_may_write_and_does_not_stays(elsewhere: Callable[[], Path], ends: str) -> None:
+    files = {"run.json": "{}", "plan/plan.json": "1", "id_changes.csv": "2", "switch.csv": "3", "findings.csv": "4"}
+    folder = make(a_run(elsewhere()), files)
+    keep(folder)
+    elsewhere()
+    try:
+        with at_hand(folder, names_of(PLAN) | names_of(LOAD)):
+            if ends == "with an error":
+                raise ZeroDivisionError
+    except ZeroDivisionError:
+        pass
+    assert set(files_within(brought(folder))) == set(files)
 
 
 def test_empty_folders_and_times_are_kept_too(elsewhere: Callable[[], Path]) -> None:
@@ -176,78 +212,153 @@ def test_empty_folders_and_times_are_kept_too(elsewhere: Callable[[], Path]) -> 
     changed = (folder / "run.json").stat().st_mtime_ns
     keep(folder)
     elsewhere()
-    brought(folder)
-    assert (folder / "quarantine").is_dir()
-    assert (folder / "run.json").stat().st_mtime_ns == changed
+    copy = brought(folder)
+    assert (copy / "quarantine").is_dir()
+    assert (copy / "run.json").stat().st_mtime_ns == changed
+
+
+def test_what_is_of_this_machine_alone_is_not_kept(elsewhere: Callable[[], Path]) -> None:
+    files = {"run.json": "{}", "lock": "", "batch/users.csv": "1", ".looked": "", ".going-quarantine/a.csv": "2"}
+    folder = make(a_run(elsewhere()), files)
+    keep(folder)
+    elsewhere()
+    assert {str(path.relative_to(brought(folder))) for path in brought(folder).rglob("*")} == {"run.json"}
 
 
 def test_what_is_brought_is_its_owners_alone(elsewhere: Callable[[], Path]) -> None:
     folder = make(a_run(elsewhere()), {"run.json": "{}", "plan/b": "2"})
     keep(folder)
-    elsewhere()
+    data = elsewhere()
     brought(folder)
-    modes = {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (folder, *folder.rglob("*"))}
+    with at_hand(folder):
+        modes = {stat.S_IMODE(path.stat().st_mode) & 0o077 for path in (data, *data.rglob("*"))}
     assert modes == {0}
 
 
-def test_a_page_shows_what_was_kept_last_and_nothing_that_was_taken_away(elsewhere: Callable[[], Path]) -> None:
-    folder = make(a_run(elsewhere()), {"run.json": "1", "plan/b": "2"})
-    keep(folder)
-    page = shutil.copytree(folder, folder.parent / "page")
-    make(folder, {"run.json": "2"})
-    (folder / "plan" / "b").unlink()
-    keep(folder)
-    shutil.rmtree(folder)
-    page.rename(folder)  # what the page's machine has had since
-    assert files_within(brought(folder)) == {"run.json": b"2"}
-    drop(folder)
-    brought(folder)
-    assert not folder.exists()
+# ---- several at once -------------------------------------------------------------------------------------------------
 
 
-def test_a_run_that_goes_on_here_is_not_written_over_by_what_was_kept_before(elsewhere: Callable[[], Path]) -> None:
-    folder = make(a_run(elsewhere()), {"run.json": "old"})
-    keep(folder)
-    with at_hand(folder):
-        make(folder, {"run.json": "new"})
-        assert files_within(brought(folder)) == {"run.json": b"new"}
-    assert files_within(brought(folder)) == {"run.json": b"new"}
-
-
-def test_a_copy_that_nobody_has_looked_at_for_an_hour_goes_and_what_began_here_stays(
+def test_a_page_sees_what_was_kept_last_and_changes_nothing_of_a_task_on_the_same_disk(
     elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = elsewhere()
-    folder, own = make(a_run(data), {"run.json": "{}"}), make(a_run(data, "own"), {"run.json": "{}"})
-    other = make(a_run(data, "other"), {"run.json": "{}"})
+    folder = make(a_run(elsewhere()), {"run.json": "old", "plan/a": "1"})
     keep(folder)
-    keep(other)
+    with at_hand(folder):
+        made = make(folder, {"run.json": "new", "plan/b": "2"})
+        (folder / "plan" / "a").unlink()
+        working = files_within(made)
+        assert brought(folder) == folder, "the task itself reads what it works on"
+        with monkeypatch.context() as another:
+            another.setattr(object_store, "_held", set())
+            assert files_within(brought(folder)) == {"run.json": b"old", "plan/a": b"1"}
+            folders_of(folder.parent)
+            leave()
+        assert files_within(folder) == working
+    assert files_within(brought(folder)) == working
+
+
+def test_of_two_tasks_of_a_run_on_one_machine_the_second_one_waits_for_another_try(
+    elsewhere: Callable[[], Path],
+) -> None:
+    folder = make(a_run(elsewhere()), {"run.json": "1"})
+    keep(folder)
+    with at_hand(folder), pytest.raises(FilesUnreachable, match="another task of this machine works on one"):
+        at_hand_once(folder)
+    with at_hand(folder):
+        assert files_within(folder) == {"run.json": b"1"}
+
+
+def test_a_page_reads_while_a_task_keeps_one_state_after_the_other(elsewhere: Callable[[], Path]) -> None:
+    folder, over = a_run(elsewhere()), threading.Event()
+    make(folder, {"run.json": "0", "plan/a": "0"})
+    keep(folder)
+
+    def task() -> None:
+        for number in range(1, 25):
+            text = str(number) * (number % 7 * 400 + 1)
+            keep(make(folder, {"run.json": text, "plan/a": text, f"plan/{number}": "more"}))
+        over.set()
+
+    working = threading.Thread(target=task)
+    working.start()
+    seen = set()
+    while not over.is_set():
+        found = files_within(brought(folder))
+        assert found["run.json"] == found["plan/a"]
+        seen.add(found["run.json"])
+    working.join()
+    assert len(seen) > 1
+
+
+def test_a_page_that_was_read_stays_as_it_was_and_goes_an_hour_later(
+    elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(a_run(elsewhere()), {"run.json": "1"})
+    keep(folder)
+    before = brought(folder)
+    keep(make(folder, {"run.json": "2"}))
+    assert (files_within(before), files_within(brought(folder))) == ({"run.json": b"1"}, {"run.json": b"2"})
     monkeypatch.setattr(object_store, "_COPIES_STAY", -1)
-    object_store._looked_for_old.clear()
-    with at_hand(other):
-        assert (folder.exists(), own.exists(), other.exists()) == (False, True, True)
-        object_store._looked_for_old.clear()
-        object_store._held.clear()  # as another process of this machine sees it
-        brought(own)
-        assert other.exists(), "somebody works on it"
-    assert own.exists()
+    assert files_within(brought(folder)) == {"run.json": b"2"}
+    assert not before.exists()
+
+
+def test_copies_of_a_process_that_was_killed_go_with_the_next_ones(elsewhere: Callable[[], Path]) -> None:
+    data = elsewhere()
+    keep(make(a_run(data), {"run.json": "1"}))
+    killed = make(data / "copies" / "killed", {"lock": "", "version/runs/demo/one/run.json": "1"})
+    brought(a_run(data))
+    assert not killed.exists()
+    assert len(list((data / "copies").iterdir())) == 1
+    leave()
+    assert not list((data / "copies").iterdir())
+
+
+def test_what_a_killed_task_left_on_this_disk_is_not_taken_for_newer(elsewhere: Callable[[], Path]) -> None:
+    folder = make(a_run(elsewhere()), {"run.json": "1", "checks.json": "good"})
+    keep(folder)
+    make(folder, {"checks.json": "half", "plan/half": "half"})
+    with at_hand(folder, names_of(PLAN)):
+        assert "plan/half" not in files_within(folder)
+    assert files_within(brought(folder)) == {"run.json": b"1", "checks.json": b"good"}
+
+
+def test_a_folder_that_was_removed_while_somebody_worked_on_it_does_not_come_back(
+    elsewhere: Callable[[], Path], bucket: fs.S3FileSystem
+) -> None:
+    folder = make(a_run(elsewhere()), {"run.json": "1", "plan/a": "of a child"})
+    keep(folder)
+    elsewhere()
+    with pytest.raises(FilesUnreachable, match="were changed or removed meanwhile"), at_hand(folder):
+        make(folder, {"plan/b": "of a child"})
+        drop(folder)
+    assert not files_within(folder.parent)
+    assert brought(folder) == folder
+    drop(folder)
+    assert not objects(bucket, ONE)
 
 
 # ---- what goes -------------------------------------------------------------------------------------------------------
 
 
-def test_whom_the_roster_forgets_leaves_the_store_too(elsewhere: Callable[[], Path], nightly: Nightly) -> None:
+def test_whom_the_roster_forgets_leaves_the_store_too(
+    elsewhere: Callable[[], Path], nightly: Nightly, bucket: fs.S3FileSystem
+) -> None:
     data = elsewhere()
-    for name, text in (("one", "300,Ann"), ("two", "301,Bo")):
+    for name, text in (("one", "300,Ann"), ("two", "301,Bo"), ("three", "302,Cy")):
         keep(make(a_run(data, name), {"source/users.csv": text}))
+    with bucket.open_output_stream(f"{ONE[:-3]}two/source/half.csv.0123") as stream:
+        stream.write(b"300,Ann")  # of a task that was killed while it kept
+    (gone,) = (path for path in objects(bucket) if "/three/source/users.csv" in path)
+    bucket.delete_file(gone)
     elsewhere()
-    district = load_district(nightly.district)
-    found = find_files(district, Person((1,), frozenset({"300"})))
-    assert [path.name for path in found.runs] == ["one"]
+    found = find_files(load_district(nightly.district), Person((1,), frozenset({"300"})))
+    assert [path.name for path in found.runs] == ["one", "three"], "what cannot be read may have a sign"
     found.remove()
     elsewhere()
-    assert not brought(a_run(data)).exists()
-    assert brought(a_run(data, "two")).exists()
+    assert [path.name for path in folders_of(a_run(data).parent)] == ["two"]
+    assert files_within(brought(a_run(data, "two"))) == {"source/users.csv": b"301,Bo"}
+    assert not [path for path in objects(bucket) if "half.csv" in path]
 
 
 def test_old_runs_and_quarantines_leave_the_store_and_the_rest_of_a_run_stays(
@@ -259,7 +370,7 @@ def test_old_runs_and_quarantines_leave_the_store_and_the_rest_of_a_run_stays(
     elsewhere()
     old = find_folders(load_district(nightly.district), frozenset(), NOW)
     assert (len(old.runs), len(old.quarantines)) == (1, 1)
-    assert old.size > sum(len(content) for content in files_within(old.quarantines[0]).values())
+    assert old.size > size(old.runs[0]) > 1000
     old.remove()
     elsewhere()
     left = [brought(runs_folder(load_district(nightly.district)) / f"run-{days}") for days in (40, 20, 0)]
@@ -267,6 +378,7 @@ def test_old_runs_and_quarantines_leave_the_store_and_the_rest_of_a_run_stays(
     assert [(folder / "quarantine" / "users-errors.csv").exists() for folder in left] == [False, False, True]
     assert (left[1] / "report.html").exists()
     assert not objects(bucket, "kept/runs-of-tests/runs/demo/run-40")
+    assert find_folders(load_district(nightly.district), frozenset(), NOW).runs == ()
 
 
 def _kept(nightly: Nightly, as_of: datetime) -> None:
@@ -283,52 +395,62 @@ def _kept(nightly: Nightly, as_of: datetime) -> None:
 # ---- uploads ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_run_on_another_machine_reads_an_upload_and_takes_it_away_once_it_is_read(
-    elsewhere: Callable[[], Path], nightly: Nightly, bucket: fs.S3FileSystem
-) -> None:
+@pytest.fixture
+def upload(elsewhere: Callable[[], Path], nightly: Nightly) -> Upload:
+    """One that somebody has sent."""
     elsewhere()
     nightly.deliver([student()])
-    district = load_district(nightly.district)
-    upload = begin_upload(district, NOW)
+    sent = begin_upload(load_district(nightly.district), NOW)
     with (nightly.folder / "delivery" / "users.csv").open("rb") as content:
-        upload.add("users.csv", content)
-    upload.write(Sent(person="Ann", sent_at=NOW))
-    with upload.lock() or pytest.fail():
-        upload.hand_over()
-        upload.write(Sent(person="Ann", sent_at=NOW, run_id="one"))
-        upload.hand_over()
-    folder = run_folder(district, "one")
-    for names, action in (
-        (INGEST, steps.ingest),
-        (VALIDATE, steps.validate),
-        (PLAN, steps.plan),
-        (REPORT, steps.report),
-    ):
+        sent.add("users.csv", content)
+    sent.write(Sent(person="Ann", sent_at=NOW))
+    return sent
+
+
+def test_a_run_on_another_machine_reads_an_upload_and_takes_it_away_once_it_is_read(
+    elsewhere: Callable[[], Path], nightly: Nightly, bucket: fs.S3FileSystem, upload: Upload
+) -> None:
+    upload.hand_over()
+    upload.write(Sent(person="Ann", sent_at=NOW, run_id="one"))
+    assert upload.files and upload.read() == Sent(person="Ann", sent_at=NOW, run_id="one")
+    folder = run_folder(upload.district, "one")
+    steps_of = {INGEST: steps.ingest, VALIDATE: steps.validate, PLAN: steps.plan, REPORT: steps.report}
+    for which, action in steps_of.items():
         elsewhere()
-        with at_hand(folder, names.reads, names.writes):
-            if names is INGEST:
+        assert objects(bucket, f"kept/runs-of-tests/uploads/demo/{upload.id}")
+        with at_hand(folder, names_of(which)):
+            if which is INGEST:
                 steps.start(nightly.district, run_id="one", as_of=NOW, source=upload.source, picked=True)
             action(str(folder))
         assert not upload.root.exists()
     assert not objects(bucket, f"kept/runs-of-tests/uploads/demo/{upload.id}")
-    assert find_upload(district, upload.id) is None
 
 
-def test_no_other_upload_is_brought_by_a_path_that_leads_astray(
-    elsewhere: Callable[[], Path], nightly: Nightly
+def test_an_upload_that_no_run_has_read_leaves_the_store_a_day_later(
+    elsewhere: Callable[[], Path], bucket: fs.S3FileSystem, upload: Upload
 ) -> None:
+    upload.hand_over()
     elsewhere()
-    district = load_district(nightly.district)
-    bring_picked(district, uploads_folder("demo"))
-    bring_picked(district, uploads_folder("other") / "upload__x" / "files")
-    assert not uploads_folder("other").exists()
+    sweep(upload.district, NOW + timedelta(hours=23))
+    assert objects(bucket, "kept/runs-of-tests/uploads") and not list_uploads(upload.district)
+    sweep(upload.district, NOW + timedelta(hours=25))
+    assert not objects(bucket, "kept/runs-of-tests/uploads")
+
+
+def test_an_upload_that_is_discarded_or_not_started_leaves_the_store(bucket: fs.S3FileSystem, upload: Upload) -> None:
+    upload.hand_over()
+    upload.take_back()
+    assert not objects(bucket, "kept/runs-of-tests/uploads") and upload.files
+    upload.hand_over()
+    upload.remove()
+    assert not objects(bucket, "kept/runs-of-tests/uploads") and not upload.files
 
 
 # ---- what is wrong ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("place", "given", "said"), [
-    ("file:///tmp", {}, "'file:///tmp' is no object store; write one like s3://bucket/folder"),
+    ("s3://KEY:a-secret-that-nobody-may-see@kept/x", {}, "is no object store; write one like s3://bucket/folder"),
     ("s3://nobody/here", {}, r"one cannot be read or kept \(NO_SUCH_BUCKET\); try again"),
     ("s3://kept/here", {"endpoint": "http://127.0.0.1:1"}, r"one cannot be read or kept \(NETWORK_CONNECTION\); try"),
     ("s3://kept/here", {"endpoint": "http://files.example"}, "ENROLLSYNC_RUNS enrollsync_runs: would fetch children's"),
@@ -343,10 +465,16 @@ def test_a_store_that_cannot_be_used_is_told_in_one_line(
     known = given.get("whole") or connection(given.get("endpoint", s3_server))
     monkeypatch.setenv("AIRFLOW_CONN_ENROLLSYNC_RUNS", known)
     folder = make(a_run(tmp_path / "data"), {"run.json": "{}"})
-    with pytest.raises(EnrollSyncError, match=said) as refused:
-        keep(folder)
-    assert str(refused.value).isprintable() and SECRET not in str(refused.value)
-    assert files_within(folder) == {"run.json": b"{}"}
+    for act in (keep, at_hand_once):
+        with pytest.raises(EnrollSyncError, match=said) as refused:
+            act(folder)
+        assert str(refused.value).isprintable() and SECRET not in str(refused.value)
+        make(folder, {"run.json": "{}"})
+
+
+def at_hand_once(folder: Path) -> None:
+    with at_hand(folder):
+        pass
 
 
 def test_a_content_that_came_damaged_is_not_taken(bucket: fs.S3FileSystem, elsewhere: Callable[[], Path]) -> None:
@@ -355,31 +483,57 @@ def test_a_content_that_came_damaged_is_not_taken(bucket: fs.S3FileSystem, elsew
     (key,) = (path for path in objects(bucket) if "run.json" in path)
     with bucket.open_output_stream(key) as stream:
         stream.write(b"[]")
+    data = elsewhere()
+    for act in (brought, at_hand_once):
+        with pytest.raises(FilesUnreachable, match=r"run.json of one came damaged; try again"):
+            act(folder)
+    leave()
+    assert files_within(data) == {}
+
+
+def test_a_content_that_is_gone_is_told(bucket: fs.S3FileSystem, elsewhere: Callable[[], Path]) -> None:
+    folder = make(a_run(elsewhere()), {"run.json": "{}"})
+    keep(folder)
+    bucket.delete_file(next(path for path in objects(bucket) if "run.json" in path))
     elsewhere()
-    with pytest.raises(FilesUnreachable, match=r"run.json of one came damaged; try again"):
-        brought(folder)
-    assert files_within(folder) == {}
+    for act in (brought, at_hand_once):
+        with pytest.raises(
+            FilesUnreachable, match="files of one are missing, or change while they are read; try again"
+        ):
+            act(folder)
 
 
 @pytest.mark.parametrize("path", ["../../../../etc/passwd", "/etc/passwd"])
 def test_a_listing_leads_to_no_other_place_of_the_disk(
     bucket: fs.S3FileSystem, elsewhere: Callable[[], Path], path: str
 ) -> None:
-    folder = a_run(elsewhere())
     listed = Listing.model_validate({"files": {path: {"digest": "d", "size": 1, "changed": 1}}})
-    with bucket.open_output_stream("kept/runs-of-tests/runs/demo/one/files.json") as stream:
+    with bucket.open_output_stream(f"{ONE}/files.json") as stream:
         stream.write(listed.model_dump_json().encode())
     with pytest.raises(ConfigurationError, match="which is not within it"):
-        brought(folder)
+        brought(a_run(elsewhere()))
 
 
 def test_a_listing_that_nobody_can_read_is_not_taken_for_an_empty_one(
     bucket: fs.S3FileSystem, elsewhere: Callable[[], Path]
 ) -> None:
-    with bucket.open_output_stream("kept/runs-of-tests/runs/demo/one/files.json") as stream:
+    with bucket.open_output_stream(f"{ONE}/files.json") as stream:
         stream.write(b"{")
     with pytest.raises(ConfigurationError, match=r"files.json of one is damaged"):
         brought(a_run(elsewhere()))
+
+
+def test_a_full_disk_is_told(elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = make(a_run(elsewhere()), {"run.json": "{}"})
+    keep(folder)
+    elsewhere()
+
+    def full(path: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("enrollsync.words.private.make_file", full)
+    with pytest.raises(FilesUnreachable, match="on this machine's disk: No space left on device; make room"):
+        brought(folder)
 
 
 def test_another_home_is_told(elsewhere: Callable[[], Path], tmp_path: Path) -> None:
@@ -395,6 +549,6 @@ def test_without_a_store_nothing_is_done(tmp_path: Path, monkeypatch: pytest.Mon
         make(folder, {"plan/a": "1"})
     keep(folder)
     drop(folder)
-    object_store.leave()
-    assert {path.name for path in folder.rglob("*")} == {"run.json", "plan", "a"}
-    assert not has(folder, "report.html")
+    leave()
+    assert {path.name for path in tmp_path.rglob("*")} == {"data", "runs", "demo", "one", "run.json", "plan", "a"}
+    assert brought(folder) == folder and which_have([folder], "run.json") == {folder}

@@ -19,10 +19,13 @@ import httpx
 import pytest
 from fastapi.concurrency import run_in_threadpool
 from fastapi.testclient import TestClient
+from pyarrow.fs import FileSelector
 
 from enrollsync import steps
 from enrollsync.arrive.upload import Upload, list_uploads, sweep
-from enrollsync.settings import load_district
+from enrollsync.portal.host import NotDone
+from enrollsync.run.object_store import folders_of
+from enrollsync.settings import load_district, uploads_folder
 from nightly import BATCH_HEADER, other
 from portal.conftest import FakeHost, browsing, write_district
 from portal.test_access import ORIGIN
@@ -157,6 +160,30 @@ def test_of_two_who_press_run_at_once_one_has_it(
 
     monkeypatch.setattr(host, "start", start)
     assert (press(visitor, address, "run").status_code, begun, len(host.done)) == (303, [409], 1)
+
+
+def test_with_an_object_store_a_run_finds_the_upload_there_and_only_once_it_is_started(
+    visitor: TestClient, host: FakeHost, monkeypatch: pytest.MonkeyPatch, bucket: Any
+) -> None:
+    address, _ = planned(visitor, {"users.csv": users(other(4))})
+    upload = only_upload()
+    kept = "kept/runs-of-tests/uploads/merced"
+
+    def names() -> set[str]:
+        found = bucket.get_file_info(FileSelector(kept, recursive=True, allow_not_found=True))
+        return {one.base_name.partition(".")[0] for one in found if one.is_file and one.size}
+
+    async def refused(*asked: Any) -> str:
+        raise NotDone("Airflow did not do it")
+
+    with monkeypatch.context() as away:
+        away.setattr(host, "start", refused)
+        assert press(visitor, address, "run").status_code == 409
+    assert names() == set()
+    assert press(visitor, address, "run").status_code == 303
+    assert names() == {"users", "files"}
+    assert visitor.get(address, headers=JSON).json()["upload"]["run_id"] == "manual__again"
+    assert folders_of(uploads_folder("merced")) == [upload.root]
 
 
 def test_what_a_run_has_read_is_gone_with_all_that_was_made_of_it(visitor: TestClient) -> None:

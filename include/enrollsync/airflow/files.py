@@ -31,12 +31,12 @@ _HEADERS = {
 _PLAIN = {"report.html", *(link.href for link in LINKS)}
 
 
-def workspace_of(dag_id: str, run_id: str) -> Workspace:
-    """The workspace of a run; 404 where the DAG is none of ours, or the run has left nothing."""
-    place = Workspace(brought(run_folder(_district_of(dag_id), run_id), ()))
-    if not place.root.is_dir():
+def folder_of(dag_id: str, run_id: str) -> Path:
+    """The folder of a run; 404 where the DAG is none of ours, or the run has left nothing."""
+    folder = run_folder(_district_of(dag_id), run_id)
+    if not brought(folder, ()).is_dir():
         raise HTTPException(404, "this run's files are gone; `enrollsync explain` and `enrollsync runs` know the rest")
-    return place
+    return folder
 
 
 def _district_of(dag_id: str) -> District:
@@ -47,7 +47,7 @@ def _district_of(dag_id: str) -> District:
     raise HTTPException(404, "no district has this DAG")
 
 
-OfRun = Annotated[Workspace, Depends(workspace_of)]
+OfRun = Annotated[Path, Depends(folder_of)]
 
 of_run = APIRouter(
     prefix="/{dag_id}/{run_id}", dependencies=[Depends(require_path), Depends(requires_access_dag("GET"))]
@@ -55,10 +55,10 @@ of_run = APIRouter(
 
 
 @of_run.get("/quarantine.zip")
-def quarantine(place: OfRun, afterwards: BackgroundTasks) -> FileResponse:
+def quarantine(folder: OfRun, afterwards: BackgroundTasks) -> FileResponse:
     """The rejected lines, one CSV for each source file, zipped."""
-    brought(place.root, ["quarantine"])
-    files = [_kept(place, "quarantine", file.name) for file in sorted(place.quarantine.glob("*.csv"))]
+    place = Workspace(brought(folder, ["quarantine"]))
+    files = [_kept(folder, "quarantine", file.name) for file in sorted(place.quarantine.glob("*.csv"))]
     if not files:
         raise HTTPException(404, "nothing was rejected in this run")
     made = _temporary(".zip", afterwards)
@@ -69,45 +69,44 @@ def quarantine(place: OfRun, afterwards: BackgroundTasks) -> FileResponse:
 
 
 @of_run.get("/plan.csv")
-def plan(place: OfRun, afterwards: BackgroundTasks) -> FileResponse:
+def plan(folder: OfRun, afterwards: BackgroundTasks) -> FileResponse:
     """Every operation of the plan: what, on which record, why, from which line."""
     from enrollsync.report.operations import write_csv
 
-    brought(place.root, ["plan", "state"])
+    place = Workspace(brought(folder, ["plan", "state"]))
     if not (place.plan / "plan.json").is_file():
         raise HTTPException(404, "this run did not come to a plan")
     for file in place.plan.iterdir():
-        _kept(place, "plan", file.name)
+        _kept(folder, "plan", file.name)
     made = _temporary(".csv", afterwards)
     write_csv(place, made)
     return FileResponse(made, filename="plan.csv", headers=_HEADERS)
 
 
 @of_run.get("/quarantine/{name}")
-def quarantined(place: OfRun, name: str) -> FileResponse:
+def quarantined(folder: OfRun, name: str) -> FileResponse:
     """The rejected lines of one source file."""
-    return FileResponse(_kept(place, "quarantine", name), headers=_HEADERS)
+    return FileResponse(_kept(folder, "quarantine", name), headers=_HEADERS)
 
 
 @of_run.get("/data_docs/{path:path}")
-def data_docs(place: OfRun, path: str) -> FileResponse:
+def data_docs(folder: OfRun, path: str) -> FileResponse:
     """A page of Great Expectations' site; it holds no values."""
-    return FileResponse(_kept(place, "data_docs", *path.split("/")), headers=_HEADERS)
+    return FileResponse(_kept(folder, "data_docs", *path.split("/")), headers=_HEADERS)
 
 
 @of_run.get("/{name}")
-def file(place: OfRun, name: str) -> FileResponse:
+def file(folder: OfRun, name: str) -> FileResponse:
     """The report and the files that it links."""
     if name not in _PLAIN:
         raise HTTPException(404, "no such file")
-    return FileResponse(_kept(place, name), headers=_HEADERS)
+    return FileResponse(_kept(folder, name), headers=_HEADERS)
 
 
-def _kept(place: Workspace, *names: str) -> Path:
+def _kept(folder: Path, *names: str) -> Path:
     """The file of a run that is reached by these names; 404 where there is none, or where a link lies on the way."""
-    way = list(accumulate(names, Path.joinpath, initial=place.root))
+    way = list(accumulate(names, Path.joinpath, initial=brought(folder, names[:1])))
     named = all(name not in {"", ".", ".."} and "/" not in name for name in names)
-    brought(place.root, names[:1])
     if not named or any(step.is_symlink() for step in way) or not way[-1].is_file():
         raise HTTPException(404, "no such file in this run")
     return way[-1]

@@ -36,9 +36,7 @@ def files_of(workspace: str, *steps: Step) -> Iterator[str]:
 
     Without steps: all of them. See `run/object_store.py`.
     """
-    reads = {name for one in steps for name in one.reads} if steps else None
-    writes = {name for one in steps for name in one.writes} if steps else None
-    with at_hand(Path(workspace), reads, writes):
+    with at_hand(Path(workspace), {name for one in steps for name in (*one.reads, *one.writes)} if steps else None):
         yield workspace
 
 

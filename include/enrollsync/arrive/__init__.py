@@ -18,7 +18,7 @@ from enrollsync.arrive.delivery import Batch
 from enrollsync.arrive.edit import edited_batch
 from enrollsync.arrive.folder import find_delivery, resolved
 from enrollsync.arrive.recognise import recognise
-from enrollsync.arrive.upload import bring_picked
+from enrollsync.arrive.upload import picked
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Notice
 from enrollsync.settings import District, project_root, uploads_folder
@@ -70,7 +70,7 @@ def _find_batch(run: Run, connection: Connection | None, telling: Callable[[str]
     ready = None if asked.source else source.ready
     if asked.picked:
         _refuse_elsewhere(place, district)
-        bring_picked(district, place)
+        place = picked(district, place)
     if source.is_remote and not asked.source:
         from enrollsync.arrive.remote import fetched
 

@@ -7,6 +7,7 @@ run too that checks and plans it, whose workspace goes with it.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -20,17 +21,19 @@ from typing import IO
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from enrollsync.run.object_store import bring_all, brought, drop, keep
-from enrollsync.run.workspace import Workspace
+from enrollsync.run.object_store import brought, drop, folders_of, keep
+from enrollsync.run.run import Run
+from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District, project_root, run_folder, uploads_folder
 from enrollsync.words import private
-from enrollsync.words.errors import EnrollSyncError, Refused
+from enrollsync.words.errors import EnrollSyncError, FilesUnreachable, Refused
 from enrollsync.words.kinds import kind_of
 from enrollsync.words.masking import new_name
 from enrollsync.words.printable import printable, shortened
 
 MOST_FILES = 40
 """Files of one upload."""
+log = logging.getLogger(__name__)
 _KEPT = timedelta(days=1)
 _MOST_KEPT = 10
 """Uploads of a district that no run was started with."""
@@ -151,15 +154,23 @@ class Upload:
             return None
         return lock
 
+    def is_of_before(self, instant: datetime) -> bool:
+        """Whether it was sent before that, by its id."""
+        return datetime.strptime(self.id.split("__")[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC) < instant
+
     def hand_over(self) -> None:
-        """Let a run on another machine find it. Raises FilesUnreachable."""
-        keep(self.root)
+        """Let a run on another machine find the delivery. Raises FilesUnreachable."""
+        keep(self.folder)
+
+    def take_back(self) -> None:
+        """No run is to read it."""
+        drop(self.root)
 
     def remove(self) -> None:
         """Leave nothing of it, nor of what was made of it."""
         for folder in (self.workspace.root, self.root):
             shutil.rmtree(folder, ignore_errors=True)
-            drop(folder)
+        self.take_back()
 
 
 def begin_upload(district: District, now: datetime) -> Upload:
@@ -181,18 +192,27 @@ def list_uploads(district: District) -> list[Upload]:
     return [upload for upload in _all(district) if upload.read()]
 
 
-def bring_picked(district: District, place: Path) -> None:
-    """Bring here the upload in which a picked delivery lies, if it is one. Raises FilesUnreachable."""
-    uploads = uploads_folder(district.district_id)
-    if place.is_relative_to(uploads) and place != uploads:
-        brought(uploads / place.relative_to(uploads).parts[0])
+def picked(district: District, place: Path) -> Path:
+    """Where a picked delivery is to be read: an upload may lie on another machine. Raises FilesUnreachable."""
+    return brought(place) if place.is_relative_to(uploads_folder(district.district_id)) else place
 
 
 def _all(district: District) -> list[Upload]:
     folder = uploads_folder(district.district_id)
-    bring_all(folder, ())
     found = folder.iterdir() if folder.is_dir() else ()
     return [Upload(district, path) for path in sorted(found, reverse=True) if _ID.fullmatch(path.name)]
+
+
+def sweep_after(run: Run) -> None:
+    """What `sweep` does, once a run has ended; of an upload that it has read, on whichever machine, nothing is left."""
+    district, known = run.settings, run.manifest
+    upload = Upload(district, project_root() / Path(known.source or "").parent)
+    try:
+        if known.picked and upload.root.parent == uploads_folder(district.district_id) and _is_read(known):
+            upload.take_back()
+        sweep(district, known.as_of)
+    except FilesUnreachable as error:  # the next run's turn
+        log.warning("old uploads stay in the object store: %s", error)
 
 
 def sweep(district: District, now: datetime) -> None:
@@ -203,12 +223,20 @@ def sweep(district: District, now: datetime) -> None:
 
 def swept(district: District, now: datetime) -> list[Upload]:
     """Which those are."""
+    here = _all(district)
     found = []
-    for place, upload in enumerate(_all(district)):
+    for place, upload in enumerate(here):
         with suppress(OSError):  # another sweep was quicker
             if not upload.is_worked_on and _is_over(upload, now, is_old=place >= _MOST_KEPT):
                 found.append(upload)
-    return found
+    elsewhere = _elsewhere(district, {one.id for one in here})
+    return found + [upload for upload in elsewhere if upload.is_of_before(now - _KEPT)]
+
+
+def _elsewhere(district: District, here: set[str]) -> list[Upload]:
+    """Uploads that were handed over on another machine."""
+    found = folders_of(uploads_folder(district.district_id))
+    return [Upload(district, path) for path in found if _ID.fullmatch(path.name) and path.name not in here]
 
 
 def _is_over(upload: Upload, now: datetime, *, is_old: bool) -> bool:
@@ -226,6 +254,10 @@ def _has_read(district: District, run_id: str) -> bool:
         known = Workspace(brought(run_folder(district, run_id), ())).read()
     except EnrollSyncError:
         return False
+    return _is_read(known)
+
+
+def _is_read(known: RunManifest) -> bool:
     return "ingest" in known.seconds and known.outcome not in ("refused", "failed")
 
 

@@ -22,8 +22,9 @@ import duckdb
 from enrollsync.arrive.upload import Upload
 from enrollsync.forget.person import Person
 from enrollsync.run import engine
-from enrollsync.run.object_store import bring_all, drop
+from enrollsync.run.object_store import brought, drop, folders_of, tidy
 from enrollsync.settings import District, project_root, runs_folder, uploads_folder
+from enrollsync.words.errors import ConfigurationError, FilesUnreachable
 
 _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
 """In which a delivery may have been written; a text is looked for in each."""
@@ -62,22 +63,21 @@ class KeptFiles:
 
 def find_files(settings: District, person: Person) -> KeptFiles:
     """The kept files of a district that have a sign of the person; only reads."""
-    for folder in (runs_folder(settings), uploads_folder(settings.district_id)):
-        bring_all(folder)
     own = project_root() / "data" / "traceback.txt"
     with engine.connect(runs_folder(settings)) as connection:
         signs = _Signs(connection, person)
         sent = (Upload(settings, path) for path in _within(uploads_folder(settings.district_id)))
         return KeptFiles(
-            tuple(folder for folder in _within(runs_folder(settings)) if signs.in_folder(folder)),
-            tuple(upload for upload in sent if signs.in_folder(upload.root)),
+            tuple(folder for folder in _within(runs_folder(settings)) if signs.of(folder)),
+            tuple(upload for upload in sent if signs.of(upload.root) or signs.of(upload.folder)),
             (own,) if own.is_file() and signs.in_file(own) else (),
         )
 
 
 def _within(folder: Path) -> list[Path]:
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.is_dir() and not path.is_symlink())
+    """Folders here, those too that retention has begun to remove, and in the object store."""
+    here = (path for path in (folder.iterdir() if folder.is_dir() else ()) if path.is_dir() and not path.is_symlink())
+    return sorted({*here, *folders_of(folder)})
 
 
 class _Signs:
@@ -89,6 +89,15 @@ class _Signs:
         self.together = [[value] for value in sorted(person.ids)] + [[*pair] for pair in sorted(person.names)]
         """Texts that are a sign where all of them stand in one row or line."""
         self.spelt = [[_spelt(text) for text in texts] for texts in self.together]
+
+    def of(self, folder: Path) -> bool:
+        """Here, or in the object store; what cannot be brought from there may have one."""
+        try:
+            tidy(folder)
+            kept = brought(folder)
+        except (FilesUnreachable, ConfigurationError):
+            return True
+        return any(self.in_folder(place) for place in {folder, kept})
 
     def in_folder(self, folder: Path) -> bool:
         """Small files are looked into first: most often one of them tells."""

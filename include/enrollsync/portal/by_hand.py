@@ -19,6 +19,7 @@ from enrollsync.portal.entry import DistrictVisit
 from enrollsync.portal.findings_view import Found, Sought, view_findings
 from enrollsync.portal.plan_view import Change, Wanted, view_changes
 from enrollsync.portal.texts import say
+from enrollsync.run.object_store import keep_if_possible
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import run_folder, runs_folder
@@ -110,6 +111,8 @@ def do(here: DistrictVisit, begin: Begin, step: Step, plan: str, looked: str) ->
         shutil.rmtree(workspace, ignore_errors=True)
         raise HTTPException(409, say("It cannot be stored as it is; nothing was changed."))
     steps.report(workspace, database_url=url)
+    if keep_if_possible(Path(workspace)):
+        shutil.rmtree(workspace, ignore_errors=True)
 
 
 def _looked_at(here: DistrictVisit, begin: Begin, run_id: str) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
@@ -24,7 +24,7 @@ from enrollsync.portal.run_view import Known, why
 from enrollsync.portal.students import by_night_and_school
 from enrollsync.portal.texts import say
 from enrollsync.report.wording import OUTCOMES, UNFINISHED, changes
-from enrollsync.run.object_store import has
+from enrollsync.run.object_store import which_have
 from enrollsync.run.workspace import Answer
 from enrollsync.settings import District, run_folder
 
@@ -41,7 +41,7 @@ def district(here: Inside, page: Page = 1) -> Response:
     last = here.store.list_runs(here.district.district_id, limit=5)
     facts = {
         "line": line,
-        "runs": [_listed(run, here.district) for run in last],
+        "runs": _with_reports(here.district, last),
         "deliveries": list_deliveries(here.district),
     }
     return show(here, "district.html.j2", facts | by_night_and_school(here, page))
@@ -87,7 +87,7 @@ def runs(here: Inside, filters: Annotated[Filters, Depends()], page: Page = 1) -
     )
     facts = {
         "district_id": here.district.district_id,
-        "runs": [_listed(run, here.district) for run in found[:LISTED]],
+        "runs": _with_reports(here.district, found[:LISTED]),
         "more": len(found) > LISTED,
         "page": page,
         "going": [one.run_id for one in here.host.running(here.district.district_id)],
@@ -113,10 +113,20 @@ def runs_as_csv(here: Inside, filters: Annotated[Filters, Depends()]) -> Respons
     return Response(text.getvalue(), media_type="text/csv", headers=headers)
 
 
+def _with_reports(district: District, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Runs as a page lists them, with the addresses of the reports that are kept."""
+    folders = {run["run_id"]: run_folder(district, run["run_id"]) for run in runs}
+    reported = which_have(folders.values(), "report.html")
+    listed = []
+    for run in runs:
+        dag = f"enrollment_{'undo' if run['outcome'] == 'undone' else 'sync'}__{district.district_id}"
+        address = f"{dag}/{quote(run['run_id'], safe='')}/report.html"
+        listed.append(_listed(run, district) | {"report": address if folders[run["run_id"]] in reported else None})
+    return listed
+
+
 def _listed(run: Mapping[str, Any], district: District) -> dict[str, Any]:
     outcome = OUTCOMES.get(run["outcome"], UNFINISHED)
-    reported = has(run_folder(district, run["run_id"]), "report.html")
-    dag = f"enrollment_{'undo' if run['outcome'] == 'undone' else 'sync'}__{district.district_id}"
     return {
         "run_id": run["run_id"],
         "started": when(run["started_at"], district.zone),
@@ -129,7 +139,6 @@ def _listed(run: Mapping[str, Any], district: District) -> dict[str, Any]:
         "answer": run["answer"],
         "decided": answers.answered(run["answer"], run["approved_by"]) if run["approved_by"] else None,
         "message": why(run["message"]),
-        "report": f"{dag}/{quote(run['run_id'], safe='')}/report.html" if reported else None,
     }
 
 

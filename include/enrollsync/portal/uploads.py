@@ -251,9 +251,12 @@ async def run(here: Changing, upload: Kept, view: Ours) -> Response:
             raise HTTPException(409, say("A run was started with this upload; look at the run."))
         wishes = {"source": upload.source}
         await run_in_threadpool(upload.hand_over)
-        run_id = await asked_of_host(here.host.start(here.request, here.district.district_id, "sync", wishes))
+        try:
+            run_id = await asked_of_host(here.host.start(here.request, here.district.district_id, "sync", wishes))
+        except HTTPException:
+            await run_in_threadpool(upload.take_back)
+            raise
         upload.write(sent.model_copy(update={"run_id": run_id}))
-        await run_in_threadpool(upload.hand_over)
     return to_run(here, run_id)
 
 

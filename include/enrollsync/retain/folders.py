@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from enrollsync.run.object_store import bring_all, drop, keep, size
+from enrollsync.run.object_store import brought, drop, folders_of, remove, size
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District, run_folder, runs_folder
 from enrollsync.words.errors import EnrollSyncError
@@ -38,7 +38,7 @@ class OldFolders:
         for path in self.runs:
             drop(path)
         for path in self.quarantines:
-            keep(path.parent, ["quarantine"])
+            remove(path.parent, ["quarantine"])
 
     def left(self) -> Iterator[str]:
         """What is there still, a line each for a person."""
@@ -54,41 +54,44 @@ def find_folders(settings: District, wanted: frozenset[str], now: datetime) -> O
     the lines that are still to be corrected.
     """
     ages = settings.retention
-    bring_all(runs_folder(settings), ["quarantine"])
     kept = {run_folder(settings, run_id).name for run_id in wanted}
-    folders = [_Folder.of(path) for path in _within(runs_folder(settings))]
+    folders = [_Folder.of(path, brought(path, ["quarantine"])) for path in folders_of(runs_folder(settings))]
     newest = max((one.touched for one in folders), default=None)
     free = [one for one in folders if one.path.name not in kept and one.touched != newest and not one.waits(now)]
     runs = tuple(one.path for one in free if one.is_older(ages.workspaces, now))
     quarantines = [
-        place
+        one.path / name
         for one in free
         if one.path not in runs and one.is_older(ages.quarantine, now)
-        for place in (one.path / "quarantine", one.path / f"{_GOING}quarantine")
-        if place.is_dir() and any(place.iterdir())
+        for name in ("quarantine", f"{_GOING}quarantine")
+        if any(_files_in(one.place / name))
     ]
     unfinished = tuple(sorted(runs_folder(settings).glob(f"{_GOING}*")))
     found = (*unfinished, *runs)
-    return OldFolders(found, tuple(quarantines), sum(map(_size, (*found, *quarantines))))
+    places = {one.path: one.place for one in folders}
+    held = (places[path.parent] / path.name for path in quarantines)
+    return OldFolders(found, tuple(quarantines), sum(map(size, (*found, *held))))
 
 
 @dataclass(frozen=True)
 class _Folder:
     path: Path
+    place: Path
+    """Where it is to be read."""
     manifest: RunManifest | None
     """None where nobody can read it any more."""
     touched: datetime
     """When the run last noted something."""
 
     @classmethod
-    def of(cls, path: Path) -> _Folder:
-        noted = path / "run.json"
-        touched = datetime.fromtimestamp((noted if noted.is_file() else path).stat().st_mtime, UTC)
+    def of(cls, path: Path, place: Path) -> _Folder:
+        noted = place / "run.json"
+        touched = datetime.fromtimestamp((noted if noted.is_file() else place).stat().st_mtime, UTC)
         try:
-            manifest = Workspace(path).read()
+            manifest = Workspace(place).read()
         except EnrollSyncError:
-            return cls(path, None, touched)
-        return cls(path, manifest, max(touched, manifest.as_of))
+            return cls(path, place, None, touched)
+        return cls(path, place, manifest, max(touched, manifest.as_of))
 
     def is_older(self, days: int | None, now: datetime) -> bool:
         return days is not None and now - self.touched > timedelta(days=days)
@@ -99,11 +102,5 @@ class _Folder:
         return known is not None and known.outcome == "held" and known.answer_by is not None and known.answer_by > now
 
 
-def _within(folder: Path) -> list[Path]:
-    found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.is_dir() and not path.is_symlink() and path.name[0] != ".")
-
-
-def _size(folder: Path) -> int:
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    return size(folder) or sum(path.stat().st_size for path in files)
+def _files_in(folder: Path) -> Iterator[Path]:
+    return folder.iterdir() if folder.is_dir() else iter(())

@@ -4,14 +4,16 @@
 named, folders are on this disk alone, and nothing here does anything.
 
 What a folder has stands in its `files.json`. A content lies under its path and digest and is never written over, so
-that whoever is interrupted leaves the folder as the last step left it. Who works on a folder has it on the own disk
-meanwhile, and leaves none of it there; copies to look at go an hour later.
+that whoever is interrupted leaves the folder as the last step left it. A task has a folder on its own disk while it
+works on it (`at_hand`), and leaves none of it there. Who only looks has a copy of that moment, which nobody changes,
+in a place of the process's own (`brought`); it goes an hour after it was last asked for, and with the process.
 """
 
 from __future__ import annotations
 
 import atexit
 import fcntl
+import logging
 import os
 import re
 import shutil
@@ -24,7 +26,8 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from secrets import token_hex
-from typing import TYPE_CHECKING, TypeVar
+from threading import Lock
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -32,30 +35,33 @@ from enrollsync.settings import project_root
 from enrollsync.settings.bucket import is_denied, s3_client, why_not
 from enrollsync.settings.connections import optional_connection
 from enrollsync.words import private
-from enrollsync.words.errors import ConfigurationError, FilesUnreachable
+from enrollsync.words.errors import ConfigurationError, EnrollSyncError, FilesUnreachable
 
 if TYPE_CHECKING:
     from pyarrow import fs
 
+S = TypeVar("S")
 T = TypeVar("T")
 PLACE = "ENROLLSYNC_RUNS"
 CONNECTION = "enrollsync_runs"
-ALWAYS = ("run.json", "settings.json", "upload.json")
+ALWAYS = ("run.json", "settings.json")
 """Files that come with any part of a folder."""
 _INDEX = "files.json"
-_COPY = ".copy"
-"""Marks a folder that is a copy of what the store has; its time is that of its last use."""
-_HALF = ".half-"
 _COPIES_STAY = 3600
 """Seconds."""
 _AT_ONCE = 8
 """Files on their way."""
 _PIECE = 8 << 20
 """Bytes."""
+_DIGEST = 16
+"""Bytes."""
+_TRIES = 5
+"""How often something is read that changes meanwhile."""
+_OF_HERE = ("lock", "batch")
+"""Whose an upload is at the moment, and a delivery on its way: never kept, nor is a name that begins with a dot."""
 _held: set[Path] = set()
-"""Folders on which this process works: what it made is newer than what the store has."""
-_brought: set[Path] = set()
-"""Copies that this process has made."""
+"""Folders on which this process works."""
+log = logging.getLogger(__name__)
 
 
 class Content(BaseModel):
@@ -66,11 +72,11 @@ class Content(BaseModel):
     digest: str
     size: int
     changed: int
-    """Nanoseconds since 1970; with the size, it says whether a copy is the same."""
+    """Nanoseconds since 1970."""
 
     def is_at(self, path: Path) -> bool:
-        """Whether the file there is this one."""
-        with suppress(FileNotFoundError):
+        """Whether the file there is this one, by size and time."""
+        with suppress(OSError):
             found = path.stat()
             return (found.st_size, found.st_mtime_ns) == (self.size, self.changed)
         return False
@@ -86,82 +92,123 @@ class Listing(BaseModel):
     folders: list[str] = Field(default_factory=list)
     """Those within it, of which some are empty."""
 
+    def of(self, names: Collection[str] | None) -> dict[str, Content]:
+        """The files in what is called so; None: all."""
+        return {path: content for path, content in self.files.items() if _is_of(path, names)}
+
 
 # ---- what others call ------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def at_hand(
-    folder: Path, reads: Collection[str] | None = None, writes: Collection[str] | None = None
-) -> Iterator[None]:  # fmt: skip
-    """Work on a folder: it is brought here before, and what was made of it is kept after, whatever happens.
+def at_hand(folder: Path, names: Collection[str] | None = None) -> Iterator[None]:
+    """Work on a folder: what is called so in it (None: all) is brought here before, and what is here is kept after.
 
-    `reads`, `writes`: names within the folder, None for all. Of what is called as `writes` says, nothing stays in the
-    store that is not here afterwards. Nothing at all stays here. Raises FilesUnreachable, ConfigurationError.
+    It is kept whatever happens, and nothing stays here. Raises FilesUnreachable, ConfigurationError; where somebody has
+    changed or removed the folder meanwhile, nothing of this work is kept.
     """
     store = _store()
     if store is None:
         yield
         return
-    _leave_old(folder.parent)
-    there = store.bring(folder, reads)
-    _make_copy(folder, there)
-    _brought.add(folder)
-    _held.add(folder)
-    try:
-        with (folder / _COPY).open() as mark:
-            fcntl.flock(mark, fcntl.LOCK_SH)  # until the block ends, nobody takes it for left behind
+    with _only_here(folder):
+        _held.add(folder)
+        try:
+            there = store.listing(folder)
+            if there is not None:  # what a task left that was killed here is older, or only half of it
+                shutil.rmtree(folder, ignore_errors=True)
+                try:
+                    store.fetch(folder, folder, there, names)
+                except FileNotFoundError:
+                    raise _incomplete(folder) from None
             try:
                 yield
             finally:
-                store.keep(folder, there, writes)
-    finally:
-        _held.discard(folder)
-        leave()
+                store.keep(folder, there, names)
+        finally:
+            _held.discard(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+            leave()
 
 
 def brought(folder: Path, names: Collection[str] | None = None) -> Path:
-    """The folder, with what the store has of it, or of these names in it; a run that goes on here stays as it is.
+    """Where the folder is to be read, as far as it is called so (None: all): a copy, or itself where none is kept.
 
     Raises FilesUnreachable, ConfigurationError.
     """
     store = _store()
-    if store and folder not in _held:
-        _leave_old(folder.parent)
-        store.bring(folder, names)
-    return folder
+    if store is None or folder in _held:
+        return folder
+    for _ in range(_TRIES):
+        listed = store.listing(folder)
+        if listed is None:
+            return folder
+        with suppress(FileNotFoundError):  # somebody has kept a newer one meanwhile
+            return store.copy(folder, listed, names)
+    raise _incomplete(folder)
 
 
-def keep(folder: Path, writes: Collection[str] | None = None) -> None:
-    """Let the store have what the folder is now; `writes` as in `at_hand`.
+def _incomplete(folder: Path) -> FilesUnreachable:
+    return FilesUnreachable(f"{PLACE}: files of {folder.name} are missing, or change while they are read; try again")
+
+
+def keep(folder: Path, names: Collection[str] | None = None) -> None:
+    """Let the store have what is here, be it only what is called so; who works on the folder does that at the end.
 
     Raises FilesUnreachable, ConfigurationError.
     """
     store = _store()
     if store and folder not in _held and folder.is_dir():
-        store.keep(folder, store.listing(folder) or Listing(), writes)
+        store.keep(folder, store.listing(folder), names)
 
 
-def has(folder: Path, name: str) -> bool:
-    """Whether the folder has a file of that name. Raises FilesUnreachable, ConfigurationError."""
-    if (folder / name).is_file():
-        return True
+def keep_if_possible(folder: Path) -> bool:
+    """The same at the end of a run that is over; whether the store has it now. What cannot be kept stays here."""
+    try:
+        keep(folder)
+    except EnrollSyncError as error:
+        log.warning("the files of run %s stay on this machine: %s", folder.name, error)
+        return False
+    return _store() is not None and folder not in _held
+
+
+def which_have(folders: Collection[Path], name: str) -> set[Path]:
+    """Those that have a file of that name. Raises FilesUnreachable, ConfigurationError."""
     store = _store()
-    return bool(store and name in (store.listing(folder) or Listing()).files)
+    if store is None:
+        return {folder for folder in folders if (folder / name).is_file()}
+
+    def has(folder: Path) -> bool:
+        listed = store.listing(folder)
+        return (folder / name).is_file() if listed is None else name in listed.files
+
+    return {folder for folder, found in zip(folders, _all_at_once(has, folders), strict=True) if found}
 
 
-def size(folder: Path) -> int | None:
-    """Bytes that the store has of the folder; None where it has none."""
+def folders_of(beneath: Path) -> list[Path]:
+    """The folders within one, here and in the store, by name. Raises FilesUnreachable, ConfigurationError."""
+    here = {path for path in (beneath.iterdir() if beneath.is_dir() else ()) if _is_own_folder(path)}
+    store = _store()
+    return sorted(here | (set(store.folders(beneath)) if store else set()))
+
+
+def size(folder: Path) -> int:
+    """Bytes, in the store or else here."""
     store = _store()
     listed = store.listing(folder) if store else None
-    return sum(content.size for content in listed.files.values()) if listed else None
+    if listed is not None:
+        return sum(content.size for content in listed.files.values())
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def bring_all(beneath: Path, names: Collection[str] | None = None) -> None:
-    """All folders of a folder, as `brought`."""
+def remove(folder: Path, names: Collection[str]) -> None:
+    """Take what is called so out of the folder's files in the store. Raises FilesUnreachable, ConfigurationError."""
     store = _store()
-    for folder in store.folders(beneath) if store else ():
-        brought(folder, names)
+    listed = store.listing(folder) if store else None
+    if store and listed:
+        gone = [path for path in listed.files if PurePosixPath(path).parts[0] in names]
+        left = {path: content for path, content in listed.files.items() if path not in gone}
+        store.say(folder, Listing(files=left, folders=listed.folders))
 
 
 def drop(folder: Path) -> None:
@@ -172,31 +219,76 @@ def drop(folder: Path) -> None:
     store = _store()
     if store:
         store.drop(folder)
-        _brought.discard(folder)
+
+
+def tidy(folder: Path) -> None:
+    """Take out of the store what somebody who was killed had sent for the folder. Raises FilesUnreachable."""
+    store = _store()
+    listed = store.listing(folder) if store else None
+    if store and listed:
+        store.let_go(folder, listed)
 
 
 def leave() -> None:
-    """Remove the copies that this process has made."""
-    for folder in _brought - _held:
-        shutil.rmtree(folder, ignore_errors=True)
-        _brought.discard(folder)
+    """Remove the copies of this process."""
+    if own := _own.pop(os.getpid(), None):
+        shutil.rmtree(own[0], ignore_errors=True)
+        own[1].close()
 
 
-def _leave_old(beneath: Path) -> None:
-    """Remove copies that nobody has looked at for long: of a page, or of a task that was killed."""
-    if time.monotonic() - _looked_for_old.get(beneath.parent, -_BETWEEN) < _BETWEEN:
-        return
-    _looked_for_old[beneath.parent] = time.monotonic()
-    for mark in beneath.parent.glob(f"*/*/{_COPY}"):
-        with suppress(OSError), mark.open() as lock:
-            if time.time() - mark.stat().st_mtime > _COPIES_STAY:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(mark.parent, ignore_errors=True)
+# ---- copies, and who has a folder ------------------------------------------------------------------------------------
+
+_own: dict[int, tuple[Path, IO[bytes]]] = {}
+"""Process -> the folder of its copies, and the lock that says that it lives."""
+_one_at_a_time = Lock()
 
 
-_BETWEEN = 60
-"""Seconds between two looks for copies that nobody needs."""
-_looked_for_old: dict[Path, float] = {}
+def _place_of_copies() -> Path:
+    """The folder of this process's copies; those of processes that are gone, and of long ago, go."""
+    with _one_at_a_time:
+        if os.getpid() not in _own:
+            copies = project_root() / "data" / "copies"
+            private.make_folder(copies)
+            for other in copies.iterdir():
+                with suppress(OSError), (other / "lock").open("rb") as lock:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(other, ignore_errors=True)
+            own = copies / token_hex(8)
+            private.make_folder(own)
+            private.make_file(own / "lock")
+            mine = (own / "lock").open("rb")
+            fcntl.flock(mine, fcntl.LOCK_EX)
+            _own[os.getpid()] = own, mine
+            atexit.register(leave)
+        own = _own[os.getpid()][0]
+        for copy in own.iterdir():
+            with suppress(OSError):
+                if copy.is_dir() and time.time() - copy.stat().st_mtime > _COPIES_STAY:
+                    shutil.rmtree(copy, ignore_errors=True)
+        return own
+
+
+@lru_cache(maxsize=1024)
+def _lock_of(copy: Path) -> Lock:
+    return Lock()
+
+
+@contextmanager
+def _only_here(folder: Path) -> Iterator[None]:
+    """Be the only one on this machine who works on the folder. Raises FilesUnreachable where somebody does."""
+    private.make_folder(folder.parent)
+    lock = folder.with_name(f".{folder.name}.lock")
+    private.make_file(lock)
+    with lock.open("rb") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            said = f"{PLACE}: another task of this machine works on {folder.name} still; try again"
+            raise FilesUnreachable(said) from None
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 # ---- the store -------------------------------------------------------------------------------------------------------
@@ -210,9 +302,8 @@ def _store() -> _Store | None:
 @lru_cache(maxsize=1)
 def _store_at(place: str, connection: str) -> _Store:
     """`connection`: that of the environment, of which another one means another store."""
-    if not re.fullmatch(r"s3://[A-Za-z0-9._-]+(/[^/]+)*/?", place):
-        raise ConfigurationError(f"{PLACE}: {place!r} is no object store; write one like s3://bucket/folder")
-    atexit.register(leave)
+    if not re.fullmatch(r"s3://[A-Za-z0-9._-]+(/[^/]+)*/?", place):  # what it is may be a secret
+        raise ConfigurationError(f"{PLACE}: is no object store; write one like s3://bucket/folder")
     return _Store(s3_client(optional_connection(CONNECTION, PLACE)), place.removeprefix("s3://").strip("/"))
 
 
@@ -224,115 +315,136 @@ class _Store:
 
     def listing(self, folder: Path) -> Listing | None:
         """What the store has of the folder; None: nothing."""
-        try:
-            return Listing.model_validate_json(self._read(f"{self._key(folder)}/{_INDEX}"))
-        except FileNotFoundError:
-            return None
-        except ValidationError:
-            raise ConfigurationError(
-                f"{PLACE}: {_INDEX} of {folder.name} is damaged, or another EnrollSync wrote it; start a new run"
-            ) from None
+        key = f"{self._key(folder)}/{_INDEX}"
+        for _ in range(_TRIES):
+            try:
+                with self._reached(folder), self.files.open_input_stream(key) as stream:
+                    return Listing.model_validate_json(bytes(stream.read()))
+            except FileNotFoundError:
+                return None
+            except ValidationError:  # its length was asked for before a newer one came
+                time.sleep(0.05)
+        raise ConfigurationError(
+            f"{PLACE}: {_INDEX} of {folder.name} is damaged, or another EnrollSync wrote it; start a new run"
+        )
 
     def folders(self, beneath: Path) -> list[Path]:
-        """The folders that the store has of this one, by name."""
+        """The folders that the store has of this one."""
         from pyarrow import fs
 
         chosen = fs.FileSelector(self._key(beneath), allow_not_found=True)
         with self._reached(beneath):
             found = self.files.get_file_info(chosen)
-        return sorted(beneath / one.base_name for one in found if one.type == fs.FileType.Directory)
+        return [beneath / one.base_name for one in found if one.type == fs.FileType.Directory]
 
-    def bring(self, folder: Path, names: Collection[str] | None) -> Listing:
-        """Make the folder here what the store has of it, as far as it is called so; returns all that it has."""
-        for _ in range(3):
-            listed = self.listing(folder)
-            if listed is None:
-                self._forget_copy(folder)
-                return Listing()
-            try:
-                self._bring(folder, listed, names)
-            except FileNotFoundError:  # somebody has kept a newer one meanwhile
-                continue
-            return listed
-        raise FilesUnreachable(f"{PLACE}: {folder.name} changes while it is read; try again")
+    def copy(self, folder: Path, listed: Listing, names: Collection[str] | None) -> Path:
+        """A copy of the folder at this listing; what of it was asked for before is there already."""
+        with self._reached(folder):
+            version = blake2b(f"{folder} {listed.model_dump_json()}".encode(), digest_size=_DIGEST).hexdigest()
+            whole = _place_of_copies() / version
+            copy = whole / folder.relative_to(project_root() / "data")
+            with _lock_of(copy):
+                self.fetch(folder, copy, listed, names)
+                os.utime(whole)
+        return copy
 
-    def _bring(self, folder: Path, listed: Listing, names: Collection[str] | None) -> None:
-        _make_copy(folder, listed)
-        _brought.add(folder)
-        wanted = {path: content for path, content in listed.files.items() if _is_of(path, names)}
-        for path in _files_of(folder):
-            if path not in listed.files and _is_of(path, names):
-                (folder / path).unlink(missing_ok=True)
-        missing = [path for path, content in wanted.items() if not content.is_at(folder / path)]
-        _all_at_once(lambda path: self._fetch(folder, path, wanted[path]), missing)
+    def fetch(self, folder: Path, target: Path, listed: Listing, names: Collection[str] | None) -> None:
+        """Put what is called so of the folder into `target`."""
+        wanted = listed.of(names)
+        with self._reached(folder):
+            private.make_folder(target)
+            for name in (*listed.folders, *(str(PurePosixPath(path).parent) for path in wanted)):
+                _require_within(name)
+                (target / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+            missing = [path for path, content in wanted.items() if not content.is_at(target / path)]
+            _all_at_once(lambda path: self._fetch(folder, path, wanted[path], target), missing)
 
-    def _fetch(self, folder: Path, path: str, content: Content) -> None:
-        half = folder / f"{_HALF}{token_hex(8)}"
+    def _fetch(self, folder: Path, path: str, content: Content, target: Path) -> None:
+        _require_within(path)
+        half = target / f".{token_hex(8)}"
         private.make_file(half)
         try:
-            with self._reached(folder), self.files.open_input_stream(self._content(folder, path, content)) as stream:
-                digest = blake2b(digest_size=_DIGEST)
-                with half.open("wb") as kept:
-                    while piece := stream.read(_PIECE):
-                        digest.update(piece)
-                        kept.write(piece)
+            digest = blake2b(digest_size=_DIGEST)
+            with self.files.open_input_stream(self._content(folder, path, content)) as stream, half.open("wb") as kept:
+                while piece := stream.read(_PIECE):
+                    digest.update(piece)
+                    kept.write(piece)
             if digest.hexdigest() != content.digest:
                 raise FilesUnreachable(f"{PLACE}: {path} of {folder.name} came damaged; try again")
             os.utime(half, ns=(content.changed, content.changed))
-            half.replace(folder / path)
+            half.replace(target / path)
         finally:
             half.unlink(missing_ok=True)
 
-    def keep(self, folder: Path, known: Listing, writes: Collection[str] | None) -> None:
-        """Take what is new here, then say so, then let go what nothing names any more.
+    def keep(self, folder: Path, known: Listing | None, names: Collection[str] | None) -> None:
+        """Take what is here, then say so, then let go what nothing names any more.
 
-        `known`: what the store has. Of it goes what is not here and is called so (`writes`, None: anything).
+        `known`: what the store has. Of it goes what is called so and is not here.
         """
-        here = {path: folder / path for path in _files_of(folder)}
-        same = {path: content for path, content in known.files.items() if path in here and content.is_at(here[path])}
-        new = dict(_all_at_once(lambda path: (path, self._send(folder, path, known)), here.keys() - same.keys()))
-        elsewhere = {
-            path: content for path, content in known.files.items() if path not in here and not _is_of(path, writes)
-        }
-        listed = Listing(files=dict(sorted((elsewhere | same | new).items())), folders=_folders_of(folder))
-        if listed == known:
+        if not folder.is_dir():
             return
-        with self._reached(folder), self.files.open_output_stream(f"{self._key(folder)}/{_INDEX}") as stream:
-            stream.write(listed.model_dump_json().encode())
-        _make_copy(folder, listed)
-        left = {self._content(folder, *item) for item in known.files.items()}
-        left -= {self._content(folder, *item) for item in listed.files.items()}
-        _all_at_once(self._delete, left)
+        before = known or Listing()
+        with self._reached(folder):
+            here = _files_of(folder)
+            sent = _all_at_once(lambda path: self._send(folder, path, before.files.get(path)), here)
+            left = {path: content for path, content in before.files.items() if not _is_of(path, names)}
+            files = left | dict(zip(here, sent, strict=True))
+            listed = Listing(files=dict(sorted(files.items())), folders=_folders_of(folder))
+        if self.listing(folder) != known:
+            said = f"{PLACE}: the files of {folder.name} were changed or removed meanwhile, so nothing more was kept"
+            raise FilesUnreachable(f"{said}; try again")
+        if listed != known:
+            self.say(folder, listed)
 
-    def _send(self, folder: Path, path: str, known: Listing) -> Content:
+    def _send(self, folder: Path, path: str, before: Content | None) -> Content:
+        if before and before.is_at(folder / path):
+            return before
         found = (folder / path).stat()
-        digest = blake2b(digest_size=_DIGEST)
         with (folder / path).open("rb") as stream:
+            digest = blake2b(digest_size=_DIGEST)
             while piece := stream.read(_PIECE):
                 digest.update(piece)
-        content = Content(digest=digest.hexdigest(), size=found.st_size, changed=found.st_mtime_ns)
-        before = known.files.get(path)
-        if before is None or before.digest != content.digest:
-            key = self._content(folder, path, content)
-            with (
-                (folder / path).open("rb") as stream,
-                self._reached(folder),
-                self.files.open_output_stream(key) as kept,
-            ):
-                shutil.copyfileobj(stream, kept, _PIECE)
+            content = Content(digest=digest.hexdigest(), size=found.st_size, changed=found.st_mtime_ns)
+            if before is None or before.digest != content.digest:
+                stream.seek(0)
+                with self.files.open_output_stream(self._content(folder, path, content)) as kept:
+                    shutil.copyfileobj(stream, kept, _PIECE)
         return content
+
+    def say(self, folder: Path, listed: Listing) -> None:
+        """From now on the folder has this; what nothing names any more goes."""
+        text = listed.model_dump_json().encode()
+
+        def write(key: str) -> None:
+            with self.files.open_output_stream(key) as stream:
+                stream.write(text)
+
+        with self._reached(folder):  # in a thread, where no signal leaves half of it behind
+            _all_at_once(write, [f"{self._key(folder)}/{_INDEX}"])
+        self.let_go(folder, listed)
+
+    def let_go(self, folder: Path, listed: Listing) -> None:
+        """Delete all contents of the folder that the listing does not name."""
+        from pyarrow import fs
+
+        key = self._key(folder)
+        named = {self._content(folder, *item) for item in listed.files.items()} | {f"{key}/{_INDEX}"}
+        with self._reached(folder):
+            found = self.files.get_file_info(fs.FileSelector(key, recursive=True, allow_not_found=True))
+            stray = [one.path for one in found if one.type == fs.FileType.File and one.path not in named]
+            _all_at_once(self._delete, stray)
 
     def drop(self, folder: Path) -> None:
         """What says that the folder is there goes first."""
         key = self._key(folder)
-        self._delete(f"{key}/{_INDEX}")
-        with suppress(FileNotFoundError), self._reached(folder):
-            self.files.delete_dir(key)
+        with self._reached(folder):
+            self._delete(f"{key}/{_INDEX}")
+            with suppress(FileNotFoundError):
+                self.files.delete_dir(key)
 
-    def _forget_copy(self, folder: Path) -> None:
-        """A copy of what the store has not any more was taken away elsewhere; what began here stays."""
-        if (folder / _COPY).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+    def _delete(self, key: str) -> None:
+        with suppress(FileNotFoundError):
+            self.files.delete_file(key)
 
     def _key(self, folder: Path) -> str:
         try:
@@ -345,44 +457,20 @@ class _Store:
     def _content(self, folder: Path, path: str, content: Content) -> str:
         return f"{self._key(folder)}/{path}.{content.digest}"
 
-    def _read(self, key: str) -> bytes:
-        with self._reached(Path(key).parent), self.files.open_input_stream(key) as stream:
-            return bytes(stream.read())
-
-    def _delete(self, key: str) -> None:
-        with suppress(FileNotFoundError), self._reached(Path(key).parent):
-            self.files.delete_file(key)
-
     @contextmanager
     def _reached(self, folder: Path) -> Iterator[None]:
-        """Say in one line what the store refuses, or that it does not answer. Raises FileNotFoundError as it is."""
+        """Say in one line what the store or this disk refuses. Raises FilesUnreachable, FileNotFoundError as it is."""
         try:
             yield
         except FileNotFoundError:
             raise
         except OSError as error:
-            if error.errno is not None:  # of this machine's disk
-                said = f"{folder} cannot be written here: {error.strerror}; make room, or let this user write there"
-                raise FilesUnreachable(f"{PLACE}: {said}") from None
+            if error.errno is not None:
+                said = f"{folder.name} cannot be written or read on this machine's disk: {error.strerror}"
+                raise FilesUnreachable(f"{PLACE}: {said}; make room, or let this user write there") from None
             why = why_not(error)
             remedy = f"put a key with that right into the connection {CONNECTION}" if is_denied(why) else "try again"
             raise FilesUnreachable(f"{PLACE}: {folder.name} cannot be read or kept ({why}); {remedy}") from None
-
-
-_DIGEST = 16
-"""Bytes."""
-
-
-def _make_copy(folder: Path, listed: Listing) -> None:
-    private.make_folder(folder)
-    for name in ("", *listed.folders):
-        _require_within(name)
-        (folder / name).mkdir(mode=0o700, parents=True, exist_ok=True)
-    for path in listed.files:
-        _require_within(path)
-        (folder / path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    private.make_file(folder / _COPY)
-    (folder / _COPY).touch()
 
 
 def _require_within(path: str) -> None:
@@ -393,26 +481,32 @@ def _require_within(path: str) -> None:
         raise ConfigurationError(said)
 
 
+def _is_own_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink() and path.name[0] != "."
+
+
 def _files_of(folder: Path) -> list[str]:
-    """Paths of the files within the folder that others may have; no link is followed."""
-    found = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    within = (str(path.relative_to(folder)) for path in found)
-    return [path for path in within if not path.startswith((_COPY, _HALF)) and path.split("/")[0] not in _OF_HERE]
-
-
-_OF_HERE = ("lock", "batch")
-"""Whose an upload is at the moment, and a delivery on its way."""
+    """Paths of the files within the folder that are kept; no link is followed."""
+    return _kept(folder, (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()))
 
 
 def _folders_of(folder: Path) -> list[str]:
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_dir() and not path.is_symlink())
-    return sorted(str(path) for path in found if path.parts[0] not in _OF_HERE)
+    return _kept(folder, (path for path in folder.rglob("*") if path.is_dir() and not path.is_symlink()))
+
+
+def _kept(folder: Path, found: Iterable[Path]) -> list[str]:
+    within = (path.relative_to(folder) for path in found)
+    return sorted(
+        str(path) for path in within if path.parts[0] not in _OF_HERE and not any(name[0] == "." for name in path.parts)
+    )
 
 
 def _is_of(path: str, names: Collection[str] | None) -> bool:
     return names is None or path in ALWAYS or PurePosixPath(path).parts[0] in names
 
 
-def _all_at_once(do: Callable[[str], T], paths: Iterable[str]) -> list[T]:
+def _all_at_once(do: Callable[[S], T], items: Collection[S]) -> list[T]:
+    if not items:
+        return []
     with ThreadPoolExecutor(_AT_ONCE) as workers:
-        return list(workers.map(do, sorted(paths)))
+        return list(workers.map(do, items))

@@ -87,18 +87,17 @@ def remove(
     """Remove all that is known of a district from the roster, its runs' folders and uploads; shows counts, and asks."""
     import shutil
 
-    from enrollsync.run.object_store import bring_all, drop
+    from enrollsync.run.object_store import drop, folders_of
     from enrollsync.settings import runs_folder, uploads_folder
 
     with errors_stop(False):
         settings, store = load_district(district), _roster(district, database)
         district_id = settings.district_id
         places = (runs_folder(settings), uploads_folder(district_id))
-        for place in places:
-            bring_all(place, ())
-        folders = [folder for folder in places if folder.is_dir()]
+        within = {place: folders_of(place) for place in places}
+        folders = [place for place in places if place.is_dir() or within[place]]
         counts = [[table, f"{rows:,}"] for table, rows in store.count_district(district_id).items()]
-        counts += [[printable(str(folder)), f"{len(list(folder.iterdir())):,}"] for folder in folders]
+        counts += [[printable(str(folder)), f"{len(within[folder]):,}"] for folder in folders]
         typer.echo(f"database {store.backend.place}: all of district {district_id} goes, and nothing brings it back:")
         print_table(("what", "how many"), counts)
         if (confirm or typer.prompt("To remove it, type the district's id", err=True)) != district_id:
@@ -106,7 +105,8 @@ def remove(
         store.remove_district(district_id)
         try:
             for folder in folders:
-                shutil.rmtree(folder)
+                if folder.is_dir():
+                    shutil.rmtree(folder)
                 drop(folder)
         except OSError as error:
             said = f"the roster has nothing of district {district_id} any more, but {error.filename} cannot be removed"
