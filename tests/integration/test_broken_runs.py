@@ -18,6 +18,7 @@ from typer.testing import CliRunner, Result
 
 from enrollsync import steps
 from enrollsync.cli import app
+from enrollsync.run.breakage import one_line
 from enrollsync.words.errors import DamagedRun, EnrollSyncError
 from nightly import Nightly, other, student
 
@@ -139,6 +140,12 @@ def test_what_nobody_foresaw_is_one_line_with_its_traceback_kept_apart(
     assert "KeyError: 'Leena Parath'" in _private(kept)
     for name in ("run.json", "report.html", "report.json", "findings.csv"):
         assert "Leena" not in Path(nightly.workspace, name).read_text()
+
+
+def test_ctrl_c_in_the_middle_of_a_statement_is_ctrl_c(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), one_line("plan", tmp_path):
+        raise RuntimeError("Query interrupted")  # as DuckDB says it where it notices the signal
+    assert not [*tmp_path.iterdir()]
 
 
 def test_what_nobody_foresaw_in_a_report_is_one_line_too(nightly: Nightly, monkeypatch: pytest.MonkeyPatch) -> None:

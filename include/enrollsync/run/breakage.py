@@ -33,7 +33,14 @@ def one_line(what: str, folder: Path) -> Iterator[None]:
     except EnrollSyncError:
         raise
     except Exception as error:
+        if _is_the_keyboard(error):
+            raise KeyboardInterrupt from None
         raise told(what, folder, error) from None
+
+
+def _is_the_keyboard(error: Exception) -> bool:
+    """Whether somebody pressed Ctrl-C in the middle of a statement of DuckDB's, which makes its own error of it."""
+    return isinstance(error, RuntimeError) and str(error) == "Query interrupted"
 
 
 def told(what: str, folder: Path, error: Exception) -> EnrollSyncError:
