@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from enrollsync.portal.by_hand import Looked
+from enrollsync.run.object_store import folders_of, keep
+from enrollsync.settings import load_district, runs_folder
 from nightly import other, student
 from portal.conftest import FIRST, SECOND, SSN, FakeHost, browsing, copy_of, deliver, furnishing, run, write_district
 from portal.forms import JSON, ORIGIN, all_fields, fields
@@ -187,3 +190,33 @@ def test_the_doctor_lists_all_checks_and_knows_no_others(visitor: TestClient) ->
     assert visitor.get(f"{BASE}/doctor/nothing").status_code == 404
     part = visitor.get(f"{BASE}/doctor/ssn", headers={"HX-Request": "true"}).text
     assert "<html" not in part and "6789" in part and SSN not in part
+
+
+# ---- with an object store --------------------------------------------------------------------------------------------
+
+
+def test_pages_say_of_runs_in_an_object_store_what_they_said_of_those_on_the_disk(
+    visitor: TestClient, request: pytest.FixtureRequest
+) -> None:
+    district = load_district("merced")
+    school = visitor.get("/roster/districts/merced/organizations", headers=JSON).json()["found"][0]["key"]
+    pages = ["/runs", "/runs/second", "/runs/first", "/waiting", "/quality", f"/quality/schools/{school}",
+             f"/users/{key_of(visitor, 'u1')}"]  # fmt: skip
+    answers = {page: visitor.get(f"{BASE}{page}", headers=JSON) for page in pages}
+    assert {answer.status_code for answer in answers.values()} <= {200, 404}
+    assert "report.html" in answers["/runs/second"].text
+    request.getfixturevalue("bucket")
+    runs = runs_folder(district)
+    for name in ("first", "second"):
+        keep(runs / name)
+        shutil.rmtree(runs / name)
+    for page, before in answers.items():
+        after = visitor.get(f"{BASE}{page}", headers=JSON)
+        assert (after.status_code, after.json()) == (before.status_code, before.json()), page
+
+    asked = fields(visitor.get(f"{BASE}/waiting").text) | {"answer": "new", "reason": "asked the school"}
+    looked = visitor.post(f"{BASE}/waiting", data=asked, headers=ORIGIN)
+    assert visitor.post(f"{BASE}/waiting", data=fields(looked.text), headers=ORIGIN).status_code == 303
+    assert told(visitor, "/waiting")["rows"] == []
+    assert not list(runs.iterdir()), "what a person has done is kept there, and not here"
+    assert len(folders_of(runs)) == 3

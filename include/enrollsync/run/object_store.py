@@ -46,6 +46,9 @@ PLACE = "ENROLLSYNC_RUNS"
 CONNECTION = "enrollsync_runs"
 ALWAYS = ("run.json", "settings.json")
 """Files that come with any part of a folder."""
+FOR_PAGES = ("canonical", "findings.parquet", "plan", "quarantine", "state", "id_changes.csv", "switch.csv",
+             "report.html", "report.json", "findings.csv")  # fmt: skip
+"""What the portal reads of a run: not the delivery, and not what the checks leave for the plan."""
 _INDEX = "files.json"
 _COPIES_STAY = 3600
 """Seconds."""
