@@ -35,7 +35,7 @@ from enrollsync.run.step import INGEST, LOAD, OVER, PLAN, REPORT, VALIDATE, step
 from enrollsync.run.workspace import COUNTED, Answer, Edit, Merge, RunManifest, Settle, Workspace
 from enrollsync.settings import load_district, run_folder
 from enrollsync.words.canonical import BY_NAME, ENTITIES
-from enrollsync.words.errors import ConfigurationError, EnrollSyncError, StalePlan
+from enrollsync.words.errors import ConfigurationError, EnrollSyncError, FilesMissing, StalePlan
 from enrollsync.words.printable import shown
 
 if TYPE_CHECKING:
@@ -295,8 +295,9 @@ def taken_before(workspace: str) -> str | None:
     run = Run.open(workspace)
     if not (run.manifest.proposal_of and answers.proposes(run.manifest)):
         return None
-    before = Workspace(brought(run_folder(run.settings, run.manifest.proposal_of), [run.place.taken_id_changes.name]))
-    with suppress(OSError, ConfigurationError):
+    folder, taken = run_folder(run.settings, run.manifest.proposal_of), run.place.taken_id_changes.name
+    with suppress(OSError, ConfigurationError, FilesMissing):
+        before = Workspace(brought(folder, [taken]))
         earlier = before.read()
         same = before.taken_id_changes.read_bytes() == run.place.proposed_id_changes.read_bytes()
         return earlier.approved_by if same and earlier.answer == "use_proposal" else None

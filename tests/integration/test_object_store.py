@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pyarrow import fs
 
 from enrollsync import steps
-from enrollsync.arrive.upload import Sent, Upload, begin_upload, list_uploads, sweep
+from enrollsync.arrive.upload import Sent, Upload, begin_upload, list_uploads, picked, sweep
 from enrollsync.forget.files import find_files
 from enrollsync.forget.person import Person
 from enrollsync.retain.folders import find_folders
@@ -27,7 +27,7 @@ from enrollsync.run.object_store import Listing, at_hand, brought, drop, folders
 from enrollsync.run.step import INGEST, LOAD, NIGHT, PLAN, REPORT, VALIDATE, Step
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import load_district, run_folder, runs_folder
-from enrollsync.words.errors import ConfigurationError, EnrollSyncError, FilesUnreachable
+from enrollsync.words.errors import ConfigurationError, EnrollSyncError, FilesMissing, FilesUnreachable
 from nightly import Nightly, student
 from s3_server import SECRET, connection
 
@@ -110,13 +110,15 @@ def test_a_run_by_the_command_is_kept_when_it_is_reported_and_stays_where_it_was
     assert files_within(brought(folder)) == here
 
 
+@pytest.mark.parametrize(("place", "why"), [("s3://nobody/here", "NO_SUCH_BUCKET"), ("wrong", "is no object store")])
 def test_a_run_that_cannot_be_kept_is_over_all_the_same(
-    nightly: Nightly, elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+    nightly: Nightly, elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture, place: str, why: str,
+) -> None:  # fmt: skip
     elsewhere()
-    monkeypatch.setenv(object_store.PLACE, "s3://nobody/here")
+    monkeypatch.setenv(object_store.PLACE, place)
     assert nightly.run([student()])["outcome"] == "applied"
-    assert "stay on this machine" in caplog.text and "NO_SUCH_BUCKET" in caplog.text
+    assert "stay on this machine" in caplog.text and why in caplog.text
 
 
 def test_a_task_that_is_tried_again_on_another_machine_begins_with_what_the_step_before_left(
@@ -145,6 +147,7 @@ def test_a_task_that_is_tried_again_on_another_machine_begins_with_what_the_step
     assert len(objects(bucket)) > known, "something was sent by then"
     elsewhere()
     assert files_within(brought(folder)) == left
+    monkeypatch.setattr(object_store, "_STRAYS_STAY", -1)  # a day later
     with at_hand(folder, names_of(VALIDATE)):
         steps.validate(str(folder))
     kept = brought(folder)
@@ -323,6 +326,60 @@ def test_what_a_killed_task_left_on_this_disk_is_not_taken_for_newer(elsewhere: 
     assert files_within(brought(folder)) == {"run.json": b"1", "checks.json": b"good"}
 
 
+def test_what_a_killed_task_left_of_a_run_that_was_removed_does_not_bring_it_back(
+    elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(a_run(elsewhere()), {"run.json": "1"})
+    keep(folder)
+    with at_hand(folder):
+        left = {name: text.decode() for name, text in files_within(folder).items()}
+    make(folder, {**left, ".at-hand": ""})
+    drop(folder)
+    with at_hand(folder):
+        assert not files_within(folder)
+    assert not files_within(brought(folder))
+
+
+def test_what_lies_here_when_a_store_is_first_named_is_taken_along(elsewhere: Callable[[], Path]) -> None:
+    folder = make(a_run(elsewhere()), {"run.json": "1", "plan/a": "2"})
+    with at_hand(folder, ["plan"]):
+        assert set(files_within(folder)) == {"run.json", "plan/a"}
+    assert set(files_within(brought(folder))) == {"run.json", "plan/a"}
+
+
+def test_a_run_that_is_removed_while_it_is_first_kept_stays_removed(
+    elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, bucket: fs.S3FileSystem
+) -> None:
+    folder, say = make(a_run(elsewhere()), {"run.json": "1"}), object_store._Store.say
+
+    def removed(self: Any, *asked: Any) -> None:
+        drop(folder)
+        say(self, *asked)
+
+    monkeypatch.setattr(object_store._Store, "say", removed)
+    with pytest.raises(FilesUnreachable, match="were removed meanwhile"):
+        keep(folder)
+    assert not objects(bucket, ONE)
+
+
+def test_a_process_whose_copies_somebody_has_removed_makes_new_ones(elsewhere: Callable[[], Path]) -> None:
+    data = elsewhere()
+    folder = make(a_run(data), {"run.json": "1"})
+    keep(folder)
+    brought(folder)
+    shutil.rmtree(data / "copies")
+    assert files_within(brought(folder)) == {"run.json": b"1"}
+
+
+def test_a_long_name_and_a_folder_that_cannot_be_made_are_no_tracebacks(elsewhere: Callable[[], Path]) -> None:
+    data = elsewhere()
+    with at_hand(a_run(data, "r" * 250)):
+        make(a_run(data, "r" * 250), {"run.json": "1"})
+    make(data, {"runs/other": "a file"})
+    with pytest.raises(FilesUnreachable, match="cannot be written: "), at_hand(data / "runs" / "other" / "one"):
+        pytest.fail("there is no folder")
+
+
 def test_a_folder_that_was_removed_while_somebody_worked_on_it_does_not_come_back(
     elsewhere: Callable[[], Path], bucket: fs.S3FileSystem
 ) -> None:
@@ -347,18 +404,74 @@ def test_whom_the_roster_forgets_leaves_the_store_too(
     data = elsewhere()
     for name, text in (("one", "300,Ann"), ("two", "301,Bo"), ("three", "302,Cy")):
         keep(make(a_run(data, name), {"source/users.csv": text}))
-    with bucket.open_output_stream(f"{ONE[:-3]}two/source/half.csv.0123") as stream:
-        stream.write(b"300,Ann")  # of a task that was killed while it kept
+    keep(make(a_run(data, "four"), {"source/users.csv": "303,Di"}))
+    for killed in ("four", "five"):  # tasks, while they kept: of the one's run nothing was kept before
+        with bucket.open_output_stream(f"{ONE[:-3]}{killed}/source/half.csv.0123") as stream:
+            stream.write(b"300,Ann")
+    with bucket.open_output_stream(f"{ONE[:-3]}six/source/half.csv.0123") as stream:
+        stream.write(b"301,Bo")
     (gone,) = (path for path in objects(bucket) if "/three/source/users.csv" in path)
     bucket.delete_file(gone)
     elsewhere()
     found = find_files(load_district(nightly.district), Person((1,), frozenset({"300"})))
-    assert [path.name for path in found.runs] == ["one", "three"], "what cannot be read may have a sign"
+    assert [path.name for path in found.runs] == ["five", "four", "one", "three"], "what is damaged may have a sign"
+    assert {Path(path).name for path in files_within(data)} == {"lock"}, "no copy stays"
     found.remove()
     elsewhere()
-    assert [path.name for path in folders_of(a_run(data).parent)] == ["two"]
+    assert [path.name for path in folders_of(a_run(data).parent)] == ["six", "two"]
     assert files_within(brought(a_run(data, "two"))) == {"source/users.csv": b"301,Bo"}
-    assert not [path for path in objects(bucket) if "half.csv" in path]
+    assert [path for path in objects(bucket) if "half.csv" in path] == [f"{ONE[:-3]}six/source/half.csv.0123"]
+
+
+def test_a_look_for_somebody_takes_nothing_of_a_run_that_is_being_kept(
+    elsewhere: Callable[[], Path], nightly: Nightly, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = make(a_run(elsewhere()), {"run.json": "1"})
+    keep(folder)
+    say, district = object_store._Store.say, load_district(nightly.district)
+
+    def looked_for(self: Any, *asked: Any) -> None:
+        assert find_files(district, Person((1,), frozenset({"300"}))).runs == ()
+        say(self, *asked)
+
+    monkeypatch.setattr(object_store._Store, "say", looked_for)
+    keep(make(folder, {"run.json": "2", "plan/a": "301"}))
+    assert files_within(brought(folder)) == {"run.json": b"2", "plan/a": b"301"}
+
+
+@pytest.mark.parametrize("away", ["store", "disk"])
+def test_nobodys_run_goes_because_it_could_not_be_looked_at(
+    elsewhere: Callable[[], Path], nightly: Nightly, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    keep(make(a_run(elsewhere()), {"run.json": "1"}))
+    elsewhere()
+    district = load_district(nightly.district)
+
+    def broken(*asked: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left") if away == "disk" else OSError("AWS Error SLOW_DOWN")
+
+    monkeypatch.setattr(object_store._Store, "_fetch", broken)
+    with pytest.raises(FilesUnreachable, match="No space left|SLOW_DOWN"):
+        find_files(district, Person((1,), frozenset({"300"})))
+
+
+def test_a_damaged_run_and_one_that_was_never_whole_go_when_they_are_old_and_stop_no_other(
+    elsewhere: Callable[[], Path], nightly: Nightly, bucket: fs.S3FileSystem
+) -> None:
+    nightly.settings = {"retention": {"workspaces": 30}}
+    _kept(nightly, NOW - timedelta(days=40))
+    _kept(nightly, NOW + timedelta(days=1))
+    for name in ("damaged/files.json", "never-whole/run.json.0123"):
+        with bucket.open_output_stream(f"{ONE[:-3]}{name}") as stream:
+            stream.write(b"{")
+    elsewhere()
+    district = load_district(nightly.district)
+    assert [path.name for path in find_folders(district, frozenset(), datetime.now(UTC)).runs] == ["run-40"]
+    old = find_folders(district, frozenset(), datetime.now(UTC) + timedelta(days=31))
+    assert {path.name for path in old.runs} == {"run-40", "damaged", "never-whole"}
+    old.remove()
+    elsewhere()
+    assert [path.name for path in folders_of(runs_folder(district))] == ["run--1"]
 
 
 def test_old_runs_and_quarantines_leave_the_store_and_the_rest_of_a_run_stays(
@@ -439,6 +552,8 @@ def test_an_upload_that_no_run_has_read_leaves_the_store_a_day_later(
 
 def test_an_upload_that_is_discarded_or_not_started_leaves_the_store(bucket: fs.S3FileSystem, upload: Upload) -> None:
     upload.hand_over()
+    (upload.folder / "users.csv").write_text("another header")
+    assert picked(upload.district, upload.folder) == upload.folder, "here, what was checked is what lies here"
     upload.take_back()
     assert not objects(bucket, "kept/runs-of-tests/uploads") and upload.files
     upload.hand_over()
@@ -519,7 +634,7 @@ def test_a_listing_that_nobody_can_read_is_not_taken_for_an_empty_one(
 ) -> None:
     with bucket.open_output_stream(f"{ONE}/files.json") as stream:
         stream.write(b"{")
-    with pytest.raises(ConfigurationError, match=r"files.json of one is damaged"):
+    with pytest.raises(FilesMissing, match=r"files.json of one is damaged"):
         brought(a_run(elsewhere()))
 
 

@@ -12,6 +12,7 @@ from enrollsync.words.errors import (
     DamagedRun,
     DatabaseError,
     EnrollSyncError,
+    FilesMissing,
     FilesUnreachable,
     Refused,
     StalePlan,
@@ -22,7 +23,14 @@ from enrollsync.words.errors import (
 REFUSED = [Refused("FILE-HEADER", "unknown", file="a.csv", line=3), Refused("FILE-EMPTY", "empty", file="b.csv")]
 ALL = [
     *[kind("what, where") for kind in (EnrollSyncError, DamagedRun, ConfigurationError, DatabaseError, StalePlan)],
-    *[AlreadyApplied("twice"), Unreachable("silent"), FilesUnreachable("away"), REFUSED[0], Refused.for_all(REFUSED)],
+    *[
+        AlreadyApplied("twice"),
+        Unreachable("silent"),
+        FilesUnreachable("away"),
+        FilesMissing("half"),
+        REFUSED[0],
+        Refused.for_all(REFUSED),
+    ],
     UndoConflict("run-1", 2, [{"entity": "users", "why": "later"}], ["run-2"]),
 ]
 

@@ -26,7 +26,7 @@ from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District, project_root, run_folder, uploads_folder
 from enrollsync.words import private
-from enrollsync.words.errors import EnrollSyncError, FilesUnreachable, Refused
+from enrollsync.words.errors import EnrollSyncError, Refused
 from enrollsync.words.kinds import kind_of
 from enrollsync.words.masking import new_name
 from enrollsync.words.printable import printable, shortened
@@ -194,7 +194,8 @@ def list_uploads(district: District) -> list[Upload]:
 
 def picked(district: District, place: Path) -> Path:
     """Where a picked delivery is to be read: an upload may lie on another machine. Raises FilesUnreachable."""
-    return brought(place) if place.is_relative_to(uploads_folder(district.district_id)) else place
+    is_away = place.is_relative_to(uploads_folder(district.district_id)) and not place.exists()
+    return brought(place) if is_away else place
 
 
 def _all(district: District) -> list[Upload]:
@@ -211,7 +212,7 @@ def sweep_after(run: Run) -> None:
         if known.picked and upload.root.parent == uploads_folder(district.district_id) and _is_read(known):
             upload.take_back()
         sweep(district, known.as_of)
-    except FilesUnreachable as error:  # the next run's turn
+    except EnrollSyncError as error:  # the next run's turn
         log.warning("old uploads stay in the object store: %s", error)
 
 

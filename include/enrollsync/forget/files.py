@@ -22,9 +22,9 @@ import duckdb
 from enrollsync.arrive.upload import Upload
 from enrollsync.forget.person import Person
 from enrollsync.run import engine
-from enrollsync.run.object_store import brought, drop, folders_of, tidy
+from enrollsync.run.object_store import brought, drop, folders_of, leave_copy, strays
 from enrollsync.settings import District, project_root, runs_folder, uploads_folder
-from enrollsync.words.errors import ConfigurationError, FilesUnreachable
+from enrollsync.words.errors import FilesMissing
 
 _ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
 """In which a delivery may have been written; a text is looked for in each."""
@@ -91,13 +91,15 @@ class _Signs:
         self.spelt = [[_spelt(text) for text in texts] for texts in self.together]
 
     def of(self, folder: Path) -> bool:
-        """Here, or in the object store; what cannot be brought from there may have one."""
+        """Here, or in the object store, what a killed task has sent there too; what is damaged there may have one."""
         try:
-            tidy(folder)
-            kept = brought(folder)
-        except (FilesUnreachable, ConfigurationError):
+            places = {folder, brought(folder), strays(folder) or folder}
+        except FilesMissing:
             return True
-        return any(self.in_folder(place) for place in {folder, kept})
+        found = any(self.in_folder(place) for place in places)
+        for copy in places:
+            leave_copy(copy)
+        return found
 
     def in_folder(self, folder: Path) -> bool:
         """Small files are looked into first: most often one of them tells."""

@@ -21,7 +21,7 @@ from enrollsync.records.open_findings import open_runs
 from enrollsync.records.profile import profile
 from enrollsync.records.search import Wanted, organizations_to_choose, search
 from enrollsync.records.suggested import suggestion_for
-from enrollsync.run.object_store import FOR_PAGES, brought
+from enrollsync.run.object_store import for_page
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import run_folder
 from enrollsync.words.canonical import CLASSES, KINDS, ORGANIZATIONS, STATUSES, USERS, Entity
@@ -177,7 +177,7 @@ def _form(here: DistrictVisit, entity: Entity, record: dict[str, Any], asked: As
 
 
 def _workspaces(here: DistrictVisit, run_ids: list[str]) -> list[Workspace]:
-    return [Workspace(brought(run_folder(here.district, run_id), FOR_PAGES)) for run_id in run_ids]
+    return [Workspace(for_page(run_folder(here.district, run_id))) for run_id in run_ids]
 
 
 _HIDDEN = ("district_id", "source_key", "term_start", "term_end", "organization_key")

@@ -25,7 +25,7 @@ from enrollsync.records.quality import Night, Rise, all_known, in_force, known_o
 from enrollsync.records.school_findings import SchoolFinding, of_files, of_roster
 from enrollsync.records.search import organizations_to_choose
 from enrollsync.report.page import inline_style
-from enrollsync.run.object_store import FOR_PAGES, brought
+from enrollsync.run.object_store import for_page
 from enrollsync.run.workspace import Workspace
 from enrollsync.settings import District, run_folder
 from enrollsync.words.canonical import ORGANIZATIONS
@@ -307,7 +307,7 @@ def _found(read: Read, district: District, school: Row) -> tuple[list[SchoolFind
     """The findings of the runs that are open, and whether the files of all these runs are there."""
     found, gone = [], []
     for run_id in open_runs(read, district.district_id):
-        place = Workspace(brought(run_folder(district, run_id), FOR_PAGES))
+        place = Workspace(for_page(run_folder(district, run_id)))
         if place.school_findings.is_file():
             found += of_files(place.school_findings, school["organization_key"])
         elif not place.findings.is_file():

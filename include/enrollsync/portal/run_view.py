@@ -15,7 +15,7 @@ from enrollsync.portal.host import Waiting
 from enrollsync.portal.plan_view import PlanView, consequences
 from enrollsync.portal.texts import say
 from enrollsync.report import wording
-from enrollsync.run.object_store import FOR_PAGES, brought
+from enrollsync.run.object_store import for_page
 from enrollsync.run.run import Run
 from enrollsync.run.workspace import RunManifest, Workspace, error_file_name
 from enrollsync.settings import run_folder
@@ -102,7 +102,7 @@ class Known:
 
 def kept_run(here: DistrictVisit, run_id: str) -> Run | None:
     """The run's files, if they are this run's; a workspace may be deleted at any time."""
-    folder = brought(run_folder(here.district, run_id), FOR_PAGES)
+    folder = for_page(run_folder(here.district, run_id))
     try:
         run = Run.open(str(folder))
     except EnrollSyncError:

@@ -16,7 +16,7 @@ from enrollsync.portal.pages import Page, root_of, show
 from enrollsync.portal.texts import say
 from enrollsync.records.open_findings import open_runs
 from enrollsync.records.waiting import PAGE, Waiting, waiting_rows, with_candidates
-from enrollsync.run.object_store import FOR_PAGES, brought
+from enrollsync.run.object_store import for_page
 from enrollsync.run.workspace import Settle, Workspace
 from enrollsync.settings import run_folder
 from enrollsync.words.canonical import BY_NAME, USERS
@@ -35,9 +35,7 @@ def waiting(here: Inside, page: Page = 1) -> Response:
     """Rows that wait, those of one reason together."""
     district_id = here.district.district_id
     with here.store.asking() as read:
-        workspaces = [
-            Workspace(brought(run_folder(here.district, run_id), FOR_PAGES)) for run_id in open_runs(read, district_id)
-        ]
+        workspaces = [Workspace(for_page(run_folder(here.district, run_id))) for run_id in open_runs(read, district_id)]
         total, found = waiting_rows(workspaces, settled_rows(read, district_id), page)
         rows = with_candidates(read, district_id, found)
     for row in rows:
@@ -99,7 +97,7 @@ def settle(here: Changing, said: Annotated[Said, Depends()]) -> Response:
 def _asked(here: DistrictVisit, said: Said, settled: set[tuple[str, str, int]], open_now: list[str]) -> list[Waiting]:
     if said.place[0] not in open_now:
         return []
-    place = Workspace(brought(run_folder(here.district, said.place[0]), FOR_PAGES))
+    place = Workspace(for_page(run_folder(here.district, said.place[0])))
     return waiting_rows([place], settled, only=said.place)[1]
 
 

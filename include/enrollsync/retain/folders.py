@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from enrollsync.run.object_store import brought, drop, folders_of, remove, size
+from enrollsync.run.object_store import brought, changed, drop, folders_of, remove, size
 from enrollsync.run.workspace import RunManifest, Workspace
 from enrollsync.settings import District, run_folder, runs_folder
-from enrollsync.words.errors import EnrollSyncError
+from enrollsync.words.errors import EnrollSyncError, FilesMissing
 
 _GOING = ".going-"
 """Begins the name of a folder that is being removed: whoever is interrupted leaves no half of a run."""
@@ -55,7 +56,7 @@ def find_folders(settings: District, wanted: frozenset[str], now: datetime) -> O
     """
     ages = settings.retention
     kept = {run_folder(settings, run_id).name for run_id in wanted}
-    folders = [_Folder.of(path, brought(path, ["quarantine"])) for path in folders_of(runs_folder(settings))]
+    folders = [_Folder.of(path) for path in folders_of(runs_folder(settings))]
     newest = max((one.touched for one in folders), default=None)
     free = [one for one in folders if one.path.name not in kept and one.touched != newest and not one.waits(now)]
     runs = tuple(one.path for one in free if one.is_older(ages.workspaces, now))
@@ -84,9 +85,17 @@ class _Folder:
     """When the run last noted something."""
 
     @classmethod
-    def of(cls, path: Path, place: Path) -> _Folder:
+    def of(cls, path: Path) -> _Folder:
+        try:
+            place = brought(path, ["quarantine"])
+        except FilesMissing:
+            place = path
         noted = place / "run.json"
-        touched = datetime.fromtimestamp((noted if noted.is_file() else place).stat().st_mtime, UTC)
+        if noted.is_file():
+            last = noted.stat().st_mtime
+        else:
+            last = changed(path) or (place.stat().st_mtime if place.is_dir() else time.time())
+        touched = datetime.fromtimestamp(last, UTC)
         try:
             manifest = Workspace(place).read()
         except EnrollSyncError:

@@ -35,7 +35,7 @@ from enrollsync.settings import project_root
 from enrollsync.settings.bucket import is_denied, s3_client, why_not
 from enrollsync.settings.connections import optional_connection
 from enrollsync.words import private
-from enrollsync.words.errors import ConfigurationError, EnrollSyncError, FilesUnreachable
+from enrollsync.words.errors import ConfigurationError, EnrollSyncError, FilesMissing, FilesUnreachable
 
 if TYPE_CHECKING:
     from pyarrow import fs
@@ -50,6 +50,10 @@ FOR_PAGES = ("canonical", "findings.parquet", "plan", "quarantine", "state", "id
              "report.html", "report.json", "findings.csv")  # fmt: skip
 """What the portal reads of a run: not the delivery, and not what the checks leave for the plan."""
 _INDEX = "files.json"
+_AT_HAND = ".at-hand"
+"""Marks a folder in which a task works, or was killed."""
+_STRAYS_STAY = 86_400
+"""Seconds; somebody may be about to name what they have sent."""
 _COPIES_STAY = 3600
 """Seconds."""
 _AT_ONCE = 8
@@ -118,12 +122,15 @@ def at_hand(folder: Path, names: Collection[str] | None = None) -> Iterator[None
         _held.add(folder)
         try:
             there = store.listing(folder)
-            if there is not None:  # what a task left that was killed here is older, or only half of it
+            if there is not None or (folder / _AT_HAND).exists():
+                # What a task left that was killed here is older, or only half of it.
                 shutil.rmtree(folder, ignore_errors=True)
+            if there is not None:
                 try:
                     store.fetch(folder, folder, there, names)
                 except FileNotFoundError:
                     raise _incomplete(folder) from None
+            store.mark(folder)
             try:
                 yield
             finally:
@@ -151,8 +158,17 @@ def brought(folder: Path, names: Collection[str] | None = None) -> Path:
     raise _incomplete(folder)
 
 
-def _incomplete(folder: Path) -> FilesUnreachable:
-    return FilesUnreachable(f"{PLACE}: files of {folder.name} are missing, or change while they are read; try again")
+def for_page(folder: Path) -> Path:
+    """The same for a page, which shows what is damaged as what is gone. Raises as `brought`, but no FilesMissing."""
+    try:
+        return brought(folder, FOR_PAGES)
+    except FilesMissing as error:
+        log.warning("%s", error)
+        return folder
+
+
+def _incomplete(folder: Path) -> FilesMissing:
+    return FilesMissing(f"{PLACE}: files of {folder.name} are missing, or change while they are read; try again")
 
 
 def keep(folder: Path, names: Collection[str] | None = None) -> None:
@@ -198,10 +214,28 @@ def folders_of(beneath: Path) -> list[Path]:
 def size(folder: Path) -> int:
     """Bytes, in the store or else here."""
     store = _store()
-    listed = store.listing(folder) if store else None
-    if listed is not None:
-        return sum(content.size for content in listed.files.values())
+    if store and (found := store.objects(folder)):
+        return sum(one.size or 0 for one in found)
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def changed(folder: Path) -> float | None:
+    """When the store got something of the folder last, in seconds since 1970; None where it has nothing."""
+    store = _store()
+    found = store.objects(folder) if store else []
+    return max((one.mtime_ns / 1e9 for one in found if one.mtime_ns), default=None)
+
+
+def strays(folder: Path) -> Path | None:
+    """A folder with what was sent for this one and is not named yet, or not any more; None where there is nothing."""
+    store = _store()
+    return store.copy_strays(folder) if store else None
+
+
+def leave_copy(copy: Path) -> None:
+    """Remove one copy that `brought` or `strays` made; nothing else."""
+    if (own := _own.get(os.getpid())) and copy.is_relative_to(own[0]):
+        shutil.rmtree(own[0] / copy.relative_to(own[0]).parts[0], ignore_errors=True)
 
 
 def remove(folder: Path, names: Collection[str]) -> None:
@@ -211,7 +245,7 @@ def remove(folder: Path, names: Collection[str]) -> None:
     if store and listed:
         gone = [path for path in listed.files if PurePosixPath(path).parts[0] in names]
         left = {path: content for path, content in listed.files.items() if path not in gone}
-        store.say(folder, Listing(files=left, folders=listed.folders))
+        store.say(folder, listed, Listing(files=left, folders=listed.folders))
 
 
 def drop(folder: Path) -> None:
@@ -222,14 +256,6 @@ def drop(folder: Path) -> None:
     store = _store()
     if store:
         store.drop(folder)
-
-
-def tidy(folder: Path) -> None:
-    """Take out of the store what somebody who was killed had sent for the folder. Raises FilesUnreachable."""
-    store = _store()
-    listed = store.listing(folder) if store else None
-    if store and listed:
-        store.let_go(folder, listed)
 
 
 def leave() -> None:
@@ -249,18 +275,22 @@ _one_at_a_time = Lock()
 def _place_of_copies() -> Path:
     """The folder of this process's copies; those of processes that are gone, and of long ago, go."""
     with _one_at_a_time:
+        if os.getpid() in _own and not _own[os.getpid()][0].is_dir():
+            leave()  # somebody has emptied the disk
         if os.getpid() not in _own:
             copies = project_root() / "data" / "copies"
             private.make_folder(copies)
-            for other in copies.iterdir():
+            for other in copies.glob("[!.]*"):
                 with suppress(OSError), (other / "lock").open("rb") as lock:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     shutil.rmtree(other, ignore_errors=True)
             own = copies / token_hex(8)
-            private.make_folder(own)
-            private.make_file(own / "lock")
-            mine = (own / "lock").open("rb")
+            begun = copies / f".{own.name}"  # nobody else's business before it is locked
+            private.make_folder(begun)
+            private.make_file(begun / "lock")
+            mine = (begun / "lock").open("rb")
             fcntl.flock(mine, fcntl.LOCK_EX)
+            begun.rename(own)
             _own[os.getpid()] = own, mine
             atexit.register(leave)
         own = _own[os.getpid()][0]
@@ -279,19 +309,37 @@ def _lock_of(copy: Path) -> Lock:
 @contextmanager
 def _only_here(folder: Path) -> Iterator[None]:
     """Be the only one on this machine who works on the folder. Raises FilesUnreachable where somebody does."""
-    private.make_folder(folder.parent)
-    lock = folder.with_name(f".{folder.name}.lock")
-    private.make_file(lock)
-    with lock.open("rb") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            said = f"{PLACE}: another task of this machine works on {folder.name} still; try again"
-            raise FilesUnreachable(said) from None
+    lock = folder.with_name(f".{blake2b(folder.name.encode(), digest_size=_DIGEST).hexdigest()}.lock")
+    try:
+        private.make_folder(folder.parent)
+        held = _locked(lock)
+    except BlockingIOError:
+        said = f"{PLACE}: another task of this machine works on {folder.name} still; try again"
+        raise FilesUnreachable(said) from None
+    except OSError as error:
+        said = f"{PLACE}: {folder.parent} cannot be written: {error.strerror}; make room, or let this user write there"
+        raise FilesUnreachable(said) from None
+    with held:
         try:
             yield
         finally:
             lock.unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> IO[bytes]:
+    """The file, locked; it is made where it is not there. Raises OSError."""
+    while True:
+        private.make_file(path)
+        with suppress(FileNotFoundError):  # who had it has just removed it
+            held = path.open("rb")
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if os.fstat(held.fileno()).st_ino == path.stat().st_ino:
+                    return held
+            except BaseException:
+                held.close()
+                raise
+            held.close()
 
 
 # ---- the store -------------------------------------------------------------------------------------------------------
@@ -327,7 +375,7 @@ class _Store:
                 return None
             except ValidationError:  # its length was asked for before a newer one came
                 time.sleep(0.05)
-        raise ConfigurationError(
+        raise FilesMissing(
             f"{PLACE}: {_INDEX} of {folder.name} is damaged, or another EnrollSync wrote it; start a new run"
         )
 
@@ -373,7 +421,7 @@ class _Store:
                     digest.update(piece)
                     kept.write(piece)
             if digest.hexdigest() != content.digest:
-                raise FilesUnreachable(f"{PLACE}: {path} of {folder.name} came damaged; try again")
+                raise FilesMissing(f"{PLACE}: {path} of {folder.name} came damaged; try again")
             os.utime(half, ns=(content.changed, content.changed))
             half.replace(target / path)
         finally:
@@ -397,7 +445,7 @@ class _Store:
             said = f"{PLACE}: the files of {folder.name} were changed or removed meanwhile, so nothing more was kept"
             raise FilesUnreachable(f"{said}; try again")
         if listed != known:
-            self.say(folder, listed)
+            self.say(folder, before, listed)
 
     def _send(self, folder: Path, path: str, before: Content | None) -> Content:
         if before and before.is_at(folder / path):
@@ -414,8 +462,11 @@ class _Store:
                     shutil.copyfileobj(stream, kept, _PIECE)
         return content
 
-    def say(self, folder: Path, listed: Listing) -> None:
-        """From now on the folder has this; what nothing names any more goes."""
+    def say(self, folder: Path, before: Listing, listed: Listing) -> None:
+        """From now on the folder has this in the place of what it had `before`; what nothing names any more goes.
+
+        Raises FilesUnreachable where somebody has removed the folder meanwhile, which stays removed.
+        """
         text = listed.model_dump_json().encode()
 
         def write(key: str) -> None:
@@ -424,18 +475,48 @@ class _Store:
 
         with self._reached(folder):  # in a thread, where no signal leaves half of it behind
             _all_at_once(write, [f"{self._key(folder)}/{_INDEX}"])
-        self.let_go(folder, listed)
+        named, found = self._named(folder, listed), self.objects(folder)
+        if named - {one.path for one in found}:
+            self.drop(folder)
+            raise FilesUnreachable(f"{PLACE}: the files of {folder.name} were removed meanwhile, so nothing was kept")
+        old, now = self._named(folder, before), time.time()
+        stray = [one for one in found if one.path not in named]
+        gone = [one.path for one in stray if one.path in old or now - (one.mtime_ns or 0) / 1e9 > _STRAYS_STAY]
+        with self._reached(folder):
+            _all_at_once(self._delete, gone)
 
-    def let_go(self, folder: Path, listed: Listing) -> None:
-        """Delete all contents of the folder that the listing does not name."""
+    def _named(self, folder: Path, listed: Listing) -> set[str]:
+        return {self._content(folder, *item) for item in listed.files.items()} | {f"{self._key(folder)}/{_INDEX}"}
+
+    def objects(self, folder: Path) -> list[fs.FileInfo]:
+        """All that there is beneath the folder's key, named or not."""
         from pyarrow import fs
 
-        key = self._key(folder)
-        named = {self._content(folder, *item) for item in listed.files.items()} | {f"{key}/{_INDEX}"}
         with self._reached(folder):
-            found = self.files.get_file_info(fs.FileSelector(key, recursive=True, allow_not_found=True))
-            stray = [one.path for one in found if one.type == fs.FileType.File and one.path not in named]
-            _all_at_once(self._delete, stray)
+            found = self.files.get_file_info(fs.FileSelector(self._key(folder), recursive=True, allow_not_found=True))
+        return [one for one in found if one.type == fs.FileType.File]
+
+    def copy_strays(self, folder: Path) -> Path | None:
+        """What nothing names, each under its own name in a folder of its number."""
+        named = self._named(folder, self.listing(folder) or Listing())
+        keys = sorted(one.path for one in self.objects(folder) if one.path not in named)
+        if not keys:
+            return None
+        with self._reached(folder):
+            copy = _place_of_copies() / token_hex(8)
+            for number, key in enumerate(keys):
+                target = copy / str(number) / PurePosixPath(key).name.rpartition(".")[0]
+                private.make_folder(target.parent)
+                private.make_file(target)
+                with suppress(FileNotFoundError), self.files.open_input_stream(key) as stream:
+                    target.write_bytes(stream.read())
+        return copy
+
+    def mark(self, folder: Path) -> None:
+        """Say on this disk that a task works here."""
+        with self._reached(folder):
+            private.make_folder(folder)
+            private.make_file(folder / _AT_HAND)
 
     def drop(self, folder: Path) -> None:
         """What says that the folder is there goes first."""

@@ -82,6 +82,10 @@ class FilesUnreachable(EnrollSyncError):
     """The object store that keeps runs' folders does not answer, or says no; what it has is as it was."""
 
 
+class FilesMissing(FilesUnreachable):
+    """What it has of a folder is damaged, or not whole."""
+
+
 class DatabaseError(EnrollSyncError):
     """The roster database cannot be reached, read or written."""
 
