@@ -51,6 +51,7 @@ except EnrollSyncError as error:
 INTERRUPTED = """
 steps.validate = lambda workspace: time.sleep(60)
 checks.prepare()
+from enrollsync.run import engine  # an import that is interrupted may keep that to itself
 threading.Timer(0.3, os.killpg, (0, signal.SIGINT)).start()
 try:
     checks.make('where')
