@@ -296,6 +296,24 @@ def test_a_page_reads_while_a_task_keeps_one_state_after_the_other(elsewhere: Ca
     assert len(seen) > 1
 
 
+@pytest.mark.parametrize("word", ["NO_SUCH_KEY", "RESOURCE_NOT_FOUND"])
+def test_a_content_that_goes_while_it_is_asked_for_is_looked_for_anew(
+    elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    folder = make(a_run(elsewhere()), {"run.json": "1"})
+    keep(folder)
+    fetch, tries = object_store._Store._fetch, list[str]()
+
+    def goes(self: Any, *asked: Any) -> None:
+        tries.append(word)
+        if len(tries) < 3:
+            raise OSError(f"When reading: AWS Error {word} during GetObject operation")
+        fetch(self, *asked)
+
+    monkeypatch.setattr(object_store._Store, "_fetch", goes)
+    assert files_within(brought(folder)) == {"run.json": b"1"}
+
+
 def test_a_page_that_was_read_stays_as_it_was_and_goes_an_hour_later(
     elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

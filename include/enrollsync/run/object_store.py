@@ -66,6 +66,8 @@ _TRIES = 5
 """How often something is read that changes meanwhile."""
 _OF_HERE = ("lock", "batch")
 """Whose an upload is at the moment, and a delivery on its way: never kept, nor is a name that begins with a dot."""
+_GONE = ("NO_SUCH_KEY", "RESOURCE_NOT_FOUND")
+"""What the store says of something that went between a look and the reading."""
 _held: set[Path] = set()
 """Folders on which this process works."""
 log = logging.getLogger(__name__)
@@ -553,6 +555,8 @@ class _Store:
                 said = f"{folder.name} cannot be written or read on this machine's disk: {error.strerror}"
                 raise FilesUnreachable(f"{PLACE}: {said}; make room, or let this user write there") from None
             why = why_not(error)
+            if why in _GONE:
+                raise FileNotFoundError(folder.name) from None
             remedy = f"put a key with that right into the connection {CONNECTION}" if is_denied(why) else "try again"
             raise FilesUnreachable(f"{PLACE}: {folder.name} cannot be read or kept ({why}); {remedy}") from None
 
