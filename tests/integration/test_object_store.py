@@ -348,7 +348,7 @@ def test_what_a_killed_task_left_on_this_disk_is_not_taken_for_newer(elsewhere: 
 
 
 def test_what_a_killed_task_left_of_a_run_that_was_removed_does_not_bring_it_back(
-    elsewhere: Callable[[], Path], monkeypatch: pytest.MonkeyPatch
+    elsewhere: Callable[[], Path],
 ) -> None:
     folder = make(a_run(elsewhere()), {"run.json": "1"})
     keep(folder)
@@ -587,8 +587,8 @@ def test_an_upload_that_is_discarded_or_not_started_leaves_the_store(bucket: fs.
 
 @pytest.mark.parametrize(("place", "given", "said"), [
     ("s3://KEY:a-secret-that-nobody-may-see@kept/x", {}, "is no object store; write one like s3://bucket/folder"),
-    ("s3://nobody/here", {}, r"one cannot be read or kept \(NO_SUCH_BUCKET\); try again"),
-    ("s3://kept/here", {"endpoint": "http://127.0.0.1:1"}, r"one cannot be read or kept \(NETWORK_CONNECTION\); try"),
+    ("s3://nobody/here", {}, r"take the files of one \(NO_SUCH_BUCKET\); try again"),
+    ("s3://kept/here", {"endpoint": "http://127.0.0.1:1"}, r"take the files of one \(NETWORK_CONNECTION\); try"),
     ("s3://kept/here", {"endpoint": "http://files.example"}, "ENROLLSYNC_RUNS enrollsync_runs: would fetch children's"),
     ("s3://kept/here", {"whole": "{"}, "ENROLLSYNC_RUNS enrollsync_runs: AIRFLOW_CONN_ENROLLSYNC_RUNS is no conn"),
 ], ids=["no store", "no bucket", "nobody there", "in the open", "no connection"])  # fmt: skip

@@ -16,6 +16,7 @@ from enrollsync.settings import load_district, runs_folder
 from nightly import other, student
 from portal.conftest import FIRST, SECOND, SSN, FakeHost, browsing, copy_of, deliver, furnishing, run, write_district
 from portal.forms import JSON, ORIGIN, all_fields, fields
+from s3_server import connection
 
 BASE = "/roster/districts/merced"
 TWICE = student("777", classId="C3", className="Music", userEmail="lp@demo.example")
@@ -220,3 +221,20 @@ def test_pages_say_of_runs_in_an_object_store_what_they_said_of_those_on_the_dis
     assert told(visitor, "/waiting")["rows"] == []
     assert not list(runs.iterdir()), "what a person has done is kept there, and not here"
     assert len(folders_of(runs)) == 3
+
+
+def test_with_the_store_away_runs_are_listed_without_reports_and_a_run_says_what_to_do(
+    visitor: TestClient, bucket: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("enrollsync.settings.bucket.TRIES", 1)
+    monkeypatch.setenv("AIRFLOW_CONN_ENROLLSYNC_RUNS", connection("http://127.0.0.1:1"))
+    assert [(one["run_id"], one["report"]) for one in told(visitor, "/runs")["runs"]] == [
+        ("second", None),
+        ("first", None),
+    ]
+    page = visitor.get(f"{BASE}/runs/second")
+    assert page.status_code == 503
+    said = (
+        "the object store (ENROLLSYNC_RUNS) does not give or take the files of second (NETWORK_CONNECTION); try again"
+    )
+    assert said in page.text

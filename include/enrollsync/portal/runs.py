@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, time, timedelta
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import quote
 
@@ -27,10 +29,12 @@ from enrollsync.report.wording import OUTCOMES, UNFINISHED, changes
 from enrollsync.run.object_store import which_have
 from enrollsync.run.workspace import Answer
 from enrollsync.settings import District, run_folder
+from enrollsync.words.errors import FilesUnreachable
 
 LISTED = 50
 """Runs on one page."""
 _LONGEST_COMMENT = 500
+
 routes = APIRouter(prefix="/districts/{district_id}")
 
 
@@ -116,7 +120,9 @@ def runs_as_csv(here: Inside, filters: Annotated[Filters, Depends()]) -> Respons
 def _with_reports(district: District, runs: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Runs as a page lists them, with the addresses of the reports that are kept."""
     folders = {run["run_id"]: run_folder(district, run["run_id"]) for run in runs}
-    reported = which_have(folders.values(), "report.html")
+    reported = set[Path]()
+    with suppress(FilesUnreachable):  # the list is known all the same
+        reported = which_have(folders.values(), "report.html")
     listed = []
     for run in runs:
         dag = f"enrollment_{'undo' if run['outcome'] == 'undone' else 'sync'}__{district.district_id}"

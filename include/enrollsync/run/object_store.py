@@ -558,7 +558,8 @@ class _Store:
             if why in _GONE:
                 raise FileNotFoundError(folder.name) from None
             remedy = f"put a key with that right into the connection {CONNECTION}" if is_denied(why) else "try again"
-            raise FilesUnreachable(f"{PLACE}: {folder.name} cannot be read or kept ({why}); {remedy}") from None
+            said = f"the object store ({PLACE}) does not give or take the files of {folder.name} ({why})"
+            raise FilesUnreachable(f"{said}; {remedy}") from None
 
 
 def _require_within(path: str) -> None:
