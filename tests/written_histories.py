@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +14,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from enrollsync.database import RunRecord, Store
-from enrollsync.database.schema import UNDO_OF, USUAL_ENROLLMENT, arrow_schema, columns_of, primary_key, typed_column
+from enrollsync.database.schema import (
+    CHANGES,
+    UNDO_OF,
+    USUAL_LINKS,
+    arrow_schema,
+    columns_of,
+    primary_key,
+    typed_column,
+)
 from enrollsync.load.apply import apply
 from enrollsync.plan.plan import Plan, gather_operations, plan_id, write_operations
 from enrollsync.run import engine
@@ -53,8 +62,9 @@ class History:
         with engine.connect(workspace.root) as connection:
             for entity in ENTITIES:
                 stored = pq.read_table(workspace.state / f"{entity.name}.parquet").to_pylist()
+                stored.sort(key=itemgetter(*primary_key(entity)))
                 rows[entity.name] = self._edited(entity, stored, rows)
-                columns = [typed_column(name) for name in (*_TOLD, *columns_of(entity))]
+                columns = [CHANGES.c.line, *(typed_column(name) for name in (*_TOLD, *columns_of(entity)))]
                 after = pa.Table.from_pylist(rows[entity.name], arrow_schema(columns))
                 connection.register(f"{entity.name}_made", after)
                 connection.execute(f"CREATE TABLE {entity.name}_after AS FROM {entity.name}_made")
@@ -121,6 +131,7 @@ class History:
 
     def _created(self, entity: Entity, number: int, others: dict[str, list[Row]]) -> Row | None:
         row = {**self._values(entity), "status": "active", "source": "batch_upload", **_told("create")}
+        row |= {"file": self.chance.choice(("users.csv", "users.csv", "staff.csv")), "line": next(self.numbers)}
         if entity.key:
             name = f"id{next(self.numbers)}"
             row |= {entity.key: number, "source_key": name, str(entity.identifier): name}
@@ -130,8 +141,7 @@ class History:
             if not there:
                 return None
             row[str(end.key)] = self.chance.choice(there)
-        usual = entity.name == "enrollments" and self.chance.random() < 0.5
-        return {**row, **USUAL_ENROLLMENT} if usual else row
+        return row | (USUAL_LINKS.get(entity.name, {}) if self.chance.random() < 0.5 else {})
 
     def _values(self, entity: Entity) -> Row:
         primary = {"is_primary": self.chance.random() < 0.5} if "is_primary" in entity.values else {}
@@ -144,7 +154,7 @@ def _kept(entity: Entity, row: Row) -> Row:
     return {name: row[name] for name in entity.told_apart_by}
 
 
-_TOLD = ("operation", "explicit", "reason", "file", "line")
+_TOLD = ("operation", "explicit", "reason", "file")
 
 
 def _told(operation: str) -> Row:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, literal_column, select
 
-from enrollsync.database.schema import BASE, CHANGES, columns_of, primary_key
+from enrollsync.database.audit import audit_of
+from enrollsync.database.schema import BASE, columns_of, primary_key
 from enrollsync.words.canonical import Entity
 
 Row = dict[str, Any]
@@ -18,20 +19,27 @@ Read = Callable[[Select[Any]], list[Row]]
 
 
 def changes_since(
-    entity: Entity, district_id: str, state: int, *of_these: ColumnElement[bool], by_state: bool = False
+    entity: Entity,
+    district_id: str,
+    state: int,
+    *of_these: ColumnElement[bool],
+    keys: Mapping[str, Collection[int]] | None = None,
+    by_state: bool = False,
 ) -> Select[Any]:
     """What runs changed of some records of the entity after that state, the newest first, as `taken_back` needs it.
 
-    `by_state`: the state finds them, not one of the keys in `of_these`.
+    `by_state`: the state finds them, not one of the `keys`.
     """
     told = (*primary_key(entity), "operation", "before_json")
     # Looked up by its index, a state brings all that the nights since then changed.
-    after = CHANGES.c.state_after if by_state else CHANGES.c.state_after + literal_column("0")
+    audit = audit_of(entity.name)
+    after = audit.c.state_after if by_state else audit.c.state_after + literal_column("0")
     return (
-        select(*(CHANGES.c[name] for name in told))
-        .where(CHANGES.c.district_id == district_id, CHANGES.c.entity == literal_column(f"'{entity.name}'"), *of_these)
+        select(*(audit.c[name] for name in told))
+        .where(audit.c.district_id == district_id, audit.c.entity == literal_column(f"'{entity.name}'"))
+        .where(*(audit.c[name].in_(values) for name, values in (keys or {}).items()), *of_these)
         .where(after > state)
-        .order_by(CHANGES.c.state_after.desc(), CHANGES.c.sequence.desc())
+        .order_by(audit.c.state_after.desc(), audit.c.sequence.desc())
     )
 
 
@@ -74,7 +82,6 @@ class Roster:
             .where(*(base.c[name].in_(values) for name, values in keys.items()))
         )
         if self.state is not None:
-            these = (CHANGES.c[name].in_(values) for name, values in keys.items())
-            changes = self.read(changes_since(entity, self.district_id, self.state, *these))
+            changes = self.read(changes_since(entity, self.district_id, self.state, keys=keys))
             rows = taken_back(entity, rows, changes)
         return [row for row in rows if row["status"] != "removed"]

@@ -70,6 +70,7 @@ CONNECT_SECONDS = 10
 PAGE_SECONDS = 10
 """The longest that a page waits for an answer."""
 _BATCH_ROWS = 65_536
+_SENT_ROWS = 1_024
 _EVERYBODY, _ANYBODY_ELSE = 0o007, 0o077
 log = logging.getLogger(__name__)
 _SCHEMA_LOCK = 0x656E726F6C6C
@@ -111,7 +112,7 @@ class Session:
 
     def stage(self, table: str, rows: pa.RecordBatchReader) -> None:
         """Fill a new temporary table."""
-        self.cursor.adbc_ingest(table, rows, mode="create", temporary=True)
+        self.cursor.adbc_ingest(table, self._in_pieces(rows), mode="create", temporary=True)
 
     def define(self, *statements: ExecutableDDLElement) -> None:
         """Run statements that change the schema."""
@@ -146,7 +147,7 @@ class Session:
     def append(self, table: str, rows: pa.RecordBatchReader) -> None:
         """Add rows to a table; columns that `rows` lacks are NULL."""
         if not self._sees_a_part(table):
-            self.cursor.adbc_ingest(table, rows, mode="append")
+            self.cursor.adbc_ingest(table, self._in_pieces(rows), mode="append")
             return
         # PostgreSQL takes no COPY from a login for which a policy chooses the rows.
         names = rows.schema.names
@@ -154,6 +155,18 @@ class Session:
         self.stage(staged.name, rows)
         self.execute(insert(target).from_select(names, select(*staged.columns)))
         self.define(DropTable(Table(staged.name, MetaData())))
+
+    def _in_pieces(self, rows: pa.RecordBatchReader) -> pa.RecordBatchReader:
+        """For PostgreSQL, so few rows together that the server stores some while the next ones are turned for it.
+
+        The driver turns all rows of a batch before it sends the first; what the socket holds is in the server's hands.
+        """
+        import pyarrow as pa
+
+        if self.dialect.name != "postgresql":
+            return rows
+        pieces = (batch.slice(at, _SENT_ROWS) for batch in rows for at in range(0, batch.num_rows, _SENT_ROWS))
+        return pa.RecordBatchReader.from_batches(rows.schema, pieces)
 
     def _sees_a_part(self, table: str) -> bool:
         """Whether row-level security chooses which of the table's rows this login sees and writes."""

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Select, Table, and_, false, func, not_, se
 
 from enrollsync.database.access import Database, state_version
 from enrollsync.database.around import Around, People
+from enrollsync.database.audit import Audit, audit_of
 from enrollsync.database.dialects import Session
 from enrollsync.database.forgotten import forgotten_people, write_forgotten
 from enrollsync.database.merges import list_merges, merge_runs, write_merges
@@ -17,6 +18,7 @@ from enrollsync.database.messages import one_line_errors
 from enrollsync.database.schema import (
     BASE,
     CHANGES,
+    CREATED,
     EDITED,
     IDENTIFIER_HISTORY,
     RECORD_KEYS,
@@ -59,7 +61,7 @@ class Exports(Database):
         folder.mkdir(parents=True, exist_ok=True)
         if not self.has_roster():
             for table in _EXPORTED:
-                pq.write_table(_schema_of(table).empty_table(), folder / f"{table.name}.parquet")
+                pq.write_table(_schema_of(table).empty_table(), _file(folder, table))
             write_undos([], folder)
             _write_edits([], folder)
             write_merges({}, folder)
@@ -69,9 +71,9 @@ class Exports(Database):
             version = state_version(session, district_id)
             for table in _EXPORTED:
                 if around is not None:
-                    self._export_table(session, table, district_id, folder, around.rows(table))
+                    self._export_table(session, table, district_id, _file(folder, table), around.rows(table))
                 elif table is not BASE[ENROLLMENTS.name]:
-                    self._export_table(session, table, district_id, folder)
+                    self._export_table(session, table, district_id, _file(folder, table))
             if around is None:
                 self._export_enrollments(session, district_id, folder, source)
             undos = list_undos(session.rows(undo_runs(district_id)))
@@ -92,16 +94,17 @@ class Exports(Database):
         `runs.parquet` has those runs. Every column but `district_id`.
         """
         with one_line_errors(self.backend, files=False), self.backend.reading() as session:
-            for table in (CHANGES, RUNS):
-                self._export_table(session, table, district_id, folder, table.c.state_after >= since)
+            audit = audit_of(*(entity.name for entity in ENTITIES))
+            for table, path in ((audit, _file(folder, CHANGES)), (RUNS, _file(folder, RUNS))):
+                self._export_table(session, table, district_id, path, table.c.state_after >= since)
 
     def _export_table(
-        self, session: Session, table: Table, district_id: str, folder: Path, *conditions: ColumnElement[bool]
+        self, session: Session, table: Audit, district_id: str, path: Path, *conditions: ColumnElement[bool]
     ) -> None:
         schema = _schema_of(table)
         columns = (table.c[name] for name in schema.names)
         query = select(*columns).where(table.c.district_id == district_id, *conditions)
-        with _writer(folder, table, schema) as writer:
+        with _writer(path, schema) as writer:
             for batch in self.backend.batches(session, query, schema):
                 writer.write_batch(batch, row_group_size=_ROWS_TOGETHER)
 
@@ -120,7 +123,7 @@ class Exports(Database):
             query = select(*(table.c[name] for name in fields.names))
             return self.backend.batches(session, query.where(table.c.district_id == district_id, condition), fields)
 
-        with _writer(folder, table, written) as writer:
+        with _writer(_file(folder, table), written) as writer:
             for batch in rows(keys, is_usual):
                 columns = [
                     batch[field.name] if field in keys else _all_alike(usual[field.name], field.type, batch.num_rows)
@@ -131,14 +134,17 @@ class Exports(Database):
                 writer.write_batch(batch.cast(written), row_group_size=_ROWS_TOGETHER)
 
 
-def _writer(folder: Path, table: Table, schema: pa.Schema) -> pq.ParquetWriter:
+def _file(folder: Path, table: Table) -> Path:
+    return folder / f"{table.name}.parquet"
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
     """A third faster than one that looks for values that return in every column, and for the least and the greatest."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     keys = [field.name for field in schema if field.type == pa.int64()]
     returning = [field.name for field in schema if field.type != pa.int64() and field.name not in _OF_ITS_OWN]
-    path = folder / f"{table.name}.parquet"
     return pq.ParquetWriter(path, schema, store_schema=False, use_dictionary=returning, write_statistics=keys)
 
 
@@ -183,5 +189,6 @@ def _write_edits(rows: Iterable[Sequence[Any]], folder: Path) -> None:
 _EXPORTED = (*BASE.values(), IDENTIFIER_HISTORY)
 
 
-def _schema_of(table: Table) -> Any:
-    return arrow_schema([column for column in table.columns if column.name != "district_id"])
+def _schema_of(table: Audit) -> Any:
+    """Every column but those that every row, or only the audit, has."""
+    return arrow_schema([column for column in table.columns if column.name not in ("district_id", *CREATED)])

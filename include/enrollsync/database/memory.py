@@ -293,8 +293,9 @@ class Memory(Database):
                     append_findings(session, findings, run)
 
 
-_SHORT = tuple(column for column in RUNS.columns if column.name not in ("shares_json", "schools_json"))
-"""The columns of `runs` but for the long ones."""
+_NOT_TOLD = ("shares_json", "schools_json", "memberships_file", "enrollments_file")
+_SHORT = tuple(column for column in RUNS.columns if column.name not in _NOT_TOLD)
+"""The columns of `runs` but for the long ones, and those that only the audit needs."""
 
 
 def _told(row: dict[str, Any]) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from sqlalchemy import (
     ColumnElement,
     ForeignKeyConstraint,
     Index,
+    Integer,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -32,7 +33,10 @@ from sqlalchemy.types import TypeEngine
 from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
+    from sqlalchemy.sql.elements import KeyedColumnElement
 
 METADATA = MetaData()
 
@@ -87,6 +91,13 @@ def typed_column(name: str, *, nullable: bool = True) -> Column[Any]:
     return Column(name, kind, nullable=nullable, autoincrement=False)
 
 
+CREATED: dict[str, type[TypeEngine[Any]]] = {
+    "created_state": BigInteger, "created_sequence": Integer, "created_line": Integer
+}  # fmt: skip
+"""The columns of a link that are the audit of its creation (`state_after`, `sequence`, `line` of `CHANGES`) until
+something changes it, and NULL from then on, when `CHANGES` has it."""
+
+
 def _base_table(entity: Entity) -> Table:
     keys = primary_key(entity)
     required = {*keys, "source_key", "status", "source"}
@@ -97,6 +108,7 @@ def _base_table(entity: Entity) -> Table:
         METADATA,
         Column("district_id", Text),
         *columns,
+        *(Column(name, kind) for name, kind in CREATED.items() if not entity.key),
         # The name that PostgreSQL gives by itself.
         PrimaryKeyConstraint("district_id", *keys, name=f"{entity.name}_pkey"),
         CheckConstraint(f"status IN ({statuses})", name=f"ck_{entity.name}_status"),
@@ -238,6 +250,8 @@ RUNS = Table(
     Column("answer", Text),
     Column("comment", Text),
     Column("schools_json", Text),
+    Column("memberships_file", Text),
+    Column("enrollments_file", Text),
     Index("ix_runs_started_at", "district_id", "started_at"),
     Index("ix_runs_state_after", "district_id", "state_after"),
 )
@@ -245,7 +259,9 @@ RUNS = Table(
 `shortcut.py`; `checked_at`: when the database was last compared row by row, by this run or one that it relies on.
 `shares_json`: `shares.RunShares` of a run that applied a delivery, from which later runs learn what is usual.
 `answer`: what a person said to a plan that waited, one of `workspace.Answer`; `approved_by` is that person, `comment`
-why, in their words. `schools_json`: `FoundInSchools` of a run that came to a plan; NULL where nobody measured it."""
+why, in their words. `schools_json`: `FoundInSchools` of a run that came to a plan; NULL where nobody measured it.
+`memberships_file`, `enrollments_file`: of which file the lines are by which it created links, as far as the audit
+names none."""
 
 UNDO_OF = "undo of run "
 """Begins the `message` of a run with outcome `undone`; the id of the run that it undid follows."""
@@ -300,12 +316,18 @@ CHANGES = Table(
 )
 """One row an operation, in the order `sequence` within the run that led to `state_after`. A membership is named by its
 ends and its `role`, which is NULL elsewhere. What most rows say alike is NULL and said by the view: the name of a link
-(its ends), the usual reason, `USUAL_ENROLLMENT`. No key: the audit is millions of rows, nothing refers to one, and they
-are written in one transaction with what they tell."""
+(its ends), the usual reason, `USUAL_LINKS`. A link that is created as usual, by a line, has no row here at all until
+something changes it (`CREATED`): who asks for links asks `audit.py`. No key: the audit is millions of rows, nothing
+refers to one, and they are written in one transaction with what they tell."""
 
 USUAL_ENROLLMENT: dict[str, str | bool] = {"role": "student", "is_primary": False, "status": "active"}
-"""Column -> value of most enrollments. When `source` is the run's too, the view tells `after_json` of their creation,
-and their keys are all that is read to compare them."""
+"""Column -> value of most enrollments: their keys are all that is read to compare them."""
+USUAL_LINKS: dict[str, dict[str, str | bool]] = {
+    "memberships": {"is_primary": True, "status": "active"},
+    "enrollments": USUAL_ENROLLMENT,
+}
+"""Entity -> what most links are created with. When `source` is the run's too, `after_json` of their creation is NULL
+and the view tells it; a membership's `role` stands in the audit anyway."""
 USUAL_REASON = "the batch says so"
 """What the view tells of a change without a reason of its own."""
 
@@ -329,6 +351,13 @@ for _entity, _own in OF_RECORDS.items():
         f"ix_changes_of_{_entity}", CHANGES.c[BY_NAME[_entity].key or ""], CHANGES.c.district_id,
         postgresql_where=_own, sqlite_where=_own,
     )  # fmt: skip
+
+for _name in USUAL_LINKS:
+    # What was created in a run is asked for as what was changed in it. With the district SQLite knows how many rows
+    # that is, and finds somebody's links by other indexes.
+    _link = BASE[_name].c
+    Index(f"ix_{_name}_created_state", _link.created_state, _link.district_id, postgresql_using="brin")
+
 
 IDENTIFIER_HISTORY = Table(
     "identifier_history",
@@ -389,9 +418,9 @@ KNOWN_FINDINGS = Table(
 somebody has ended it before, a rise of their number is nothing new. Rows are never deleted."""
 
 
-def arrow_schema(columns: list[Column[Any]]) -> pa.Schema:
+def arrow_schema(columns: Sequence[KeyedColumnElement[Any]]) -> pa.Schema:
     """The same columns for Arrow and Parquet."""
     import pyarrow as pa
 
-    types = {BigInteger: pa.int64(), Boolean: pa.bool_(), Text: pa.string()}
+    types = {BigInteger: pa.int64(), Integer: pa.int32(), Boolean: pa.bool_(), Text: pa.string()}
     return pa.schema([(column.name, types[type(column.type)]) for column in columns])

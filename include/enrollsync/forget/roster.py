@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import (
     ColumnElement,
     Delete,
+    Insert,
     Select,
-    Table,
     Text,
     Update,
     case,
@@ -33,6 +33,7 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 
 from enrollsync.database import RunRecord
 from enrollsync.database.access import state_version
+from enrollsync.database.audit import Audit, audit_of, keep_creations
 from enrollsync.database.dialects import Session
 from enrollsync.database.forgotten import mark
 from enrollsync.database.schema import (
@@ -63,16 +64,17 @@ SAID = "(taken out: it named somebody who was forgotten)"
 FINDINGS_OF = "remembered findings"
 REASON = "the person was forgotten since"
 _USERS = BASE[USERS.name]
-_LINKS = tuple(BASE[entity.name] for entity in ENTITIES if not entity.key and USERS.name in entity.links.values())
+_LINKS = {entity: BASE[entity.name] for entity in ENTITIES if not entity.key and USERS.name in entity.links.values()}
 _SAID_OF_USERS = (FINDINGS.c.user_id, FINDINGS.c.user_source_key)
 
 
 def count_rows(read: Read, district_id: str, person: Person) -> dict[str, int]:
     """Place -> how many rows of the roster have something of the person."""
+    audit = audit_of(*(entity.name for entity in _LINKS))
     rows = {
         "records of the roster": (_USERS, _USERS.c.user_key.in_(person.keys)),
-        **{f"links, {table.name}": (table, table.c.user_key.in_(person.keys)) for table in _LINKS},
-        "audit rows": (CHANGES, CHANGES.c.user_key.in_(person.keys)),
+        **{f"links, {entity.name}": (table, table.c.user_key.in_(person.keys)) for entity, table in _LINKS.items()},
+        "audit rows": (audit, audit.c.user_key.in_(person.keys) & audit.c.state_after.is_not(None)),
         "former identifiers": (IDENTIFIER_HISTORY, _history(person.keys)),
         FINDINGS_OF: (FINDINGS, or_(*(column.in_(sorted(person.ids)) for column in _SAID_OF_USERS))),
     }
@@ -86,7 +88,7 @@ def count_active(read: Read, district_id: str, person: Person) -> int:
     return _count(read, _USERS, district_id, _USERS.c.user_key.in_(person.keys) & (_USERS.c.status == "active"))
 
 
-def _count(read: Read, table: Table, district_id: str, which: ColumnElement[bool]) -> int:
+def _count(read: Read, table: Audit, district_id: str, which: ColumnElement[bool]) -> int:
     query = select(func.count().label("rows")).select_from(table).where(table.c.district_id == district_id, which)
     return sum(row["rows"] for row in read(query))
 
@@ -131,11 +133,13 @@ def take_out(session: Session, run: RunRecord, person: Person) -> None:
     session.take_stock()
 
 
-def _statements(district_id: str, person: Person) -> Iterator[Update | Delete]:
+def _statements(district_id: str, person: Person) -> Iterator[Insert | Update | Delete]:
     for key in person.keys:
         yield _emptied(district_id, key)
-        for table in _LINKS:
-            yield delete(table).where(table.c.district_id == district_id, table.c.user_key == key)
+        for entity, table in _LINKS.items():
+            theirs = (table.c.district_id == district_id, table.c.user_key == key)
+            yield keep_creations(entity, *theirs)
+            yield delete(table).where(*theirs)
         yield _silenced(district_id, key)
         history = IDENTIFIER_HISTORY
         yield delete(history).where(history.c.district_id == district_id, _history((key,)))
@@ -161,18 +165,18 @@ def _silenced(district_id: str, key: int) -> Update:
 
     Where there was an image there is an empty one, because a change is known by having one.
     """
-    empty = {
-        name: case((CHANGES.c[name].is_(None), None), else_=literal("{}")) for name in ("before_json", "after_json")
-    }
+    table = CHANGES
     return (
-        update(CHANGES)
-        .where(CHANGES.c.district_id == district_id, CHANGES.c.user_key == key)
+        update(table)
+        .where(table.c.district_id == district_id, table.c.user_key == key)
         .values(
-            **empty,
+            before_json=case((table.c.before_json.is_not(None), "{}")),
+            # Of a creation without one the usual values would be told.
+            after_json=case((table.c.after_json.is_not(None) | (table.c.operation == "create"), "{}")),
             entity_id=f"forgotten {key}",
             organization_key=None,
             class_key=None,
-            reason=case((CHANGES.c.reason.is_(None), None), else_=cast(literal(REASON), Text)),
+            reason=case((table.c.reason.is_not(None), cast(literal(REASON), Text))),
             file=None,
             line=None,
         )

@@ -1,7 +1,7 @@
 """Applies a plan: data, audit rows, run, identifier history and state version in one transaction.
 
-What to change was decided before (`plan.py`); nothing is decided here. Rows go from Parquet to the database as Arrow,
-into temporary tables, and from there by one statement a table and kind of change.
+What to change was decided before (`plan.py`); nothing is decided here. Rows go from Parquet to the database as Arrow
+(`planned.py`), into temporary tables, and from there by one statement a table and kind of change.
 """
 
 from __future__ import annotations
@@ -12,10 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -38,11 +34,13 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.schema import AddConstraint, CreateIndex, DropConstraint, DropIndex
 
 from enrollsync.database.access import leading_to, state_version
+from enrollsync.database.audit import keep_creations
 from enrollsync.database.dialects import Session
 from enrollsync.database.memory import RunRecord, append_findings, forget_run, instant
 from enrollsync.database.schema import (
     BASE,
     CHANGES,
+    CREATED,
     DISTRICT_STATE,
     IDENTIFIER_HISTORY,
     RUNS,
@@ -53,6 +51,7 @@ from enrollsync.database.schema import (
     typed_column,
 )
 from enrollsync.database.store import Store
+from enrollsync.load.planned import Planned
 from enrollsync.load.search_names import names_to_find, remember_names
 from enrollsync.plan.shares import to_remember
 from enrollsync.words.canonical import ENTITIES, Entity
@@ -61,7 +60,6 @@ from enrollsync.words.errors import AlreadyApplied, DatabaseError, StalePlan
 if TYPE_CHECKING:
     from enrollsync.plan.plan import Plan
 
-_BATCH_ROWS = 65_536
 _MOVING = " moving "
 """Starts a source key that is on its way to another one; what a source gives is trimmed and begins with no blank."""
 
@@ -72,26 +70,36 @@ def apply(store: Store, plan_folder: Path, plan: Plan, run: RunRecord, findings:
     Applying the same plan again in the same run does nothing and returns the same. Raises StalePlan when the
     database has moved since the plan was made, and DatabaseError; in both cases nothing was written.
     """
-    operations = {entity.name: _count(plan_folder / f"{entity.name}.parquet") for entity in ENTITIES}
+    planned = _planned(plan_folder, plan)
+    operations = sum(table.count for table in planned)
     names = names_to_find(plan_folder)
     with store.writing(run.district_id, run.run_id) as session:
         _lock(session, plan.district_id)
         if _is_applied(session, plan, run):
-            return sum(operations.values())
+            return operations
         _refuse_stale(session, plan, run)
         with _constraints_at_the_end(session):
-            first = 1
-            for entity in ENTITIES:
-                _write(session, entity, plan_folder, run)
-                session.append(CHANGES.name, _audit_rows(plan_folder, entity, plan, first))
-                first += operations[entity.name]
+            for table in planned:
+                _write(session, table, run)
+                if table.audited:
+                    session.append(CHANGES.name, table.audit_rows())
         remember_names(session, plan.district_id, names)
-        _record(session, plan, run)
+        _record(session, plan, run, {f"{table.entity.name}_file": table.file for table in planned if table.file})
         if findings:
             append_findings(session, findings, run)
         if not is_by_hand(run.message):  # one record changes nothing about how rows are spread
             session.take_stock()
-    return sum(operations.values())
+    return operations
+
+
+def _planned(folder: Path, plan: Plan) -> list[Planned]:
+    """The operations on each base table, numbered one after the other."""
+    planned: list[Planned] = []
+    for entity in ENTITIES:
+        first = planned[-1].first + planned[-1].count if planned else 1
+        path = folder / f"{entity.name}.parquet"
+        planned.append(Planned.read(path, entity, plan.district_id, plan.state_version + 1, first))
+    return planned
 
 
 def _lock(session: Session, district_id: str) -> None:
@@ -164,28 +172,29 @@ def _refuse_stale(session: Session, plan: Plan, run: RunRecord) -> None:
         )
 
 
-def _write(session: Session, entity: Entity, plan_folder: Path, run: RunRecord) -> None:
+def _write(session: Session, planned: Planned, run: RunRecord) -> None:
     """Bring one base table to what the plan says: changes first, because a new record may take an identifier over."""
-    path = plan_folder / f"{entity.name}.parquet"
-    changes, creations = _count_changes(path)
-    if changes:
+    entity = planned.entity
+    if planned.count > planned.creations:
         staged = _staged(entity)
-        session.stage(staged.name, _changed_rows(path, arrow_schema(list(staged.columns))))
+        session.stage(staged.name, planned.changed_rows(arrow_schema(list(staged.columns))))
         _refuse_strangers(session, entity, staged, run.district_id)
         if entity.identifier:
             session.execute(_history(entity, staged, run))
             session.execute(_release(entity, staged, run.district_id))
+        if not entity.key:
+            session.execute(keep_creations(entity, _is_staged(entity, staged, run.district_id)))
         session.execute(_change(entity, staged, run.district_id))
-    if creations:
-        session.append(entity.name, _created_rows(path, entity, run.district_id))
+    if planned.creations:
+        session.append(entity.name, planned.created_rows())
 
 
-def _record(session: Session, plan: Plan, run: RunRecord) -> None:
+def _record(session: Session, plan: Plan, run: RunRecord, files: dict[str, str]) -> None:
     for statement in forget_run(run):
         session.execute(statement)
     states = {"state_before": plan.state_version, "state_after": plan.state_version + 1}
     shares = json.dumps(to_remember(plan.shares, plan.students), separators=(",", ":")) if plan.shares else None
-    session.execute(insert(RUNS).values(**{**run.row(), **states, "shares_json": shares}))
+    session.execute(insert(RUNS).values(**{**run.row(), **states, **files, "shares_json": shares}))
     session.execute(_next_state(plan.district_id))
 
 
@@ -194,69 +203,6 @@ def _refuse_strangers(session: Session, entity: Entity, staged: Table, district_
     (strangers,) = session.rows(_count_strangers(entity, staged, district_id))[0]
     if strangers:
         raise DatabaseError(f"plan: changes {strangers} {entity.name} that the database does not have; plan again")
-
-
-# ---- Arrow -----------------------------------------------------------------------------------------------------------
-
-
-def _count(path: Path) -> int:
-    return int(pq.read_metadata(path).num_rows)
-
-
-def _count_changes(path: Path) -> tuple[int, int]:
-    """How many rows of a plan table change a record, and how many create one."""
-    operations = pq.read_table(path, columns=["operation"])["operation"]
-    creations = pc.sum(pc.equal(operations, "create")).as_py() or 0
-    return len(operations) - creations, creations
-
-
-def _batches(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
-    """A Parquet file in batches, with the schema's columns and types."""
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(_BATCH_ROWS, columns=schema.names):
-            yield batch.select(schema.names).cast(schema)
-
-
-def _changed_rows(path: Path, schema: pa.Schema) -> pa.RecordBatchReader:
-    """The rows of a plan table that change a record."""
-    changed = (batch.filter(pc.not_equal(batch["operation"], "create")) for batch in _batches(path, schema))
-    return pa.RecordBatchReader.from_batches(schema, changed)
-
-
-def _created_rows(path: Path, entity: Entity, district_id: str) -> pa.RecordBatchReader:
-    """The rows of a plan table that create a record, as rows of the base table."""
-    base = BASE[entity.name]
-    own = arrow_schema([base.c[name] for name in columns_of(entity)])
-    read = pa.schema([("operation", pa.string()), *own])
-    schema = pa.schema([("district_id", pa.string()), *own])
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        for batch in _batches(path, read):
-            new = batch.filter(pc.equal(batch["operation"], "create")).drop_columns(["operation"])
-            yield pa.record_batch([pa.repeat(district_id, new.num_rows), *new.columns], schema=schema)
-
-    return pa.RecordBatchReader.from_batches(schema, batches())
-
-
-def _audit_rows(plan_folder: Path, entity: Entity, plan: Plan, first: int) -> pa.RecordBatchReader:
-    """The operations on one base table as rows of `changes`, numbered from `first`."""
-    own = arrow_schema([CHANGES.c[name] for name in (*primary_key(entity), *_TOLD)])
-    alike = {"district_id": plan.district_id, "state_after": plan.state_version + 1, "entity": entity.name}
-    schema = pa.schema([*arrow_schema([CHANGES.c[name] for name in (*alike, "sequence")]), *own])
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        number = first
-        for batch in _batches(plan_folder / f"{entity.name}.parquet", own):
-            constants = [pa.repeat(value, batch.num_rows) for value in alike.values()]
-            numbers = pa.array(np.arange(number, number + batch.num_rows))
-            yield pa.record_batch([*constants, numbers, *batch.columns], schema=schema)
-            number += batch.num_rows
-
-    return pa.RecordBatchReader.from_batches(schema, batches())
-
-
-_TOLD = ("operation", "entity_id", "before_json", "after_json", "reason", "file", "line")
-"""The columns of `changes` that a plan table has besides what names the record."""
 
 
 # ---- statements ------------------------------------------------------------------------------------------------------
@@ -316,13 +262,21 @@ def _release(entity: Entity, staged: Table, district_id: str) -> Update:
 
 def _change(entity: Entity, staged: Table, district_id: str) -> Update:
     """Everything but creations."""
-    changing = [name for name in columns_of(entity) if name not in primary_key(entity)]
+    values: dict[str, Any] = {name: staged.c[name] for name in columns_of(entity) if name not in primary_key(entity)}
+    # The audit has its creation from now on.
+    kept = {} if entity.key else dict.fromkeys(CREATED)
     return (
         update(BASE[entity.name])
-        .values({name: staged.c[name] for name in changing})
+        .values(values | kept)
         .where(*_same_row(entity, staged, district_id))
         .where(staged.c.operation != "create")
     )
+
+
+def _is_staged(entity: Entity, staged: Table, district_id: str) -> ColumnElement[bool]:
+    """Whether a row of the base table is one that changes."""
+    same = _same_row(entity, staged, district_id)
+    return select(staged.c.operation).where(*same).correlate(BASE[entity.name]).exists()
 
 
 def _count_strangers(entity: Entity, staged: Table, district_id: str) -> Select[tuple[int]]:

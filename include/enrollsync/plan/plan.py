@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from enrollsync.database.schema import (
     EDIT_REASON,
     RECORD_KEYS,
-    USUAL_ENROLLMENT,
+    USUAL_LINKS,
     Counts,
     FoundInSchools,
     columns_of,
@@ -27,7 +27,7 @@ from enrollsync.database.schema import (
 from enrollsync.plan.shares import Share
 from enrollsync.run.engine import connect, literal, one_row, parquet, write_parquet
 from enrollsync.run.workspace import OPERATIONS, Notice, Workspace
-from enrollsync.words.canonical import ENROLLMENTS, ENTITIES, Entity
+from enrollsync.words.canonical import ENTITIES, Entity
 from enrollsync.words.errors import EnrollSyncError
 
 
@@ -199,10 +199,10 @@ def _named(entity: Entity) -> str:
 
 
 def _usual(entity: Entity, source: str | None) -> str:
-    """What the audit need not say, see `USUAL_ENROLLMENT`."""
-    if entity is not ENROLLMENTS or source is None:
+    """What the audit need not say, see `USUAL_LINKS`."""
+    if entity.name not in USUAL_LINKS or source is None:
         return "false"
-    usual = {**USUAL_ENROLLMENT, "source": source}
+    usual = {**USUAL_LINKS[entity.name], "source": source}
     return f"({' AND '.join(f'new.{name} IS NOT DISTINCT FROM {literal(value)}' for name, value in usual.items())})"
 
 

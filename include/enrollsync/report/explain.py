@@ -18,16 +18,16 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select, union
 
 from enrollsync.as_of.records import Read, Row
 from enrollsync.database import Store
+from enrollsync.database.audit import audit_of, file_of
 from enrollsync.database.forgotten import forgotten_as
 from enrollsync.database.merges import merges_now
 from enrollsync.database.removed_values import IMAGE, WHY
 from enrollsync.database.schema import (
     BASE,
-    CHANGES,
     FINDINGS,
     IDENTIFIER_HISTORY,
     RUNS,
-    USUAL_ENROLLMENT,
+    USUAL_LINKS,
     USUAL_REASON,
     columns_of,
     said_columns,
@@ -201,8 +201,9 @@ def _operations(read: Read, district_id: str, entity: Entity, key: int) -> Itera
         gone = IMAGE in (row["before_json"], row["after_json"])
         images = (None, "{}") if gone else (row["before_json"], row["after_json"])
         before, after = (json.loads(image) if image else None for image in images)
-        if after is None and row["entity"] == "enrollments" and row["operation"] == "create":
-            after = {**USUAL_ENROLLMENT, "source": row["source"]}
+        if after is None and row["operation"] == "create" and row["entity"] in USUAL_LINKS:
+            role = {"role": row["role"]} if row["role"] is not None else {}
+            after = {**role, **USUAL_LINKS[row["entity"]], "source": row["source"]}
         yield {
             **_run_of(row),
             "operation": row["operation"],
@@ -340,24 +341,25 @@ def _run_columns() -> list[ColumnElement[Any]]:
 
 def _changes(entity: Entity, district_id: str, key: int) -> Select[Any]:
     """A person's memberships and enrollments too, with the organization's or class's name."""
-    told = ("entity", "operation", "before_json", "after_json", "reason", "file", "line")
+    told = ("entity", "operation", "role", "before_json", "after_json", "reason", "line")
     links = ("memberships", "enrollments") if entity is USERS else ()
+    audit = audit_of(*links)
     ends = [BASE[name] for name in ("organizations", "classes")]
     named = [func.coalesce(end.c[str(BY_NAME[end.name].identifier)], end.c.source_key) for end in ends]
     # Each change has a run; an outer join keeps SQLite from asking run by run for the record's changes.
-    joined = CHANGES.outerjoin(
-        RUNS, (RUNS.c.district_id == CHANGES.c.district_id) & (RUNS.c.state_after == CHANGES.c.state_after)
+    joined = audit.outerjoin(
+        RUNS, (RUNS.c.district_id == audit.c.district_id) & (RUNS.c.state_after == audit.c.state_after)
     )
     for end in ends:
         end_key = str(BY_NAME[end.name].key)
-        same = (end.c.district_id == CHANGES.c.district_id) & (end.c[end_key] == CHANGES.c[end_key])
-        joined = joined.outerjoin(end, same & CHANGES.c.entity.in_(links))
+        same = (end.c.district_id == audit.c.district_id) & (end.c[end_key] == audit.c[end_key])
+        joined = joined.outerjoin(end, same & audit.c.entity.in_(links))
     return (
-        select(*_run_columns(), *(CHANGES.c[name] for name in told), func.coalesce(*named).label("of"))
+        select(*_run_columns(), *(audit.c[name] for name in told), file_of(audit), func.coalesce(*named).label("of"))
         .select_from(joined)
-        .where(CHANGES.c.district_id == district_id, CHANGES.c[str(entity.key)] == key)
-        .where(CHANGES.c.entity.in_((entity.name, *links)))
-        .order_by(CHANGES.c.state_after.desc(), CHANGES.c.sequence.desc())
+        .where(audit.c.district_id == district_id, audit.c[str(entity.key)] == key, audit.c.state_after.is_not(None))
+        .where(audit.c.entity.in_((entity.name, *links)))
+        .order_by(audit.c.state_after.desc(), audit.c.sequence.desc())
     )
 
 

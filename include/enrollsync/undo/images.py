@@ -8,9 +8,9 @@ from __future__ import annotations
 import duckdb
 
 from enrollsync.as_of.tables import changed, said
-from enrollsync.database.schema import FORGOTTEN_KEY, USUAL_ENROLLMENT, columns_of, primary_key
+from enrollsync.database.schema import FORGOTTEN_KEY, USUAL_LINKS, columns_of, primary_key
 from enrollsync.run.engine import literal, one_row
-from enrollsync.words.canonical import ENROLLMENTS, USERS, Entity
+from enrollsync.words.canonical import USERS, Entity
 
 
 def values_of(entity: Entity) -> list[str]:
@@ -59,8 +59,8 @@ def forgotten(connection: duckdb.DuckDBPyConnection) -> int:
 def _left(entity: Entity, name: str) -> str:
     """An audit row says all values of a creation, or none of the usual one; of a change, those that changed."""
     after = said(name, "after_json")
-    usual = {column: literal(value) for column, value in USUAL_ENROLLMENT.items()}
-    usual = {**usual, "source": "getvariable('run_source')"} if entity is ENROLLMENTS else {}
+    usual = {column: literal(value) for column, value in USUAL_LINKS.get(entity.name, {}).items()}
+    usual = usual and {**usual, "source": "getvariable('run_source')"}
     created = f"CASE WHEN after_json IS NULL THEN {usual[name]} ELSE {after} END" if name in usual else after
     return f"CASE WHEN created THEN {created} WHEN {changed(name)} THEN {after} ELSE old.{name} END"
 
