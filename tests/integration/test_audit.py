@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -17,8 +18,12 @@ from enrollsync.database import Store, migrations, open_store
 from enrollsync.database.schema import BASE, USUAL_LINKS, columns_of
 from enrollsync.load import planned
 from enrollsync.load.apply import apply
+from enrollsync.portal.plan_view import Wanted, view_changes
 from enrollsync.report.explain import explain
+from enrollsync.report.operations import write_csv
+from enrollsync.run.workspace import Workspace
 from enrollsync.words.canonical import ENTITIES, Entity
+from nightly import Nightly, other, student
 from written_histories import DISTRICT, History
 
 Query = Callable[[str, str], list[dict[str, Any]]]
@@ -205,3 +210,18 @@ def test_the_schema_of_before_has_every_creation_in_its_audit(
     store.migrate()
     assert sorted(map(repr, rows(everything))) == told
     assert all(lives(store, entity) for entity in ENTITIES if entity.key)
+
+
+def test_a_plan_says_what_a_new_membership_is_though_its_audit_need_not(nightly: Nightly, tmp_path: Path) -> None:
+    nightly.run([student(), other(2, userRole="teacher")])
+    place = Workspace(Path(nightly.workspace))
+    _, changes = view_changes(place, Wanted())
+    roles = [dict((name, new) for name, _, new in one.values) for one in changes if one.entity == "memberships"]
+    assert roles == [{"role": role, "is_primary": True, "status": "active"} for role in ("student", "teacher")]
+    write_csv(place, tmp_path / "plan.csv")
+    with (tmp_path / "plan.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["entity"] in AFTER]
+    assert {row["after"] for row in rows if row["entity"] == "memberships"} == {
+        AFTER["memberships"], AFTER["memberships"].replace("student", "teacher"),
+    }  # fmt: skip
+    assert {row["after"] for row in rows if row["entity"] == "enrollments"} >= {AFTER["enrollments"]}

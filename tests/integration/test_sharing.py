@@ -340,6 +340,9 @@ def test_a_loader_is_told_who_may_change_an_old_schema(home: Shared) -> None:
         )  # fmt: skip
         assert ran.exit_code == 0, ran.output
     open_store(home.of("office")).migrate()
+    with home.connect("lincoln_reads") as own:
+        # The view of the audit was made anew, and is as shut as before.
+        assert own.execute("SELECT DISTINCT district_id FROM roster_changes").fetchall() == [("lincoln",)]
 
 
 def test_what_an_upgrade_makes_anew_is_shut_until_the_rules_are_set_again(home: Shared) -> None:

@@ -47,10 +47,11 @@ def audit_of(*entities: str) -> Audit:
 def file_of(audit: Audit) -> ColumnElement[str | None]:
     """The file of an operation's line, where the run's row of `RUNS` is joined to it.
 
-    A line without a file is one of the run's usual file for such links.
+    The creation of a usual link is by a line of the run's usual file for such links.
     """
     usual = case({name: RUNS.c[f"{name}_file"] for name in USUAL_LINKS}, value=audit.c.entity)
-    return func.coalesce(audit.c.file, case((audit.c.line.is_not(None), usual))).label("file")
+    by_line = (audit.c.operation == "create") & audit.c.after_json.is_(None) & audit.c.line.is_not(None)
+    return func.coalesce(audit.c.file, case((by_line, usual))).label("file")
 
 
 def keep_creations(entity: Entity, *which: ColumnElement[bool]) -> Insert:

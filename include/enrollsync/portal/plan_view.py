@@ -15,10 +15,10 @@ from pathlib import Path
 from string import ascii_lowercase
 from typing import TYPE_CHECKING, Any
 
-from enrollsync.database.schema import NAMES, link_keys, primary_key
+from enrollsync.database.schema import NAMES, USUAL_LINKS, link_keys, primary_key
 from enrollsync.portal.texts import count_of, say
 from enrollsync.run.workspace import OPERATIONS, Workspace
-from enrollsync.words.canonical import BY_NAME, ENTITIES
+from enrollsync.words.canonical import BY_NAME, ENTITIES, Entity
 from enrollsync.words.masking import all_masked
 
 if TYPE_CHECKING:
@@ -478,12 +478,21 @@ def _shown(connection: duckdb.DuckDBPyConnection, entity: str, rows: list[int]) 
             WHERE lies IN ({", ".join(map(str, rows))})
         )
         SELECT '{entity}', operation, {key}, {told.name}, {identifier}, schools.name,
-            before_json, after_json, reason, file, line
+            before_json, {_after(declared)}, reason, file, line
         FROM shown {told.joins}
         LEFT JOIN schools ON schools.organization_key = {told.school}
         ORDER BY place""",
     ).fetchall()
     return [_change(row) for row in found]
+
+
+def _after(entity: Entity) -> str:
+    """What the plan says; of a membership that is created as most are, it says the role alone."""
+    if not entity.told_apart_by:
+        return "after_json"
+    others = json.dumps(USUAL_LINKS[entity.name]).removeprefix("{")
+    told = f"""'{{"role":"' || shown.role || '",{others}'"""
+    return f"CASE WHEN operation = 'create' THEN coalesce(after_json, {told}) ELSE after_json END"
 
 
 def _conditions(plan: _Plan, entity: str, wanted: Wanted) -> tuple[str, dict[str, Any]]:

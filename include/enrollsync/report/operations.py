@@ -30,7 +30,7 @@ def _operations(entity: Entity, workspace: Workspace) -> str:
             ON {link}_named.key = plan.{BY_NAME[target].key}"""
         for link, target in _ends(entity).items()
     )
-    values = ", ".join(f"{name} := plan.{name}" for name in entity.values)
+    values = ", ".join(f"{name} := plan.{name}" for name in (*entity.values, "status", "source"))
     return f"""
         SELECT {ENTITIES.index(entity)} AS place, '{entity.name}' AS entity, operation, {record} AS record, reason,
             file, line, before_json AS before,

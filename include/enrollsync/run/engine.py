@@ -30,7 +30,7 @@ def connect(workspace: Path, *, ordered: bool = False) -> Iterator[duckdb.DuckDB
     """
     own = f"own_{next(_numbers)}"
     with _engine(workspace / "spill", ordered).cursor() as connection:
-        connection.execute(f"ATTACH ':memory:' AS {own} (ROW_GROUP_SIZE {_ROWS_TOGETHER}); USE {own}")
+        connection.execute(f"ATTACH ':memory:' AS {own}; USE {own}")
         try:
             yield connection
         finally:
@@ -39,8 +39,8 @@ def connect(workspace: Path, *, ordered: bool = False) -> Iterator[duckdb.DuckDB
 
 _numbers = itertools.count(1)
 _ROWS_TOGETHER = 30_720
-"""Rows of a table or a Parquet file that one thread takes at a time. Of DuckDB's own 122,880, a table of a hundred
-thousand students would be work for a single thread."""
+"""Rows of a Parquet file that one thread takes at a time. Of DuckDB's own 122,880, a hundred thousand students would be
+work for a single thread (as they are in a table in memory, where it takes no other number)."""
 
 
 @lru_cache(maxsize=2)
