@@ -37,8 +37,8 @@ Audit = Table | Subquery
 def audit_of(*entities: str) -> Audit:
     """The operations on these entities and maybe on others, which who asks tells apart by `entity`.
 
-    A link whose creation stands in `changes` is a row without `state_after` besides, which who asks passes over: a
-    database looks into a part that has a condition of its own only when it reads all of it.
+    A link whose creation stands in `changes` is a row without `state_after` besides, which who asks passes over: with a
+    condition of its own, PostgreSQL would not join this part by its indexes.
     """
     links = [_created(BY_NAME[name]) for name in entities if name in USUAL_LINKS]
     return union_all(select(CHANGES), *links).subquery("audit") if links else CHANGES
