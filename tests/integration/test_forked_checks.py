@@ -52,7 +52,7 @@ INTERRUPTED = """
 steps.validate = lambda workspace: time.sleep(60)
 checks.prepare()
 from enrollsync.run import engine  # an import that is interrupted may keep that to itself
-threading.Timer(0.3, os.killpg, (0, signal.SIGINT)).start()
+threading.Timer(1.5, os.killpg, (0, signal.SIGINT)).start()  # when nothing is left but to wait
 try:
     checks.make('where')
 except KeyboardInterrupt:
