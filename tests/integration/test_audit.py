@@ -212,6 +212,22 @@ def test_the_schema_of_before_has_every_creation_in_its_audit(
     assert all(lives(store, entity) for entity in ENTITIES if entity.key)
 
 
+def test_of_people_forgotten_before_the_step_nothing_usual_is_told_either(store: Store, plans: Any, rows: Any) -> None:
+    loaded(store, plans, *LINKS)
+    forgotten = (
+        "UPDATE changes SET entity_id = 'forgotten 1', class_key = NULL WHERE entity = 'enrollments' AND line = 5"
+    )
+    with store.backend.connect(create=True).begin() as connection:
+        migrations.downgrade(connection, "0014")
+        connection.exec_driver_sql(forgotten)
+    store.migrate()
+    told = rows("SELECT entity_id, after_json FROM roster_changes WHERE entity = 'enrollments' ORDER BY user_key")
+    assert told == [
+        {"entity_id": "forgotten 1", "after_json": "{}"},
+        {"entity_id": "u2 C1", "after_json": AFTER["enrollments"]},
+    ]
+
+
 def test_a_plan_says_what_a_new_membership_is_though_its_audit_need_not(nightly: Nightly, tmp_path: Path) -> None:
     nightly.run([student(), other(2, userRole="teacher")])
     place = Workspace(Path(nightly.workspace))
